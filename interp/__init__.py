@@ -1,0 +1,1 @@
+"""Mechanistic interpretability of causal language models."""
