@@ -113,6 +113,10 @@ class DiskFullError(InterpError, OSError):
     exit_code = 3
 
 
+class UnwritableError(InterpError, OSError):
+    """A file or folder that cannot be written: no permission, read-only, in the way."""
+
+
 class OutOfMemoryError(InterpError, MemoryError):
     """Even the smallest batch does not fit."""
 
