@@ -1,1 +1,81 @@
-"""Mechanistic interpretability of causal language models."""
+"""Mechanistic interpretability of causal language models.
+
+Importing this package imports nothing heavy: every name below is loaded on first use.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from interp.activations import Activations as Activations, capture as capture
+    from interp.edits import (
+        ablate as ablate,
+        clamp as clamp,
+        edit as edit,
+        patch as patch,
+        steer as steer,
+    )
+    from interp.errors import InterpError as InterpError
+    from interp.models.language_model import LanguageModel as LanguageModel
+    from interp.models.loading import load as load
+    from interp.sites import Site as Site
+
+    from . import (
+        data as data,
+        directions as directions,
+        errors as errors,
+        figures as figures,
+        organism as organism,
+        results as results,
+        sites as sites,
+        store as store,
+    )
+
+
+_WHERE = {
+    "load": "interp.models.loading",
+    "LanguageModel": "interp.models.language_model",
+    "Site": "interp.sites",
+    "InterpError": "interp.errors",
+    "capture": "interp.activations",
+    "Activations": "interp.activations",
+    "edit": "interp.edits",
+    "steer": "interp.edits",
+    "ablate": "interp.edits",
+    "patch": "interp.edits",
+    "clamp": "interp.edits",
+}
+_MODULES = (
+    "activations",
+    "data",
+    "directions",
+    "edits",
+    "errors",
+    "figures",
+    "models",
+    "organism",
+    "positions",
+    "progress",
+    "results",
+    "sites",
+    "statistics",
+    "store",
+)
+
+__all__ = [*_WHERE, *_MODULES]
+
+
+def __getattr__(name: str) -> object:
+    if name in _WHERE:
+        value = getattr(importlib.import_module(_WHERE[name]), name)
+    elif name in _MODULES:
+        return importlib.import_module(f"interp.{name}")
+    else:
+        raise AttributeError(f"module 'interp' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

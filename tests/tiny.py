@@ -1,7 +1,7 @@
 """Tiny random models of many architectures, and a tiny tokenizer, for tests.
 
-Every weight is drawn so that no part is a no-op: activations are of order one, norm gains
-differ from one and biases from zero, so that a forgotten bias or norm changes the output.
+Every weight is drawn so that no part is a no-op: activations are of order one, norm
+gains differ from one and biases from zero, so a forgotten one changes the output.
 """
 
 from pathlib import Path
