@@ -55,7 +55,7 @@ _HOOK_NAMES: dict[Component, str] = {
     "mlp_pre": "blocks.{L}.mlp.hook_pre",
     "mlp_post": "blocks.{L}.mlp.hook_post",
     "router": "blocks.{L}.mlp.hook_router_logits",
-    "final_norm": "ln_final.hook_normalized",
+    "final_norm": "ln_final.hook_out",
     "logits": "unembed.hook_out",
 }
 _LONG = {
@@ -66,9 +66,24 @@ _LONG = {
 _ORDER = {
     component: rank
     for rank, component in enumerate(
-        ("embed", "resid_pre", "q", "k", "v", "pattern", "z", "attn_out", "resid_mid")
-        + ("router", "mlp_pre", "mlp_post", "mlp_out", "resid_post")
-        + ("final_norm", "logits")
+        [
+            "embed",
+            "resid_pre",
+            "q",
+            "k",
+            "v",
+            "pattern",
+            "z",
+            "attn_out",
+            "resid_mid",
+            "router",
+            "mlp_pre",
+            "mlp_post",
+            "mlp_out",
+            "resid_post",
+            "final_norm",
+            "logits",
+        ]
     )
 }
 

@@ -1,0 +1,1 @@
+"""Models: loading, where their sites are, and the check that it holds."""

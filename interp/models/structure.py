@@ -1,0 +1,94 @@
+"""Module paths of a model that TransformerLens has no adapter for, by its structure.
+
+The blocks are the largest list of modules; inside one, the parts are recognised by the
+names that nearly all decoders use. What this finds is a guess: the self-check of
+`interp doctor` tells whether it holds.
+"""
+
+from collections.abc import Iterable
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from interp.errors import UnsupportedModelError
+from interp.models.paths import ArchitectureMap
+
+
+_ATTENTION = ("self_attn", "self_attention", "attention", "attn", "attn.attention")
+_MLP = ("mlp", "feed_forward", "ffn", "block_sparse_moe", "moe")
+_OUT = ("o_proj", "out_proj", "c_proj", "dense", "wo", "o")
+_DOWN = ("down_proj", "c_proj", "dense_4h_to_h", "fc2", "fc_out", "w2", "wo", "out")
+_PRE = ("gate_proj", "c_fc", "dense_h_to_4h", "fc1", "fc_in", "w1", "wi", "in")
+_NORMS = ("norm", "ln_f", "final_layernorm", "final_layer_norm", "ln_out", "norm_f")
+_ROUTER = ("gate", "router")
+
+
+def map_from_structure(hf: PreTrainedModel) -> ArchitectureMap:
+    """The paths of a model's parts by common names and by shape.
+
+    Raises:
+        UnsupportedModelError: If there is no list of blocks with an attention module.
+    """
+    blocks_path = _blocks(hf)
+    block = hf.get_submodule(f"{blocks_path}.0")
+    trunk_path = blocks_path.rpartition(".")[0]
+    attn = _first(block, _ATTENTION)
+    if attn is None:
+        raise UnsupportedModelError(
+            f"Cannot find the attention module in the blocks of {type(hf).__name__}.",
+            expected=f"Looked for {', '.join(_ATTENTION)} in {blocks_path}.0.",
+            remedy="Only decoder models with attention in every block are supported.",
+        )
+    mlp = _first(block, _MLP)
+    embeddings = hf.get_input_embeddings()
+    unembed = hf.get_output_embeddings()
+    norm = _first(hf.get_submodule(trunk_path), _NORMS)
+    return ArchitectureMap(
+        source="structure",
+        blocks=blocks_path,
+        embed=_path_of(hf, embeddings),
+        final_norm=None if norm is None else f"{trunk_path}.{norm}".lstrip("."),
+        unembed=None if unembed is None else _path_of(hf, unembed),
+        attn=attn,
+        mlp=mlp,
+        q=_below(block, attn, ("q_proj", "query", "wq", "q")),
+        k=_below(block, attn, ("k_proj", "key", "wk", "k")),
+        v=_below(block, attn, ("v_proj", "value", "wv", "v")),
+        o=_below(block, attn, _OUT),
+        mlp_pre=_below(block, mlp, _PRE),
+        mlp_down=_below(block, mlp, _DOWN),
+        router=_below(block, mlp, _ROUTER),
+    )
+
+
+def _blocks(hf: PreTrainedModel) -> str:
+    n_layers = getattr(hf.config.get_text_config(), "num_hidden_layers", None)
+    lists = [
+        (name, module)
+        for name, module in hf.named_modules()
+        if isinstance(module, nn.ModuleList) and len(module) == n_layers
+    ]
+    if not lists:
+        raise UnsupportedModelError(
+            f"Cannot find the decoder blocks of {type(hf).__name__}.",
+            expected=f"A list of {n_layers} blocks, as its config says.",
+            remedy="Only decoder models with a list of blocks are supported.",
+        )
+    largest = max(lists, key=lambda item: sum(p.numel() for p in item[1].parameters()))
+    return largest[0]
+
+
+def _first(module: nn.Module, names: Iterable[str]) -> str | None:
+    known = {name for name, _ in module.named_modules()}
+    return next((name for name in names if name in known), None)
+
+
+def _below(block: nn.Module, parent: str | None, names: Iterable[str]) -> str | None:
+    if parent is None:
+        return None
+    name = _first(block.get_submodule(parent), names)
+    return None if name is None else f"{parent}.{name}"
+
+
+def _path_of(hf: PreTrainedModel, target: nn.Module) -> str:
+    return next(name for name, module in hf.named_modules() if module is target)
