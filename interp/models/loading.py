@@ -1,33 +1,310 @@
-"""`load`: a causal language model from a hub, a folder or memory."""
+"""`load`: a causal language model from a hub, a folder or memory, or one clear error.
 
+The Hugging Face model is loaded by `transformers` itself and never changed. What this
+module adds is refusal: every file is inspected first, code in a checkpoint never runs
+unless asked for, and weights that do not fit the config are an error, where
+`transformers` would draw them at random and warn.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+import transformers
+from huggingface_hub import utils as hub_utils
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
+from interp.errors import (
+    ConfigError,
+    ModelNotFoundError,
+    OutOfMemoryError,
+    UnsupportedModelError,
+    closest,
+)
+from interp.models.checkpoint import Checkpoint, inspect_folder
+from interp.models.hub import fetch
 from interp.models.language_model import LanguageModel
+from interp.models.safety import check_supported, needs_code
+
+
+logger = logging.getLogger("interp.models")
+
+DTYPES = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float64": torch.float64,
+}
+ATTENTION = (
+    "eager",
+    "sdpa",
+    "flex_attention",
+    "flash_attention_2",
+    "flash_attention_3",
+)
+# How many tensors a message names.
+NAMED_TENSORS = 4
 
 
 def load(
     source: str | Path | PreTrainedModel,
     *,
-    tokenizer: Any = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
     revision: str | None = None,
     device: str = "auto",
     dtype: str | torch.dtype = "auto",
     trust_remote_code: bool = False,
     attn: str | None = None,
 ) -> LanguageModel:
-    """The causal language model that `source` names, unmodified and in eval mode."""
+    """The causal language model that `source` names, unmodified and in eval mode.
+
+    Its logits are bit-equal to those of `AutoModelForCausalLM.from_pretrained`. Weights
+    are read from safetensors only. A model without a tokenizer loads; it then takes
+    token ids and no text.
+
+    Args:
+        source: A hub id, a folder in Hugging Face format, or a model that is already
+            loaded (it is put into eval mode, and the remaining options but `tokenizer`
+            do not apply).
+        tokenizer: Used instead of the one that lies with the model.
+        revision: A branch, tag or commit of a hub repository.
+        device: `"auto"` is the first CUDA device if there is one and the CPU otherwise;
+            else `"cpu"`, `"cuda"`, `"cuda:1"`, `"mps"`, or `"balanced"` to spread the
+            layers over all CUDA devices.
+        dtype: `"auto"` is the checkpoint's own; else `"float32"`, `"float16"`,
+            `"bfloat16"` or `"float64"`.
+        trust_remote_code: Whether Python code that comes with the model may run.
+        attn: The attention implementation; None is the default of `transformers`.
+
+    Raises:
+        ModelNotFoundError: If there is no such model, revision or folder, or a file
+            of it is missing.
+        ModelAccessError: If the repository is gated or private.
+        OfflineError: If the hub cannot be reached and the cache has no copy.
+        UnsafeModelError: If its weights are pickled, or it needs remote code.
+        UnsupportedModelError: If it is no causal language model, or is damaged.
+        ConfigError: If an option has no such value here.
+        OutOfMemoryError: If it does not fit.
+    """
     if isinstance(source, PreTrainedModel):
-        name = source.config._name_or_path or type(source).__name__
+        name = source.config.name_or_path or type(source).__name__
         return LanguageModel(hf=source.eval(), tokenizer=tokenizer, name=name)
-    hf = AutoModelForCausalLM.from_pretrained(
-        source, use_safetensors=True, dtype=dtype, attn_implementation=attn
-    )
-    if tokenizer is None:
-        tokenizer = AutoTokenizer.from_pretrained(source)
+    device_map = _device_map(device)
+    torch_dtype = _dtype(dtype)
+    _check_attention(attn, trust_remote_code)
+    commit = None
+    name = str(source)
+    if _is_local(source):
+        folder = Path(source).expanduser()
+        _refuse_revision(folder, revision)
+    else:
+        snapshot = fetch(name, revision, code=trust_remote_code)
+        folder, commit = snapshot.folder, snapshot.commit
+    checkpoint = inspect_folder(folder, name)
+    check_supported(checkpoint, name, trust_remote_code=trust_remote_code)
+    with _quiet():
+        hf = _model(
+            checkpoint,
+            name,
+            dtype=torch_dtype,
+            device_map=device_map,
+            trust_remote_code=trust_remote_code,
+            attn_implementation=attn,
+        )
+        if tokenizer is None:
+            tokenizer = _tokenizer(checkpoint, name, trust_remote_code)
     return LanguageModel(
-        hf=hf.eval(), tokenizer=tokenizer, name=str(source), revision=revision
+        hf=hf.eval(),
+        tokenizer=tokenizer,
+        name=name,
+        revision=revision,
+        commit=commit,
+        folder=folder,
     )
+
+
+def _is_local(source: str | Path) -> bool:
+    if isinstance(source, Path) or Path(source).expanduser().exists():
+        return True
+    # A hub id has at most one slash and starts with none of these.
+    return source.startswith((".", "/", "~")) or source.count("/") > 1
+
+
+def _refuse_revision(folder: Path, revision: str | None) -> None:
+    if revision is None:
+        return
+    nested = folder / revision
+    raise ModelNotFoundError(
+        f"A revision ({revision!r}) was asked of the folder {str(folder)!r}.",
+        expected="Only hub repositories have revisions.",
+        remedy=f"Load {str(nested)!r}." if nested.is_dir() else "Leave it out.",
+    )
+
+
+def _device_map(device: str) -> str | None:
+    cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "auto":
+        device = "cuda" if cuda else "cpu"
+    if device == "balanced":
+        if not cuda:
+            raise _no_device(device, cuda)
+        return device
+    try:
+        parsed = torch.device(device)
+    except RuntimeError as error:
+        raise _no_device(device, cuda) from error
+    present = {
+        "cpu": parsed.index in (None, 0),
+        "cuda": (parsed.index or 0) < cuda,
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not present.get(parsed.type, False):
+        raise _no_device(device, cuda)
+    # No device map at all is the plainest path through `from_pretrained`.
+    return None if parsed.type == "cpu" else str(parsed)
+
+
+def _no_device(device: str, cuda: int) -> ConfigError:
+    known = ["auto", "cpu"] + [f"cuda:{index}" for index in range(cuda)]
+    known += ["balanced"] if cuda else []
+    return ConfigError(
+        f"There is no device {device!r} here.",
+        expected=f"Devices: {', '.join(known)}."
+        + ("" if cuda else " PyTorch finds no CUDA device."),
+        remedy=closest(device, known) or "Use device='auto'.",
+    )
+
+
+def _dtype(dtype: str | torch.dtype) -> str | torch.dtype:
+    if dtype == "auto" or dtype in DTYPES.values():
+        return dtype
+    if isinstance(dtype, str) and dtype in DTYPES:
+        return DTYPES[dtype]
+    raise ConfigError(
+        f"There is no dtype {str(dtype)!r} for a model.",
+        expected=f"Known: auto, {', '.join(DTYPES)}.",
+        remedy=closest(str(dtype), DTYPES) or "Use dtype='auto'.",
+    )
+
+
+def _check_attention(attn: str | None, trust_remote_code: bool) -> None:
+    # A name with a slash is a kernel on a hub: compiled code that would be run.
+    if attn is None or attn in ATTENTION or (trust_remote_code and "/" in attn):
+        return
+    raise ConfigError(
+        f"There is no attention implementation {attn!r}.",
+        expected=f"Known: {', '.join(ATTENTION)}.",
+        remedy=closest(attn, ATTENTION) or "Leave it out for the default.",
+    )
+
+
+def _model(
+    checkpoint: Checkpoint, name: str, *, trust_remote_code: bool, **options: Any
+) -> PreTrainedModel:
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            checkpoint.folder,
+            local_files_only=not trust_remote_code,
+            trust_remote_code=trust_remote_code,
+            use_safetensors=True,
+            # Both are refused below, with the names of the tensors.
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **options,
+        )
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise OutOfMemoryError(
+            f"{name} does not fit into the memory of the device.",
+            remedy="Use dtype='bfloat16', device='balanced' or a smaller model.",
+        ) from error
+    except Exception as error:  # checkpoints can be wrong in any way
+        raise UnsupportedModelError(
+            f"{name} cannot be loaded: {_first_line(error)}.",
+            expected="A causal language model of the installed transformers "
+            f"({transformers.__version__}).",
+            remedy="Check its config.json and weights, or update transformers.",
+        ) from error
+    hf, info = loaded
+    _refuse_misfits(name, info)
+    return hf
+
+
+def _refuse_misfits(name: str, info: dict[str, Any]) -> None:
+    missing = sorted(info["missing_keys"])
+    shapes = sorted((str(key), *shape) for key, *shape in info["mismatched_keys"])
+    if missing or shapes:
+        tensors = [f"{key} (absent)" for key in missing]
+        tensors += [
+            f"{key} ({list(found)} in the file, {list(wanted)} in the model)"
+            for key, found, wanted in shapes
+        ]
+        shown = ", ".join(tensors[:NAMED_TENSORS])
+        shown += ", ..." if len(tensors) > NAMED_TENSORS else ""
+        raise UnsupportedModelError(
+            f"The weights of {name} do not fit its config: {len(tensors)} tensors "
+            f"are absent or of another shape: {shown}.",
+            expected="Every tensor of the model must come from the checkpoint.",
+            remedy="Check that config.json and the weights belong together.",
+        )
+    if unused := sorted(info["unexpected_keys"]):
+        logger.warning(
+            "%s: %d tensors of the checkpoint are not part of the model: %s",
+            name,
+            len(unused),
+            ", ".join(unused[:NAMED_TENSORS]),
+        )
+
+
+def _tokenizer(
+    checkpoint: Checkpoint, name: str, trust_remote_code: bool
+) -> PreTrainedTokenizerBase | None:
+    if not checkpoint.has_tokenizer:
+        logger.warning("%s has no tokenizer: it reads token ids, not text.", name)
+        return None
+    try:
+        return AutoTokenizer.from_pretrained(
+            checkpoint.folder,
+            local_files_only=not trust_remote_code,
+            trust_remote_code=trust_remote_code,
+        )
+    except Exception as error:  # as above
+        if "trust_remote_code" in str(error):
+            raise needs_code(name, "tokenizer_config.json names it") from error
+        raise UnsupportedModelError(
+            f"The tokenizer of {name} cannot be loaded: {_first_line(error)}.",
+            remedy="Give one with tokenizer=..., or remove its files to use token ids.",
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().partition("\n")[0].rstrip(".")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the log of `transformers` to errors and hide its bars, inside the block."""
+    log = transformers.utils.logging
+    verbosity = log.get_verbosity()
+    bars, no_hub_bars = (
+        log.is_progress_bar_enabled(),
+        hub_utils.are_progress_bars_disabled(),
+    )
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        log.set_verbosity(verbosity)
+        if bars:
+            log.enable_progress_bar()
+        if no_hub_bars:
+            hub_utils.disable_progress_bars()
