@@ -13,26 +13,27 @@ final norm.
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from interp.errors import UnknownSiteError, closest
 
 
+# In the order in which a forward pass produces them.
 Component = Literal[
     "embed",
     "resid_pre",
-    "resid_mid",
-    "resid_post",
-    "attn_out",
-    "mlp_out",
     "q",
     "k",
     "v",
-    "z",
     "pattern",
+    "z",
+    "attn_out",
+    "resid_mid",
+    "router",
     "mlp_pre",
     "mlp_post",
-    "router",
+    "mlp_out",
+    "resid_post",
     "final_norm",
     "logits",
 ]
@@ -58,33 +59,9 @@ _HOOK_NAMES: dict[Component, str] = {
     "final_norm": "ln_final.hook_out",
     "logits": "unembed.hook_out",
 }
-_LONG = {
+_LONG: dict[re.Pattern[str], Component] = {
     re.compile(re.escape(name).replace(r"\{L\}", r"(\d+)") + "$"): component
     for component, name in _HOOK_NAMES.items()
-}
-# Within a layer, in the order in which a forward pass produces them.
-_ORDER = {
-    component: rank
-    for rank, component in enumerate(
-        [
-            "embed",
-            "resid_pre",
-            "q",
-            "k",
-            "v",
-            "pattern",
-            "z",
-            "attn_out",
-            "resid_mid",
-            "router",
-            "mlp_pre",
-            "mlp_post",
-            "mlp_out",
-            "resid_post",
-            "final_norm",
-            "logits",
-        ]
-    )
 }
 
 
@@ -130,7 +107,7 @@ class Site:
         """A sort key: the order in which a forward pass produces the sites."""
         first = self.component == "embed"
         layer = -1 if first else float("inf") if self.layer is None else self.layer
-        return (layer, _ORDER[self.component])
+        return (layer, COMPONENTS.index(self.component))
 
 
 def parse(text: str) -> Site:
@@ -146,14 +123,15 @@ def parse(text: str) -> Site:
     for pattern, component in _LONG.items():
         if match := pattern.match(text):
             return Site(component, int(match[1]) if match.groups() else None)
-    component, _, layer = text.partition(".")
+    name, _, layer = text.partition(".")
     if layer and not layer.isdigit():
         raise UnknownSiteError(
             f"Cannot read the layer of the site {text!r}.",
             expected="A layer is a number counted from 0.",
-            remedy=f"Write '{component}.0'.",
+            remedy=f"Write '{name}.0'.",
         )
-    return Site(component, int(layer) if layer else None)  # pyright: ignore[reportArgumentType]
+    # Site itself refuses a component that does not exist.
+    return Site(cast(Component, name), int(layer) if layer else None)
 
 
 def expand(

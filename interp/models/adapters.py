@@ -9,7 +9,7 @@ import logging
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from interp.models.paths import ArchitectureMap, Fused, submodule
@@ -125,7 +125,7 @@ class _IndexProbe:
     def __init__(self, original: nn.Module, fused_name: str) -> None:
         fused = submodule(original, fused_name)
         rows_first = isinstance(fused, nn.Linear)
-        shape = fused.weight.shape
+        shape = _weight(fused).shape
         n_columns = shape[0] if rows_first else shape[1]
         columns = torch.arange(n_columns, dtype=torch.float32)
         weight = columns[:, None] if rows_first else columns[None, :]
@@ -140,6 +140,12 @@ class _IndexProbe:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._original, name)
+
+
+def _weight(module: nn.Module) -> Tensor:
+    weight = module.weight
+    assert isinstance(weight, Tensor)
+    return weight
 
 
 def _columns(linear: Any) -> tuple[int, ...]:
@@ -165,10 +171,10 @@ def _fused_by_model(
     module: nn.Module, projection: nn.Module, path: str
 ) -> Fused | None:
     """The layout by the model's own head splitting, where it has a method for it."""
-    split = getattr(module, "_split_heads", None)
+    split: Any = getattr(module, "_split_heads", None)
     if split is None:
         return None
-    n_columns = projection.weight.shape[0]
+    n_columns = _weight(projection).shape[0]
     numbers = torch.arange(n_columns, dtype=torch.float32)[None, None]
     parts = [part.flatten().tolist() for part in split(numbers)]
     # Keys and values come back repeated for every query head that shares them.

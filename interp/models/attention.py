@@ -60,7 +60,7 @@ def watched_attention(hf: PreTrainedModel) -> Iterator[dict[str, Any]]:
         with _watched_outputs(hf):
             yield {"output_attentions": True}
         return
-    before = hf.config._attn_implementation
+    before = hf.config._attn_implementation or "eager"
     hf.set_attn_implementation(IMPLEMENTATION)
     try:
         yield {}
@@ -89,14 +89,15 @@ def _watched_outputs(hf: PreTrainedModel) -> Iterator[None]:
                     remedy="Edit 'z' instead.",
                 )
 
-    handles = [
-        module.register_forward_hook(on_output)
-        for module in hf.modules()
-        if module in _watchers
-    ]
+    handles = [module.register_forward_hook(on_output) for module in hf.modules()]
+    # Masks are built for the configured kind of attention, and a boolean one (sdpa)
+    # gives wrong patterns in transformers 5.23; the public setter refuses such models.
+    before = hf.config._attn_implementation_internal
+    hf.config._attn_implementation_internal = "eager"
     try:
         yield
     finally:
+        hf.config._attn_implementation_internal = before
         for handle in handles:
             handle.remove()
 
