@@ -19,7 +19,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path, PurePath
 from typing import IO, cast
@@ -51,27 +51,36 @@ _REASONS = {
 }
 
 
-def write_bytes(path: str | PurePath, data: Buffer | Iterable[Buffer]) -> None:
+def write_bytes(
+    path: str | PurePath,
+    data: Buffer | Iterable[Buffer],
+    *,
+    final_name: Callable[[], str] | None = None,
+) -> None:
     """Write a whole file, or leave what was there.
 
     Args:
         path: The file; its folder is made if it is absent.
         data: The content, in one piece or in several that are never joined in memory.
+        final_name: Asked for the file's name when all is written, for names that tell
+            the content; `path` then only says where and, in messages, what.
 
     Raises:
         DiskFullError: If the disk or the quota is full.
         UnwritableError: If the system refuses for another reason.
     """
     pieces = cast(Iterable[Buffer], [data] if isinstance(data, Buffer) else data)
-    with _opened_beside(Path(path)) as file:
+    with _opened_beside(Path(path), final_name=final_name) as file:
         for piece in pieces:
             write_all(file, piece)
 
 
 def write_all(file: IO[bytes], piece: Buffer) -> None:
     """Write all of a piece: one call takes at most 2 GiB, and less on a full disk."""
-    rest = memoryview(piece).cast("B")
-    while len(rest):
+    rest = memoryview(piece)
+    # An empty view cannot be cast.
+    rest = rest.cast("B") if rest.nbytes else rest
+    while rest.nbytes:
         rest = rest[file.write(rest) :]
 
 
@@ -228,7 +237,9 @@ def clear_errors(
 
 
 @contextmanager
-def _opened_beside(path: Path) -> Iterator[IO[bytes]]:
+def _opened_beside(
+    path: Path, *, final_name: Callable[[], str] | None = None
+) -> Iterator[IO[bytes]]:
     with clear_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = _new_file_beside(path)
@@ -237,11 +248,10 @@ def _opened_beside(path: Path) -> Iterator[IO[bytes]]:
         try:
             yield file
             os.fsync(file.fileno())
-            beside.replace(path)
+            beside.replace(path.with_name(final_name()) if final_name else path)
         except BaseException:
             beside.unlink(missing_ok=True)
             raise
-    _flush(path.parent)
 
 
 def _new_file_beside(path: Path) -> IO[bytes]:
@@ -292,7 +302,6 @@ def _exchange(beside: Path, path: Path) -> None:
         if there_was_one:
             aside.rename(path)
         raise
-    _flush(path.parent)
     shutil.rmtree(aside, ignore_errors=True)
 
 
