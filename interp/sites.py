@@ -175,10 +175,8 @@ def _expand_one(pattern: "str | Site", n_layers: int) -> list[Site]:
         if not layers:
             sites = [parse(pattern)]
         else:
-            sites = [
-                parse(f"{component}.{layer}")
-                for layer in _layers(layers, pattern, n_layers)
-            ]
+            name = cast(Component, component)
+            sites = [Site(name, at) for at in _layers(layers, pattern, n_layers)]
     for site in sites:
         if site.layer is not None and not 0 <= site.layer < n_layers:
             raise UnknownSiteError(

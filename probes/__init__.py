@@ -1,0 +1,1 @@
+"""Linear readouts of activations, batch studies, and the `interp` command."""

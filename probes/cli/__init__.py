@@ -1,0 +1,3 @@
+"""The `interp` command."""
+
+from probes.cli.run import main as main

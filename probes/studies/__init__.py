@@ -1,0 +1,1 @@
+"""Studies: each turns a spec into a results folder."""

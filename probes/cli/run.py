@@ -1,0 +1,81 @@
+"""Start of the `interp` command: exit codes and errors, in one place.
+
+0 done; 1 bug; 2 bad arguments, config or data; 3 refused; 4 some shards failed; 75
+stopped by a signal after a clean step; 130 Ctrl-C.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import typer
+
+from interp.errors import InterpError
+from interp.stopping import listen
+from probes.cli.app import app
+from probes.cli.output import fail
+
+
+EXIT_BUG = 1
+EXIT_BAD_ARGUMENTS = 2
+EXIT_INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command with the arguments of this process, and exit."""
+    listen()
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command and return its exit code; errors become one line on stderr.
+
+    Args:
+        arguments: What stands behind `interp` on the command line.
+
+    Example:
+        >>> run(["--version"])
+        0.1.0
+        0
+    """
+    command = typer.main.get_command(app)
+    as_json = "--json" in arguments
+    try:
+        code = command.main(
+            args=list(arguments), prog_name="interp", standalone_mode=False
+        )
+    except InterpError as error:
+        fail(str(error), kind=type(error).__name__, as_json=as_json)
+        return error.exit_code
+    except KeyboardInterrupt:
+        text = "Interrupted. Run the same command again to go on from here."
+        fail(text, kind="Interrupted", as_json=as_json)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output is gone; Python would complain again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        usage = _usage_error(error)
+        if usage is not None:
+            fail(usage, kind="UsageError", as_json=as_json)
+            return EXIT_BAD_ARGUMENTS
+        if type(error).__name__ == "Abort":
+            return EXIT_INTERRUPTED
+        traceback.print_exc()
+        text = f"This is a bug in interp: {type(error).__name__}: {error}"
+        fail(text, kind="Bug", as_json=as_json)
+        return EXIT_BUG
+    return code if isinstance(code, int) else 0
+
+
+def _usage_error(error: Exception) -> str | None:
+    """The message of an error in the arguments, as one line, or None."""
+    format_message = getattr(error, "format_message", None)
+    if format_message is None:
+        return None
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "interp"
+    text = " ".join(format_message().split())
+    return f"{text} See '{command} --help'."
