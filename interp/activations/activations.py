@@ -1,0 +1,173 @@
+"""`Activations`: captured rows, and which token each of them was read at."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor
+
+from interp.errors import MissingSiteError, ShapeError, closest
+from interp.positions import Positions
+from interp.sites import Site, parse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Activations:
+    """Activations of several prompts at chosen sites and positions.
+
+    `acts["resid_post"]` stacks the layers of a component, `acts["resid_post.3"]` is one
+    site; where several positions were read an axis `pos` follows, padded with zeros on
+    the right, and `mask` tells which slots are real.
+
+    Attributes:
+        sites: Every captured site, in forward order.
+        values: The rows by component or, where layers cannot be stacked, by site.
+        token_ids: The token ids of each prompt.
+        texts: The text that was tokenised, or None where token ids were given.
+        resolved: The token indices that were read.
+        tokenizer: For decoding, or None.
+        provenance: Which model the rows come from.
+    """
+
+    sites: tuple[Site, ...]
+    values: Mapping[str, Tensor]
+    token_ids: tuple[tuple[int, ...], ...]
+    texts: tuple[str | None, ...]
+    resolved: Positions
+    tokenizer: Any = None
+    provenance: Any = None
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+    def __getitem__(self, name: str | Site) -> Float[Tensor, "example *rest"]:
+        """The rows of a site, or of all captured layers of a component.
+
+        Raises:
+            MissingSiteError: If it was not captured.
+            ShapeError: If the component's layers differ in shape.
+        """
+        if isinstance(name, str) and name in self.values:
+            return self.values[name]
+        known = dict.fromkeys([*(s.component for s in self.sites)])
+        if isinstance(name, str) and name in known:
+            raise ShapeError(
+                f"The layers of {name!r} differ in shape and cannot be stacked.",
+                remedy=f"Take one of {', '.join(self._shorts(name))}.",
+            )
+        site = name if isinstance(name, Site) else parse(name)
+        if site not in self.sites:
+            shorts = [s.short for s in self.sites]
+            raise MissingSiteError(
+                f"The site {site.short!r} was not captured.",
+                expected=f"There are: {_shortened(shorts)}.",
+                remedy=closest(site.short, shorts) or "Name it in sites=.",
+            )
+        if site.short in self.values:
+            return self.values[site.short]
+        return self.values[site.component][
+            :, self.layers(site.component).index(site.layer)
+        ]
+
+    @property
+    def positions(self) -> str:
+        """The positions as they were asked for."""
+        return self.resolved.spec
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """How many tokens each prompt has."""
+        return tuple(map(len, self.token_ids))
+
+    @property
+    def mask(self) -> Bool[Tensor, "example pos"]:
+        """Which slots of the axis `pos` are real."""
+        counts = torch.tensor([len(places) for places in self.resolved.index])
+        return torch.arange(self.resolved.n_slots) < counts[:, None]
+
+    @property
+    def position_index(self) -> Int[Tensor, "example pos"]:
+        """The token index of each slot; -1 where a prompt has no such slot."""
+        index = torch.full((len(self), self.resolved.n_slots), -1)
+        for row, places in zip(index, self.resolved.index, strict=True):
+            row[: len(places)] = torch.tensor(places)
+        return index
+
+    def layers(self, component: str) -> tuple[int, ...]:
+        """The captured layers of a component, in the order of its layer axis."""
+        return tuple(
+            s.layer
+            for s in self.sites
+            if s.component == component and s.layer is not None
+        )
+
+    def tokens(self, example: int) -> tuple[str, ...]:
+        """The decoded token at each position that was read of one prompt."""
+        ids = [self.token_ids[example][place] for place in self.resolved.index[example]]
+        if self.tokenizer is None:
+            return tuple(f"<{token}>" for token in ids)
+        return tuple(self.tokenizer.decode([token]) for token in ids)
+
+    def by_site(self) -> dict[str, Shaped[Tensor, "example *rest"]]:
+        """The rows of each site under its short name, as views."""
+        return {site.short: self[site] for site in self.sites}
+
+    def select(
+        self, rows: Sequence[int] | Int[Tensor, " row"] | Bool[Tensor, " example"]
+    ) -> "Activations":
+        """Some of the prompts, by index or by mask.
+
+        Raises:
+            ShapeError: If a mask has not one entry per prompt, or an index is outside.
+        """
+        chosen = torch.as_tensor(rows)
+        if chosen.dtype == torch.bool:
+            if chosen.shape != (len(self),):
+                raise ShapeError(
+                    f"A mask of shape {tuple(chosen.shape)} for {len(self)} prompts.",
+                    expected="A mask has one entry for each.",
+                )
+            chosen = chosen.nonzero()[:, 0]
+        chosen = chosen.long().cpu()
+        if chosen.dim() != 1 or (
+            len(chosen) and not -len(self) <= chosen.min() <= chosen.max() < len(self)
+        ):
+            raise ShapeError(
+                f"Rows {chosen.tolist()} were selected from {len(self)} prompts.",
+                expected="Rows are a list of indices.",
+            )
+        numbers = [row % len(self) for row in chosen.tolist()]
+        return replace(
+            self,
+            values={
+                name: value[
+                    torch.tensor(numbers, dtype=torch.long, device=value.device)
+                ]
+                for name, value in self.values.items()
+            },
+            token_ids=tuple(self.token_ids[row] for row in numbers),
+            texts=tuple(self.texts[row] for row in numbers),
+            resolved=self.resolved.select(numbers),
+        )
+
+    def to(self, target: torch.device | torch.dtype | str) -> "Activations":
+        """The same rows on another device or in another dtype."""
+        values = {name: value.to(target) for name, value in self.values.items()}
+        return replace(self, values=values)
+
+    def _shorts(self, component: str) -> list[str]:
+        return [s.short for s in self.sites if s.component == component]
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(
+            f"{name} {list(value.shape)}" for name, value in self.values.items()
+        )
+        return f"Activations({len(self)} prompts at {self.positions!r}: {shapes})"
+
+
+def _shortened(names: Sequence[str]) -> str:
+    if len(names) <= 8:
+        return ", ".join(names)
+    return f"{', '.join(names[:4])}, ..., {names[-1]}"

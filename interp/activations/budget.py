@@ -1,0 +1,28 @@
+"""How many tokens a batch may have when nobody says."""
+
+import torch
+
+from interp.models.language_model import LanguageModel
+
+
+CPU_TOKENS = 2048
+MIN_ACCELERATOR_TOKENS = 4096
+MAX_ACCELERATOR_TOKENS = 131_072
+# How much of the free memory a batch may be expected to take; a wrong guess costs one
+# halving.
+SHARE_OF_FREE_MEMORY = 0.4
+
+
+def default_token_budget(model: LanguageModel) -> int:
+    """The most tokens of a batch: what fills the device, not its memory.
+
+    On a CPU more tokens than a few thousand gain nothing and leave the caches. On an
+    accelerator the free memory is divided by what one token needs inside a block.
+    """
+    device = model.device
+    if device.type != "cuda":
+        return CPU_TOKENS
+    free, _ = torch.cuda.mem_get_info(device)
+    width = 12 * model.d_model + 4 * model.d_mlp
+    tokens = int(SHARE_OF_FREE_MEMORY * free / (width * model.dtype.itemsize))
+    return min(max(tokens, MIN_ACCELERATOR_TOKENS), MAX_ACCELERATOR_TOKENS)

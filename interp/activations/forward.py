@@ -1,0 +1,182 @@
+"""Forward passes over ragged prompts: which tokens the model gets, and how."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from interp.activations.batching import run_batches
+from interp.activations.prefix import SharedPrefix, plan_prefix
+from interp.activations.recorder import (
+    AllRecorded,
+    Batch,
+    Recorder,
+    Sink,
+    recording,
+)
+from interp.activations.selection import Selection, select_positions
+from interp.models.hookpoints import HookPoint
+from interp.models.language_model import LanguageModel
+from interp.positions import Positions
+from interp.progress import progress_bar
+
+
+Ids = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One capture, ready to run.
+
+    Attributes:
+        ids: The token ids of each prompt.
+        points: Where to listen, in forward order.
+        positions: What to keep of each prompt.
+        token_budget: The most tokens of a batch, padding included.
+        may_share_prefix: Whether a common prefix may be computed once.
+    """
+
+    ids: Ids
+    points: Sequence[HookPoint]
+    positions: Positions
+    token_budget: int
+    may_share_prefix: bool = True
+
+
+def run(model: LanguageModel, job: Job, sink: Sink) -> None:
+    """Run all prompts and hand the rows of every site to `sink`.
+
+    Raises:
+        OutOfMemoryError: If a single prompt does not fit into memory.
+    """
+    recorder = Recorder(job.points, sink)
+    with (
+        progress_bar("capture", len(job.ids), "prompts") as bar,
+        torch.inference_mode(),
+        recording(model, job.points, recorder) as arguments,
+    ):
+        runner = _Runner(model, job, recorder, arguments)
+        runner.share_prefix()
+
+        def step(rows: tuple[int, ...]) -> None:
+            runner.run_batch(rows)
+            bar.advance(len(rows))
+
+        run_batches(runner.lengths, step, token_budget=job.token_budget)
+
+
+class _Runner:
+    def __init__(
+        self,
+        model: LanguageModel,
+        job: Job,
+        recorder: Recorder,
+        arguments: Mapping[str, object],
+    ) -> None:
+        self._model = model
+        self._job = job
+        self._recorder = recorder
+        self._arguments = arguments
+        self._prefix: SharedPrefix | None = None
+        self.lengths = [len(ids) for ids in job.ids]
+        self._padding_id = padding_id(model)
+        components = {point.site.component for point in job.points}
+        self._reads_logits = "logits" in components
+        # A hook of somebody else's on the logits expects all of them.
+        self._may_cut_logits = (
+            _takes(type(model.hf), "logits_to_keep")
+            and len(model.hf._forward_hooks) == self._reads_logits
+        )
+
+    def share_prefix(self) -> None:
+        """Compute the prefix that all prompts have in common, where that pays."""
+        if not self._job.may_share_prefix:
+            return
+        length = plan_prefix(self._job.ids, self._job.positions)
+        if not length:
+            return
+        self._recorder.skip()
+        prefix = SharedPrefix.compute(
+            self._model, self._job.ids[0][:length], self._forward
+        )
+        if prefix is not None:
+            self._prefix = prefix
+            self.lengths = [len(ids) - length for ids in self._job.ids]
+
+    def run_batch(self, rows: tuple[int, ...]) -> None:
+        skip = 0 if self._prefix is None else self._prefix.length
+        lengths = [self.lengths[row] for row in rows]
+        input_ids, mask = _padded(
+            [self._job.ids[row][skip:] for row in rows], lengths, self._padding_id
+        )
+        selection = select_positions(
+            self._job.positions, rows, lengths=lengths, skip=skip
+        )
+        arguments: dict[str, object] = {"use_cache": False}
+        if self._prefix is not None:
+            arguments = {
+                "use_cache": True,
+                "past_key_values": self._prefix.expanded(len(rows)),
+            }
+            if mask is not None:
+                mask = torch.cat([mask.new_ones(len(rows), skip), mask], dim=1)
+        logits = None
+        if self._reads_logits and self._may_cut_logits and selection.index is not None:
+            kept, logits = _cut_logits(selection)
+            arguments["logits_to_keep"] = kept.to(self._model.device)
+        self._recorder.begin(Batch(rows=rows, selection=selection), logits=logits)
+        self._forward(input_ids, mask, arguments)
+        self._recorder.commit()
+
+    def _forward(
+        self, input_ids: Tensor, mask: Tensor | None, arguments: Mapping[str, object]
+    ) -> None:
+        device = self._model.device
+        try:
+            self._model.hf(
+                input_ids=input_ids.to(device),
+                attention_mask=None if mask is None else mask.to(device),
+                **self._arguments,
+                **arguments,
+            )
+        except AllRecorded:
+            pass
+
+
+def padding_id(model: LanguageModel) -> int:
+    """A token id for padding; any would do, since padding is never attended to."""
+    for owner in (model.tokenizer, model.hf.config):
+        for name in ("pad_token_id", "eos_token_id"):
+            token = getattr(owner, name, None)
+            if isinstance(token, int) and 0 <= token < model.d_vocab:
+                return token
+    return 0
+
+
+def _padded(
+    ids: Sequence[tuple[int, ...]], lengths: Sequence[int], padding: int
+) -> tuple[Tensor, Tensor | None]:
+    """The ids padded on the right, and the mask of real tokens if any is padded."""
+    longest = max(lengths)
+    if min(lengths) == longest:
+        # Without a mask the model takes its faster causal kernel.
+        return torch.tensor(ids), None
+    input_ids = torch.tensor([[*row, *[padding] * (longest - len(row))] for row in ids])
+    mask = torch.arange(longest) < torch.tensor(lengths)[:, None]
+    return input_ids, mask.long()
+
+
+def _cut_logits(selection: Selection) -> tuple[Tensor, Selection]:
+    """The positions of any prompt in the batch, and where each one's are in them."""
+    assert selection.index is not None
+    kept, index = selection.index.unique(return_inverse=True)
+    return kept, Selection(kind=selection.kind, index=index, valid=selection.valid)
+
+
+@lru_cache(maxsize=64)
+def _takes(model_class: type, argument: str) -> bool:
+    forward = getattr(model_class, "forward")  # noqa: B009 - pyright knows no forward
+    return argument in inspect.signature(forward).parameters
