@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from interp.errors import ConfigError
 
@@ -19,6 +19,7 @@ SECONDS_BEFORE_A_BAR_SHOWS = 1.0
 SECONDS_BETWEEN_LINES = 30.0
 
 
+@runtime_checkable
 class Progress(Protocol):
     """What a display must offer: advance it, and close it."""
 

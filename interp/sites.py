@@ -13,7 +13,7 @@ final norm.
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 from interp.errors import UnknownSiteError, closest
 
@@ -78,12 +78,7 @@ class Site:
     layer: int | None = None
 
     def __post_init__(self) -> None:
-        if self.component not in COMPONENTS:
-            raise UnknownSiteError(
-                f"No site is called {self.component!r}.",
-                expected=f"Sites: {', '.join(COMPONENTS)}.",
-                remedy=closest(self.component, COMPONENTS),
-            )
+        _known(self.component)
         if (self.layer is None) != (self.component in GLOBAL_COMPONENTS):
             kind = "has no layer" if self.layer is not None else "needs a layer"
             raise UnknownSiteError(
@@ -110,6 +105,16 @@ class Site:
         return (layer, COMPONENTS.index(self.component))
 
 
+def _known(name: str) -> Component:
+    if name not in COMPONENTS:
+        raise UnknownSiteError(
+            f"No site is called {name!r}.",
+            expected=f"Sites: {', '.join(COMPONENTS)}.",
+            remedy=closest(name, COMPONENTS),
+        )
+    return name
+
+
 def parse(text: str) -> Site:
     """Read one site in the short or in the long spelling, without wildcards.
 
@@ -130,8 +135,7 @@ def parse(text: str) -> Site:
             expected="A layer is a number counted from 0.",
             remedy=f"Write '{name}.0'.",
         )
-    # Site itself refuses a component that does not exist.
-    return Site(cast(Component, name), int(layer) if layer else None)
+    return Site(_known(name), int(layer) if layer else None)
 
 
 def expand(
@@ -175,7 +179,7 @@ def _expand_one(pattern: "str | Site", n_layers: int) -> list[Site]:
         if not layers:
             sites = [parse(pattern)]
         else:
-            name = cast(Component, component)
+            name = _known(component)
             sites = [Site(name, at) for at in _layers(layers, pattern, n_layers)]
     for site in sites:
         if site.layer is not None and not 0 <= site.layer < n_layers:
