@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from interp.errors import PromptError
 from interp.models.dimensions import Dimensions, dimensions_of
+from interp.models.generation import BATCH_SIZE, generate
+from interp.models.identity import identity_of
 from interp.models.tokens import Prompts, TokenizedPrompts, tokenize
+from interp.provenance import ModelRecord
 
 
 if TYPE_CHECKING:
@@ -120,6 +124,37 @@ class LanguageModel:
             chat=chat,
             offsets=offsets,
         )
+
+    def generate(
+        self,
+        prompts: Prompts,
+        *,
+        max_new_tokens: int = 64,
+        temperature: float = 0.0,
+        seed: int = 0,
+        chat: bool = False,
+        batch_size: int = BATCH_SIZE,
+    ) -> list[str]:
+        """What the model writes after each prompt; see `interp.models.generation`."""
+        if self.tokenizer is None:
+            raise PromptError(
+                "The model has no tokenizer, so it cannot write text.",
+                remedy="Use interp.models.generation.generate, which gives token ids.",
+            )
+        generations = generate(
+            self,
+            prompts,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            seed=seed,
+            chat=chat,
+            batch_size=batch_size,
+        )
+        return list(generations.texts or ())
+
+    def identity(self) -> ModelRecord:
+        """What this model is, exactly, for provenance; see `interp.models.identity`."""
+        return identity_of(self)
 
     def __repr__(self) -> str:
         at = f"@{self.revision}" if self.revision else ""
