@@ -4,7 +4,7 @@ Importing this package imports nothing heavy: every name below is loaded on firs
 """
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, no_type_check
 
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ _MODULES = (
 __all__ = [*_WHERE, *_MODULES]
 
 
+# Python asks for submodules here before it imports them: too early for type checks.
+@no_type_check
 def __getattr__(name: str) -> object:
     if name in _WHERE:
         value = getattr(importlib.import_module(_WHERE[name]), name)
