@@ -340,8 +340,10 @@ def _weighted_auroc(
     return np.divide(wins, pairs, out=np.full(len(drawn), np.nan), where=pairs > 0)
 
 
-def _interval(estimate: np.ndarray, draws: np.ndarray, level: float) -> Interval:
-    usable = np.isfinite(draws).any(axis=-1)
+def _interval(
+    estimate: np.ndarray | np.floating, draws: np.ndarray, level: float
+) -> Interval:
+    usable = np.asarray(np.isfinite(draws).any(axis=-1))
     tails = ((1 - level) / 2, (1 + level) / 2)
     bounds = np.nanquantile(np.where(usable[..., None], draws, 0.0), tails, axis=-1)
     low, high = np.where(usable, bounds, np.nan)

@@ -1,5 +1,6 @@
 import time
 
+import jaxtyping
 import numpy as np
 import pytest
 from scipy.stats import binomtest
@@ -150,6 +151,15 @@ def test_a_seed_repeats_and_another_differs():
     assert (first != other).any()
 
 
+@pytest.fixture
+def as_for_users():
+    """Without the run-time checks of the test suite, which would speak first."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.usefixtures("as_for_users")
 def test_wrong_shapes_and_one_class_are_named():
     with pytest.raises(ShapeError, match=r"\(3,\).*\(2,\)"):
         statistics.auroc(np.zeros(3), np.array([True, False]))

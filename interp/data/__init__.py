@@ -1,0 +1,17 @@
+"""Data for studies: statements with labels, contrasting instructions, splits."""
+
+from interp.data.instructions import (
+    Contrast as Contrast,
+    Instructions as Instructions,
+    InstructionSplits as InstructionSplits,
+    contrast as contrast,
+    instructions as instructions,
+    overlap as overlap,
+)
+from interp.data.splits import Splits as Splits, split_by_group as split_by_group
+from interp.data.statements import (
+    Statements as Statements,
+    join as join,
+    statements as statements,
+)
+from interp.data.surface import bag_of_words_scores as bag_of_words_scores

@@ -1,0 +1,29 @@
+"""Results of studies: frozen values that are saved, found and opened without torch."""
+
+from interp.results.kinds import (
+    KINDS as KINDS,
+    Result as Result,
+    load as load,
+    save as save,
+    title as title,
+)
+from interp.results.refusal import (
+    Completion as Completion,
+    InstructionCount as InstructionCount,
+    RefusalCandidate as RefusalCandidate,
+    RefusalComparison as RefusalComparison,
+    RefusalCondition as RefusalCondition,
+    RefusalDirection as RefusalDirection,
+    conditions_of as conditions_of,
+)
+from interp.results.runs import (
+    RunFolder as RunFolder,
+    RunInfo as RunInfo,
+    find as find,
+    open_run as open_run,
+)
+from interp.results.truthfulness import (
+    SplitCount as SplitCount,
+    TruthEffect as TruthEffect,
+    TruthfulnessComparison as TruthfulnessComparison,
+)

@@ -1,0 +1,290 @@
+"""Tables of rows from CSV, TSV, JSON, JSON Lines, Parquet and plain text files."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from interp.data.text import checked_file, text_of
+from interp.errors import DataError, closest
+
+
+SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".txt")
+MAX_TEXT_CHARACTERS = 100_000
+Row = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Rows with their places in the file, so that an error can name them."""
+
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    places: tuple[str, ...]
+
+    def require(self, column: str, *, option: str) -> None:
+        """Check that a column exists.
+
+        Args:
+            column: Its name.
+            option: The name of the argument with which the caller can choose another.
+
+        Raises:
+            DataError: If it does not, with the columns there are and a close match.
+        """
+        if column in self.columns:
+            return
+        shown = ", ".join(repr(name) for name in self.columns[:20]) or "none"
+        hint = closest(column, self.columns)
+        if len(self.columns) == 1 and any(mark in self.columns[0] for mark in ";\t|"):
+            hint = "Its columns do not seem to be separated by commas."
+        raise DataError(
+            f"{self.name} has no column {column!r}.",
+            expected=f"Its columns: {shown}.",
+            remedy=hint or f"Rename one, or name it with {option}=.",
+        )
+
+    def texts(self, column: str) -> list[str]:
+        """The texts of one column, without surrounding white space.
+
+        Raises:
+            DataError: If one is missing, not a text, or absurdly long.
+        """
+        return [
+            self._text(row, place, column)
+            for row, place in zip(self.rows, self.places, strict=True)
+        ]
+
+    def _text(self, row: Row, place: str, column: str) -> str:
+        value = row.get(column)
+        where = f"{self.name}, {place}"
+        if (
+            value is None
+            or value != value
+            or (isinstance(value, str) and not value.strip())
+        ):
+            raise DataError(
+                f"{where}: the {column} is empty.",
+                expected="Every row needs one.",
+                remedy="Fill it in or remove the row.",
+            )
+        if not isinstance(value, str):
+            raise DataError(
+                f"{where}: the {column} is {shortened(value)}, not a text.",
+                remedy=f"Check that {column!r} is the right column.",
+            )
+        if len(value) > MAX_TEXT_CHARACTERS:
+            raise DataError(
+                f"{where}: the {column} has {len(value):,} characters.",
+                expected=f"At most {MAX_TEXT_CHARACTERS:,} are read.",
+                remedy="Shorten it or remove the row.",
+            )
+        return value.strip()
+
+
+def shortened(value: object, limit: int = 60) -> str:
+    """How a value is quoted in an error: its repr, cut when it is long."""
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def read_table(path: str | Path, *, text_column: str) -> Table:
+    """The rows of a data file.
+
+    Args:
+        path: A CSV, TSV, JSON (a list of objects), JSON Lines, Parquet or text file.
+        text_column: The column under which plain texts are filed: the lines of a text
+            file and the strings of a JSON list.
+
+    Raises:
+        DataError: If the file cannot be read as what its name says; the message names
+            the file and the line.
+    """
+    path = Path(path).expanduser()
+    suffix = path.suffix.lower()
+    checked_file(path)
+    match suffix:
+        case ".csv" | ".tsv":
+            table = _separated(path, "," if suffix == ".csv" else "\t")
+        case ".json":
+            table = _json(path, text_column)
+        case ".jsonl" | ".ndjson":
+            table = _json_lines(path, text_column)
+        case ".parquet":
+            table = _parquet(path)
+        case ".txt":
+            table = _plain(path, text_column)
+        case _:
+            raise DataError(
+                f"{str(path)!r} has an unknown file type {suffix!r}.",
+                expected=f"Known types: {', '.join(SUFFIXES)}.",
+                remedy="Convert the file or correct its name.",
+            )
+    if not table.rows:
+        raise DataError(
+            f"{str(path)!r} has no rows.", expected="At least one row was expected."
+        )
+    return table
+
+
+def _separated(path: Path, delimiter: str) -> Table:
+    header: list[str] | None = None
+    rows: list[Row] = []
+    places: list[str] = []
+    for number, cells in _records(path, delimiter):
+        if header is None:
+            header = _header(path, cells)
+            continue
+        if len(cells) != len(header):
+            raise DataError(
+                f"{path.name}, line {number}: {_fields(len(cells))}.",
+                expected=f"The header has {_fields(len(header))}.",
+                remedy="Put quotes around texts that contain the separator.",
+            )
+        rows.append(dict(zip(header, cells, strict=True)))
+        places.append(f"line {number}")
+    return Table(
+        name=path.name,
+        columns=tuple(header or ()),
+        rows=tuple(rows),
+        places=tuple(places),
+    )
+
+
+def _records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not blank, each with the line on which it begins.
+
+    A field that opens with a quotation, as in `"Dune" is a novel.,1`, is not valid CSV
+    but common; when its quotes are paired it is read as it stands, quotes included.
+    """
+    lines = list(io.StringIO(text_of(path), newline=""))
+    start = 0
+    while start < len(lines):
+        reader = csv.reader(lines[start:], delimiter=delimiter, strict=True)
+        first = start
+        try:
+            for cells in reader:
+                if cells:
+                    yield start + 1, cells
+                start = first + reader.line_num
+        except csv.Error as error:
+            line = lines[start].rstrip("\r\n")
+            if line.count('"') % 2 or reader.line_num > start - first + 1:
+                raise DataError(
+                    f"{path.name}, line {start + 1}: the row cannot be read ({error}).",
+                    expected="A quoted field ends with a quote; inside it quotes are "
+                    "doubled.",
+                    remedy="Check the quotes of that row.",
+                ) from error
+            yield start + 1, line.split(delimiter)
+            start += 1
+
+
+def _fields(n: int) -> str:
+    return "1 field" if n == 1 else f"{n} fields"
+
+
+def _header(path: Path, cells: list[str]) -> list[str]:
+    names = [cell.strip() for cell in cells]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise DataError(
+            f"{path.name} has the column {repeated[0]!r} twice.",
+            remedy="Rename or remove one.",
+        )
+    return names
+
+
+def _json(path: Path, text_column: str) -> Table:
+    text = text_of(path, max_line_bytes=None)
+    value = _parsed(text, path.name, line=0)
+    if not isinstance(value, list):
+        raise DataError(
+            f"{path.name} holds {_kind(value)}.",
+            expected=f"A list of objects with {text_column!r} was expected.",
+            remedy="One object per line is read from a .jsonl file.",
+        )
+    return _from_objects(
+        path, value, [f"row {i + 1}" for i in range(len(value))], text_column
+    )
+
+
+def _json_lines(path: Path, text_column: str) -> Table:
+    values: list[object] = []
+    places: list[str] = []
+    for number, line in enumerate(text_of(path).split("\n"), start=1):
+        if line.strip():
+            values.append(_parsed(line, path.name, line=number))
+            places.append(f"line {number}")
+    return _from_objects(path, values, places, text_column)
+
+
+def _parsed(text: str, name: str, *, line: int) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f"line {line or error.lineno}, column {error.colno}"
+        raise DataError(
+            f"{name}, {place}: not JSON ({error.msg}).", remedy="Correct that place."
+        ) from error
+    except (RecursionError, ValueError) as error:
+        raise DataError(
+            f"{name}: the JSON cannot be read (nested too deep, or a number too long).",
+            expected="A flat table was expected.",
+        ) from error
+
+
+def _kind(value: object) -> str:
+    names = {dict: "one object", str: "a text", type(None): "null"}
+    return names.get(type(value), f"a {type(value).__name__}")
+
+
+def _from_objects(
+    path: Path, values: Iterable[object], places: list[str], text_column: str
+) -> Table:
+    rows: list[Row] = []
+    columns: dict[str, None] = {}
+    for value, place in zip(values, places, strict=True):
+        if isinstance(value, str):
+            value = {text_column: value}
+        if not isinstance(value, dict):
+            raise DataError(
+                f"{path.name}, {place}: {_kind(value)}.",
+                expected=f"An object with {text_column!r} was expected.",
+            )
+        columns.update(dict.fromkeys(value))
+        rows.append(value)
+    return Table(
+        name=path.name, columns=tuple(columns), rows=tuple(rows), places=tuple(places)
+    )
+
+
+def _parquet(path: Path) -> Table:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        # Opened here: pyarrow would take a path with "=" for a partitioned data set.
+        with path.open("rb") as file:
+            rows = pyarrow.parquet.read_table(file).to_pylist()
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise DataError(
+            f"{str(path)!r} is not a readable Parquet file.",
+            expected=str(error).splitlines()[0][:120],
+            remedy="Write it again.",
+        ) from error
+    return _from_objects(path, rows, [f"row {i + 1}" for i in range(len(rows))], "text")
+
+
+def _plain(path: Path, text_column: str) -> Table:
+    lines = text_of(path).split("\n")
+    kept = [(i, line) for i, line in enumerate(lines, start=1) if line.strip()]
+    return Table(
+        name=path.name,
+        columns=(text_column,),
+        rows=tuple({text_column: line} for _, line in kept),
+        places=tuple(f"line {i}" for i, _ in kept),
+    )

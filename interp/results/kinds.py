@@ -1,0 +1,133 @@
+"""The closed set of result kinds, and opening a folder of any of them."""
+
+from pathlib import Path
+from typing import TypeVar, assert_never
+
+from interp import atomic
+from interp.errors import ResultError, closest
+from interp.results.files import RESULT, read_description, read_result
+from interp.results.refusal import RefusalComparison
+from interp.results.truthfulness import TruthfulnessComparison
+
+
+Result = TruthfulnessComparison | RefusalComparison
+KINDS: tuple[str, ...] = (TruthfulnessComparison.KIND, RefusalComparison.KIND)
+Kind = TypeVar("Kind", TruthfulnessComparison, RefusalComparison)
+
+
+def result_class(kind: str) -> type[Result]:
+    """The class of a kind of result.
+
+    Raises:
+        ResultError: If there is no such kind.
+
+    Example:
+        >>> result_class("refusal").__name__
+        'RefusalComparison'
+    """
+    match kind:
+        case TruthfulnessComparison.KIND:
+            return TruthfulnessComparison
+        case RefusalComparison.KIND:
+            return RefusalComparison
+        case _:
+            raise ResultError(
+                f"There is no kind of result called {kind!r}.",
+                expected=f"Kinds: {', '.join(KINDS)}.",
+                remedy=closest(str(kind), KINDS) or "A newer interp may know it.",
+            )
+
+
+def title(result: Result) -> str:
+    """What a result is about, as a heading.
+
+    Raises:
+        AssertionError: If a kind was added and not named here.
+    """
+    match result:
+        case TruthfulnessComparison():
+            return "Truthfulness"
+        case RefusalComparison():
+            return "Refusal"
+        case _:
+            assert_never(result)
+
+
+def save(result: Result, folder: str | Path) -> Path:
+    """Write a result into a folder, whole or not at all.
+
+    Args:
+        result: The result.
+        folder: A new folder, or one that holds an older result, which is replaced.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ResultError: If the folder holds something else.
+        DiskFullError: If the disk is full; an older result stays as it was.
+        UnwritableError: If the folder cannot be written.
+    """
+    return result.save(folder)
+
+
+def load(folder: str | Path) -> Result:
+    """The result in a folder, of whatever kind, without torch or a model.
+
+    Args:
+        folder: A result folder, or a run folder with `result/` inside.
+
+    Raises:
+        ResultError: If there is none, or a file of it is damaged; the message names it.
+    """
+    place = result_folder(folder)
+    description = read_description(place)
+    return read_result(place, description, result_class(description["kind"]))
+
+
+def load_as(folder: str | Path, kind: type[Kind]) -> Kind:
+    """The result in a folder, if it is of this kind.
+
+    Raises:
+        ResultError: If it is of another kind, absent or damaged.
+    """
+    place = result_folder(folder)
+    description = read_description(place)
+    if description["kind"] != kind.KIND:
+        raise ResultError(
+            f"{str(place)!r} holds a result of the kind {description['kind']!r}.",
+            expected=f"{kind.KIND!r} was expected.",
+            remedy="Use interp.results.load for any kind.",
+        )
+    return read_result(place, description, kind)
+
+
+def result_folder(folder: str | Path) -> Path:
+    """The folder that holds `result.json`: the one given, or `result/` inside it.
+
+    Raises:
+        ResultError: If there is neither.
+    """
+    folder = Path(folder).expanduser()
+    folder = folder.parent if folder.name == RESULT else folder
+    inner = folder / "result"
+    for place in (folder, inner):
+        atomic.restore_folder(place)
+        if (place / RESULT).is_file():
+            return place
+    if not folder.exists():
+        raise ResultError(
+            f"There is no folder {str(folder)!r}.",
+            expected="A result or run folder was expected.",
+            remedy="Check the path.",
+        )
+    if (folder / "spec.toml").is_file():
+        raise ResultError(
+            f"The run {str(folder)!r} has no result yet.",
+            remedy="Start it again with the same settings: it resumes.",
+        )
+    raise ResultError(
+        f"{str(folder)!r} holds no {RESULT}.",
+        expected="A result or run folder was expected.",
+        remedy="interp.results.find lists the runs below a folder.",
+    )

@@ -1,0 +1,222 @@
+"""The result of comparing where two models keep whether a statement is true."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float32, Int32
+
+from interp.provenance import Provenance
+from interp.results.display import table_html
+from interp.results.files import Number, write_result
+
+
+Role = Literal["base", "post"]
+ROLES: tuple[Role, Role] = ("base", "post")
+Control = Literal["none", "direction", "random", "shuffled"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitCount:
+    """How much one split holds."""
+
+    split: Literal["train", "val", "test"]
+    statements: int
+    true: int
+    groups: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TruthEffect:
+    """What adding one vector does to the judgement of a model.
+
+    Attributes:
+        direction: Whose direction is added; for controls, whose norm is matched.
+        target: The model it is added in.
+        condition: `none` for the unchanged model, `direction` for the truth direction,
+            or a control of equal norm: `random` or `shuffled` (from shuffled labels).
+        coefficient: Strength in units of the gap between the class means.
+        layers: The layers, as `"4..8"`.
+        n: How many statements.
+        p_difference_true: Mean of P(TRUE) - P(FALSE) over true statements.
+        p_difference_false: The same over false statements.
+        nie_saturation: Indirect effect relative to complete certainty.
+        nie_gap: Indirect effect relative to the distance between the two means.
+    """
+
+    direction: Role
+    target: Role
+    condition: Control
+    coefficient: float
+    layers: str
+    n: int
+    p_difference_true: Number
+    p_difference_false: Number
+    nie_saturation: Number
+    nie_saturation_low: Number
+    nie_saturation_high: Number
+    nie_gap: Number
+    nie_gap_low: Number
+    nie_gap_high: Number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class TruthfulnessComparison:
+    """Truth directions of a base and a post-trained model, and how they carry over.
+
+    The axes `direction_model` and `activation_model` are base and post, in that order.
+    Bounds are 95 % cluster-bootstrap intervals over groups of test statements.
+
+    Attributes:
+        models: Names of the base and the post-trained model.
+        datasets: Where the statements come from.
+        position: The position that was read.
+        centring: `inductive` (training mean) or `transductive` (test mean).
+        counts: Sizes of the splits.
+        layers: The layers, counted from 0, read at `resid_post`.
+        auroc: Of the direction of one model on the activations of another.
+        accuracy: Likewise, with the threshold fitted on training statements.
+        validation_auroc: Of each model's own direction on its validation statements.
+        best_layers: The layer of each model with the best validation AUROC.
+        permutation_p: P-value of each model's own AUROC at its best layer.
+        cosine: Of the two directions at each layer.
+        cosine_null_low: Band of the cosine of directions from shuffled labels.
+        cosine_null_high: Its upper end.
+        statements: The test statements.
+        labels: Which of them are true.
+        groups: What each is about.
+        scores: Projections at the best layer of the direction's model.
+        surface_auroc: Of the words alone, on the same splits.
+        interventions: What adding the directions does.
+        provenance: What produced this.
+    """
+
+    KIND: ClassVar[str] = "truthfulness"
+    SCHEMA: ClassVar[int] = 1
+
+    models: tuple[str, str]
+    datasets: tuple[str, ...]
+    position: str
+    centring: Literal["inductive", "transductive"]
+    counts: tuple[SplitCount, ...]
+    layers: Int32[np.ndarray, " layer"]
+    auroc: Float32[np.ndarray, "direction_model activation_model layer"]
+    auroc_low: Float32[np.ndarray, "direction_model activation_model layer"]
+    auroc_high: Float32[np.ndarray, "direction_model activation_model layer"]
+    accuracy: Float32[np.ndarray, "direction_model activation_model layer"]
+    accuracy_low: Float32[np.ndarray, "direction_model activation_model layer"]
+    accuracy_high: Float32[np.ndarray, "direction_model activation_model layer"]
+    validation_auroc: Float32[np.ndarray, "activation_model layer"]
+    best_layers: tuple[int, int]
+    permutation_p: tuple[Number, Number]
+    cosine: Float32[np.ndarray, " layer"]
+    cosine_null_low: Float32[np.ndarray, " layer"]
+    cosine_null_high: Float32[np.ndarray, " layer"]
+    statements: tuple[str, ...]
+    labels: Bool[np.ndarray, " example"]
+    groups: tuple[str, ...]
+    scores: Float32[np.ndarray, "direction_model activation_model example"]
+    surface_auroc: Number
+    surface_auroc_low: Number
+    surface_auroc_high: Number
+    interventions: tuple[TruthEffect, ...]
+    provenance: Provenance
+
+    def __repr__(self) -> str:
+        return f"TruthfulnessComparison({self.models[0]!r}, {self.models[1]!r})"
+
+    def best_index(self, role: Role) -> int:
+        """Where the best layer of a model is along the axis of layers."""
+        layer = self.best_layers[ROLES.index(role)]
+        return int(np.flatnonzero(self.layers == layer)[0])
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row per direction's model, activations' model and layer."""
+        shape = self.auroc.shape
+        direction, activations, layer = (axis.ravel() for axis in np.indices(shape))
+        roles = np.array(ROLES)
+        return pd.DataFrame(
+            {
+                "direction_model": roles[direction],
+                "activation_model": roles[activations],
+                "layer": self.layers[layer],
+                "auroc": self.auroc.ravel(),
+                "auroc_low": self.auroc_low.ravel(),
+                "auroc_high": self.auroc_high.ravel(),
+                "accuracy": self.accuracy.ravel(),
+                "accuracy_low": self.accuracy_low.ravel(),
+                "accuracy_high": self.accuracy_high.ravel(),
+                "cosine": self.cosine[layer],
+                "cosine_null_low": self.cosine_null_low[layer],
+                "cosine_null_high": self.cosine_null_high[layer],
+            }
+        )
+
+    def examples_dataframe(self) -> pd.DataFrame:
+        """One row per test statement with the scores of each model's own direction."""
+        return pd.DataFrame(
+            {
+                "statement": self.statements,
+                "label": self.labels,
+                "group": self.groups,
+                "base_score": self.scores[0, 0],
+                "post_score": self.scores[1, 1],
+                "base_direction_in_post": self.scores[0, 1],
+                "post_direction_in_base": self.scores[1, 0],
+            }
+        )
+
+    def interventions_dataframe(self) -> pd.DataFrame:
+        """One row per intervention."""
+        return pd.DataFrame([asdict(row) for row in self.interventions])
+
+    def headline(self) -> str:
+        """What was found, in one sentence."""
+        index = self.best_index("base")
+        own, low, high = (
+            float(values[0, 0, index])
+            for values in (self.auroc, self.auroc_low, self.auroc_high)
+        )
+        carried = float(self.auroc[0, 1, index])
+        layer = self.best_layers[0]
+        measured = f"AUROC {own:.2f} [{low:.2f}, {high:.2f}]"
+        if not low > 0.5:
+            return (
+                f"No truth direction was found in the base model: at its best layer, "
+                f"{layer}, held-out statements are not separated better than by chance "
+                f"({measured})."
+            )
+        return (
+            f"At layer {layer} the base model's truth direction separates held-out "
+            f"true from false statements with {measured}, and with {carried:.2f} in "
+            f"the post-trained model; {self._cosine_in_words(index)}."
+        )
+
+    def _cosine_in_words(self, index: int) -> str:
+        cosine = float(self.cosine[index])
+        low, high = self.cosine_null_low[index], self.cosine_null_high[index]
+        beyond = cosine > high or cosine < low
+        verdict = "beyond" if beyond else "within"
+        return (
+            f"the two models' directions have cosine {cosine:.2f}, {verdict} what "
+            f"shuffled labels give [{low:.2f}, {high:.2f}]"
+        )
+
+    def save(self, folder: str | Path) -> Path:
+        """Write this into a folder; see `interp.results.save`."""
+        return write_result(self, folder)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "TruthfulnessComparison":
+        """The result of this kind in a folder; see `interp.results.load`."""
+        from interp.results.kinds import load_as
+
+        return load_as(folder, cls)
+
+    def _repr_html_(self) -> str:
+        frame = self.to_dataframe()
+        best = dict(zip(ROLES, self.best_layers, strict=True))
+        wanted = [best[role] for role in frame["direction_model"]]
+        return table_html(frame.loc[frame["layer"] == wanted], caption=self.headline())
