@@ -21,14 +21,14 @@ import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from os.path import commonprefix
-from typing import Literal, cast
+from typing import Literal, TypeVar, cast
 
 from interp.errors import PositionError, closest
 
 
 Span = tuple[int, int]
 Ids = Sequence[Sequence[int]]
+Sequences = TypeVar("Sequences", str, tuple[int, ...])
 Kind = Literal["one", "several", "mean"]
 NAMES = ("last", "all", "mean", "template")
 _ENDS = ("_first", "_last")
@@ -133,9 +133,7 @@ def resolve(
             raise PositionError(
                 "No position was asked for.", remedy="Name one, for example 'last'."
             )
-        if all(
-            isinstance(part, Sequence) and not isinstance(part, str) for part in spec
-        ):
+        if not any(isinstance(part, str | int) for part in spec):
             spec = Spans(cast(Sequence[Span], spec))
     if isinstance(spec, Spans):
         return _from_spans(spec, prompts)
@@ -153,6 +151,21 @@ def resolve(
     )
 
 
+def common_start(sequences: Sequence[Sequences]) -> int:
+    """How many elements all sequences have in common at their start.
+
+    Example:
+        >>> common_start(["Paris is", "Paris was", "Par"])
+        3
+    """
+    # What the smallest and the largest share, all in between share too.
+    first, last = min(sequences), max(sequences)
+    pairs = zip(first, last, strict=False)
+    return next(
+        (i for i, (a, b) in enumerate(pairs) if a != b), min(len(first), len(last))
+    )
+
+
 def template_tail(ids: Ids) -> int:
     """The number of tokens in which all prompts end alike.
 
@@ -163,8 +176,7 @@ def template_tail(ids: Ids) -> int:
         >>> template_tail([[1, 2, 8, 9], [3, 8, 9]])
         2
     """
-    backwards = [list(reversed(row)) for row in ids]
-    tail = len(commonprefix(backwards))
+    tail = common_start([tuple(reversed(row)) for row in ids])
     if tail == min(map(len, ids)):
         raise PositionError(
             "The end of the template cannot be told from these prompts.",
@@ -349,7 +361,7 @@ def _check_spans(spans: Mapping[str, Sequence[Span]], ids: Ids) -> None:
             if not 0 <= start < stop <= len(row):
                 raise PositionError(
                     f"{called} of prompt {number} is the tokens {start} to {stop}.",
-                    expected=f"The prompt has {len(row)} tokens, and a span at least 1.",
+                    expected=f"The prompt has {len(row)} tokens, a span at least 1.",
                     remedy="Give the first token and the one after the last.",
                 )
 

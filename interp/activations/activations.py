@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp.errors import MissingSiteError, ShapeError, closest
@@ -42,7 +42,7 @@ class Activations:
     def __len__(self) -> int:
         return len(self.token_ids)
 
-    def __getitem__(self, name: str | Site) -> Float[Tensor, "example *rest"]:
+    def __getitem__(self, name: str | Site) -> Float[Tensor, "example ..."]:
         """The rows of a site, or of all captured layers of a component.
 
         Raises:
@@ -67,9 +67,8 @@ class Activations:
             )
         if site.short in self.values:
             return self.values[site.short]
-        return self.values[site.component][
-            :, self.layers(site.component).index(site.layer)
-        ]
+        layers = [s.layer for s in self.sites if s.component == site.component]
+        return self.values[site.component][:, layers.index(site.layer)]
 
     @property
     def positions(self) -> str:
@@ -110,7 +109,7 @@ class Activations:
             return tuple(f"<{token}>" for token in ids)
         return tuple(self.tokenizer.decode([token]) for token in ids)
 
-    def by_site(self) -> dict[str, Shaped[Tensor, "example *rest"]]:
+    def by_site(self) -> dict[str, Float[Tensor, "example ..."]]:
         """The rows of each site under its short name, as views."""
         return {site.short: self[site] for site in self.sites}
 
@@ -139,12 +138,11 @@ class Activations:
                 expected="Rows are a list of indices.",
             )
         numbers = [row % len(self) for row in chosen.tolist()]
+        index = torch.tensor(numbers, dtype=torch.long)
         return replace(
             self,
             values={
-                name: value[
-                    torch.tensor(numbers, dtype=torch.long, device=value.device)
-                ]
+                name: value[index.to(value.device)]
                 for name, value in self.values.items()
             },
             token_ids=tuple(self.token_ids[row] for row in numbers),

@@ -73,16 +73,17 @@ def capture(
         (torch.Size([2, 3, 32]), (' is',))
     """
     points = hook_points(model, sites)
-    tokenized, resolved = resolve_positions(
+    resolved = resolve_positions(
         model, prompts, positions=positions, chat=chat, spans=spans
     )
     if shared_prefix not in ("auto", False):
         raise ConfigError(
             f"shared_prefix is {shared_prefix!r}.", expected="'auto' or False."
         )
+    tokenized = resolved.tokenized
     rows = Rows(
         points,
-        resolved,
+        resolved.positions,
         dtype=storage_dtype(dtype, model),
         device=_device(device),
         longest=max(tokenized.lengths),
@@ -90,7 +91,7 @@ def capture(
     job = Job(
         ids=tokenized.ids,
         points=points,
-        positions=resolved,
+        positions=resolved.positions,
         token_budget=checked_budget(token_budget, model),
         may_share_prefix=shared_prefix == "auto",
     )
@@ -100,7 +101,7 @@ def capture(
         values=rows.finish(),
         token_ids=tokenized.ids,
         texts=tokenized.texts,
-        resolved=resolved,
+        resolved=resolved.positions,
         tokenizer=model.tokenizer,
     )
 

@@ -2,11 +2,12 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from interp.activations.batching import run_batches
 from interp.activations.prefix import SharedPrefix, plan_prefix
@@ -20,8 +21,9 @@ from interp.activations.recorder import (
 from interp.activations.selection import Selection, select_positions
 from interp.models.hookpoints import HookPoint
 from interp.models.language_model import LanguageModel
+from interp.models.reading import is_followed, stated_batch
 from interp.positions import Positions
-from interp.progress import progress_bar
+from interp.progress import Progress, progress_bar
 
 
 Ids = tuple[tuple[int, ...], ...]
@@ -54,18 +56,38 @@ def run(model: LanguageModel, job: Job, sink: Sink) -> None:
     """
     recorder = Recorder(job.points, sink)
     with (
+        model.lock,
         progress_bar("capture", len(job.ids), "prompts") as bar,
         torch.inference_mode(),
-        recording(model, job.points, recorder) as arguments,
     ):
-        runner = _Runner(model, job, recorder, arguments)
-        runner.share_prefix()
+        # Asked before the recorder plants its own.
+        has_foreign_hooks = is_followed(model.hf) or has_hooks(model.hf)
+        with recording(model, job.points, recorder) as arguments:
+            runner = _Runner(
+                model, job, recorder, arguments, has_foreign_hooks=has_foreign_hooks
+            )
+            _run(runner, job, bar)
 
-        def step(rows: tuple[int, ...]) -> None:
-            runner.run_batch(rows)
-            bar.advance(len(rows))
 
-        run_batches(runner.lengths, step, token_budget=job.token_budget)
+def has_hooks(hf: nn.Module) -> bool:
+    """Whether a forward pass of the model may be changed by hooks."""
+    return any(
+        # transformers plants its own for output_hidden_states, and leaves them there.
+        not hook.__module__.startswith("transformers.")
+        for module in hf.modules()
+        for hooks in (module._forward_hooks, module._forward_pre_hooks)
+        for hook in hooks.values()
+    )
+
+
+def _run(runner: "_Runner", job: Job, bar: Progress) -> None:
+    runner.share_prefix()
+
+    def step(rows: tuple[int, ...]) -> None:
+        runner.run_batch(rows)
+        bar.advance(len(rows))
+
+    run_batches(runner.lengths, step, token_budget=job.token_budget)
 
 
 class _Runner:
@@ -75,6 +97,8 @@ class _Runner:
         job: Job,
         recorder: Recorder,
         arguments: Mapping[str, object],
+        *,
+        has_foreign_hooks: bool,
     ) -> None:
         self._model = model
         self._job = job
@@ -85,10 +109,10 @@ class _Runner:
         self._padding_id = padding_id(model)
         components = {point.site.component for point in job.points}
         self._reads_logits = "logits" in components
-        # A hook of somebody else's on the logits expects all of them.
-        self._may_cut_logits = (
-            _takes(type(model.hf), "logits_to_keep")
-            and len(model.hf._forward_hooks) == self._reads_logits
+        # An edit, or a hook of somebody else's, expects whole prompts and all logits.
+        self._is_changed = has_foreign_hooks
+        self._may_cut_logits = not has_foreign_hooks and _takes(
+            type(model.hf), "logits_to_keep"
         )
 
     def share_prefix(self) -> None:
@@ -96,7 +120,7 @@ class _Runner:
         if not self._job.may_share_prefix:
             return
         length = plan_prefix(self._job.ids, self._job.positions)
-        if not length:
+        if not length or self._is_changed:
             return
         self._recorder.skip()
         prefix = SharedPrefix.compute(
@@ -128,22 +152,32 @@ class _Runner:
             kept, logits = _cut_logits(selection)
             arguments["logits_to_keep"] = kept.to(self._model.device)
         self._recorder.begin(Batch(rows=rows, selection=selection), logits=logits)
-        self._forward(input_ids, mask, arguments)
+        with self._stated(rows):
+            self._forward(input_ids, mask, arguments)
         self._recorder.commit()
+
+    def _stated(self, rows: tuple[int, ...]) -> AbstractContextManager[None]:
+        """Tell edits in force which prompts the rows are: they are not in order."""
+        if not is_followed(self._model.hf):
+            return nullcontext()
+        return stated_batch(
+            self._model.hf,
+            prompt_lengths=[len(self._job.ids[row]) for row in rows],
+            rows=rows,
+            n_rows=len(self._job.ids),
+        )
 
     def _forward(
         self, input_ids: Tensor, mask: Tensor | None, arguments: Mapping[str, object]
     ) -> None:
         device = self._model.device
-        try:
+        with suppress(AllRecorded):
             self._model.hf(
                 input_ids=input_ids.to(device),
                 attention_mask=None if mask is None else mask.to(device),
                 **self._arguments,
                 **arguments,
             )
-        except AllRecorded:
-            pass
 
 
 def padding_id(model: LanguageModel) -> int:

@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from os.path import commonprefix
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from interp.models.language_model import LanguageModel
-from interp.positions import Positions
+from interp.positions import Positions, common_start
 
 
 # Below this a cache costs more than the few tokens it saves.
@@ -38,7 +37,7 @@ def plan_prefix(ids: Sequence[tuple[int, ...]], positions: Positions) -> int:
     first_read = min(min(places) for places in positions.index)
     if len(ids) < 2 or first_read < MIN_PREFIX_TOKENS:
         return 0
-    length = min(len(commonprefix([min(ids), max(ids)])), first_read)
+    length = min(common_start(ids), first_read)
     total = sum(map(len, ids))
     shared = total - (len(ids) - 1) * length
     pays = length >= MIN_PREFIX_TOKENS and total >= MIN_SAVING * shared
@@ -68,11 +67,12 @@ class SharedPrefix:
             forward(torch.tensor([ids]), None, arguments)
         except TypeError:  # the model takes no cache
             return None
+        layers: list[Any] = cache.layers
         sharable = (DynamicLayer, DynamicSlidingWindowLayer)
-        layers = [layer for layer in cache.layers if layer.is_initialized]
-        if not layers or any(type(layer) not in sharable for layer in cache.layers):
+        if any(type(layer) not in sharable for layer in layers):
             return None
-        if any(layer.get_seq_length() != len(ids) for layer in layers):
+        lengths = {layer.get_seq_length() for layer in layers if layer.is_initialized}
+        if lengths != {len(ids)}:  # the model did not use the cache
             return None
         return SharedPrefix(length=len(ids), cache=cache)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from os.path import commonprefix
 
 from interp.errors import PositionError
 from interp.models.language_model import LanguageModel
@@ -11,6 +10,7 @@ from interp.positions import (
     Positions,
     PositionSpec,
     Span,
+    common_start,
     resolve,
     template_tail,
     token_spans,
@@ -21,6 +21,14 @@ from interp.positions import (
 _PROBES = ("Why?", "a", "12")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedPrompts:
+    """Prompts as token ids, and which tokens of each are read."""
+
+    tokenized: TokenizedPrompts
+    positions: Positions
+
+
 def resolve_positions(
     model: LanguageModel,
     prompts: Prompts,
@@ -28,7 +36,7 @@ def resolve_positions(
     positions: PositionSpec,
     chat: bool = False,
     spans: Mapping[str, Sequence[Span]] | None = None,
-) -> tuple[TokenizedPrompts, Positions]:
+) -> ResolvedPrompts:
     """The token ids of the prompts, and which of them are read.
 
     Work that is done in parts resolves the positions of all prompts first and gives
@@ -62,19 +70,19 @@ def resolve_positions(
     resolved = resolve(
         positions, tokenized.ids, texts=tokenized.texts, spans=spans, tail=tail
     )
-    return tokenized, resolved
+    return ResolvedPrompts(tokenized=tokenized, positions=resolved)
 
 
 def _start(model: LanguageModel, text: str) -> int:
     """The character at which a message starts in its chat text."""
-    header = commonprefix([chat_text(model.tokenizer, probe) for probe in _PROBES])
-    if not chat_text(model.tokenizer, text).startswith(header + text):
+    start = common_start([chat_text(model.tokenizer, probe) for probe in _PROBES])
+    if not chat_text(model.tokenizer, text).startswith(text, start):
         raise PositionError(
             "The chat template changes the message, so its spans cannot be found.",
             expected=f"The message was {text[:40]!r}.",
             remedy="Strip spaces at its ends, or name positions by token index.",
         )
-    return len(header)
+    return start
 
 
 def _in_tokens(

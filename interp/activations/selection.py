@@ -23,7 +23,7 @@ class Selection:
     """
 
     kind: Literal["one", "several", "whole", "mean"]
-    index: Int[Tensor, "batch *slot"] | None = None
+    index: Int[Tensor, "batch ..."] | None = None
     valid: Bool[Tensor, "batch slot"] | None = None
 
     def to(self, device: torch.device) -> "Selection":
@@ -35,7 +35,7 @@ class Selection:
 
     @property
     def is_view(self) -> bool:
-        """Whether `take` returns a view, which would keep the whole activation alive."""
+        """Whether `take` returns a view, which keeps the whole activation alive."""
         return self.kind == "whole" and self.valid is None
 
     def take(self, value: Float[Tensor, "batch pos *rest"]) -> Tensor:
@@ -55,17 +55,17 @@ class Selection:
         # A padded position may hold anything, even NaN: it must not be multiplied.
         assert self.valid is not None
         is_padding = ~self.valid
-        return rows.masked_fill(is_padding.view(*is_padding.shape, *ones(rows, 2)), 0)
+        return rows.masked_fill(is_padding.view(*is_padding.shape, *_ones(rows, 2)), 0)
 
     def _mean(self, value: Tensor) -> Tensor:
         value = value.float()
         if self.valid is None:
             return value.mean(1)
         total = self._cleared(value).sum(1)
-        return total / self.valid.sum(1).view(-1, *ones(value, 2))
+        return total / self.valid.sum(1).view(-1, *_ones(value, 2))
 
 
-def ones(like: Tensor, n_dims: int) -> tuple[int, ...]:
+def _ones(like: Tensor, n_dims: int) -> tuple[int, ...]:
     """Axes of size one for all but the first `n_dims` axes of a tensor."""
     return (1,) * (like.dim() - n_dims)
 
@@ -102,10 +102,8 @@ def select_positions(
         starts = torch.tensor([place[0] for place in places])
         index = starts[:, None] + slots
     else:
-        padded = [
-            [*place, *[place[-1]] * (len(slots) - len(place))] for place in places
-        ]
-        index = torch.tensor(padded)
+        n = len(slots)
+        index = torch.tensor([[*p, *[p[-1]] * (n - len(p))] for p in places])
     if valid is not None:
         index = torch.where(valid, index, skip)
     return Selection(kind="several", index=index - skip, valid=valid)
