@@ -16,8 +16,9 @@ from interp.statistics import wilson
 
 
 Instructions = Literal["harmful", "harmless"]
-Intervention = Literal["none", "ablate", "add"]
-Source = Literal["none", "base", "post"]
+# `affine` sets the projection to its mean over harmless prompts instead of to zero.
+Intervention = Literal["none", "ablate", "affine", "add"]
+Source = Literal["none", "base", "post", "random"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +88,7 @@ class RefusalCondition:
         model: The model that answers.
         instructions: What it is asked.
         intervention: What is done to it.
-        direction: Whose direction is used, or `none`.
+        direction: Whose direction is used, `random` for one of equal norm, or `none`.
         n: How many answers.
         refused: How many contain a refusal phrase and do not loop.
         rate: Their share.
@@ -144,6 +145,7 @@ class RefusalComparison:
         cosine_chosen: Of the two chosen directions; NaN if one is missing.
         conditions: Refusal rates.
         completions: All answers.
+        notes: What was left out, is weak or limits the conclusions, in sentences.
         provenance: What produced this.
     """
 
@@ -161,6 +163,7 @@ class RefusalComparison:
     cosine_chosen: Number
     conditions: tuple[RefusalCondition, ...]
     completions: tuple[Completion, ...]
+    notes: tuple[str, ...] = ()
     provenance: Provenance
 
     def __repr__(self) -> str:

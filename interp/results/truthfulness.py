@@ -39,6 +39,8 @@ class TruthEffect:
             or a control of equal norm: `random` or `shuffled` (from shuffled labels).
         coefficient: Strength in units of the gap between the class means.
         layers: The layers, as `"4..8"`.
+        position: The tokens at which the vector is added, in words.
+        draw: Which of several vectors of one kind of control.
         n: How many statements.
         p_difference_true: Mean of P(TRUE) - P(FALSE) over true statements.
         p_difference_false: The same over false statements.
@@ -51,6 +53,8 @@ class TruthEffect:
     condition: Control
     coefficient: float
     layers: str
+    position: str = ""
+    draw: int = 0
     n: int
     p_difference_true: Number
     p_difference_false: Number
@@ -90,6 +94,7 @@ class TruthfulnessComparison:
         scores: Projections at the best layer of the direction's model.
         surface_auroc: Of the words alone, on the same splits.
         interventions: What adding the directions does.
+        notes: What was left out, is weak or limits the conclusions, in sentences.
         provenance: What produced this.
     """
 
@@ -122,6 +127,7 @@ class TruthfulnessComparison:
     surface_auroc_low: Number
     surface_auroc_high: Number
     interventions: tuple[TruthEffect, ...]
+    notes: tuple[str, ...] = ()
     provenance: Provenance
 
     def __repr__(self) -> str:
