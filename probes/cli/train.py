@@ -65,7 +65,7 @@ def _as_dict(family: "Family") -> dict[str, object]:
         {
             "name": check.name,
             "value": check.value,
-            "passed": check.passed,
+            "passed": check.held,
         }
         for check in family.checks
     ]
@@ -74,11 +74,11 @@ def _as_dict(family: "Family") -> dict[str, object]:
 
 def _describe(family: "Family") -> None:
     for check in family.checks:
-        say(f"{'ok ' if check.passed else 'NO '} {check}")
+        say(f"{'ok ' if check.held else 'NO '} {check}")
     for note in family.notes:
         say(f"note: {note}")
     say(f"In {family.folder}.")
-    if family.post is not None:
+    if family.name == "facts":
         say(
             f"Next: interp compare {family.base} {family.post} "
             f"--statements {family.statements} --harmful {family.harmful} "
