@@ -5,7 +5,8 @@ one row for each example, and `shards/` has safetensors files with one tensor fo
 site. See `spec` for what makes two stores the same capture and `layout` for the bytes.
 """
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, no_type_check
 
 from interp.store.spec import (
     Shard as Shard,
@@ -37,9 +38,9 @@ _LAZY = {
 }
 
 
+# Python asks here for submodules before it imports them: too early for type checks.
+@no_type_check
 def __getattr__(name: str) -> object:
     if name not in _LAZY:
         raise AttributeError(f"module 'interp.store' has no attribute {name!r}")
-    from importlib import import_module
-
     return getattr(import_module(f"interp.store.{_LAZY[name]}"), name)

@@ -22,7 +22,7 @@ RowChoice = (
 )
 
 
-def row_numbers(rows: RowChoice, n_rows: int) -> Int[np.ndarray, " row"]:
+def row_numbers(rows: RowChoice, n_rows: int) -> Int[np.ndarray, " chosen"]:
     """The chosen rows as numbers from 0, in the order asked.
 
     Raises:

@@ -101,6 +101,29 @@ def hashing_pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="interp-store-hash")
 
 
+def checked_shards(folder: Path, spec: StoreSpec) -> dict[int, Path]:
+    """The file of each shard that is there; reads only the headers.
+
+    Raises:
+        StoreError: That names a shard that is truncated, damaged or foreign.
+    """
+    checked: dict[int, Path] = {}
+    n_shards = spec.plan.n_shards
+    for index, paths in find_shards(folder).items():
+        for path in paths:
+            if index >= n_shards:
+                refuse(path, f"is foreign: there are only {n_shards} shards")
+            try:
+                check_header(path, spec, spec.plan.shard(index))
+            except StoreError:
+                # Another process may have dropped a double in the meantime.
+                if path.exists():
+                    raise
+            else:
+                checked.setdefault(index, path)
+    return checked
+
+
 def find_shards(folder: Path) -> dict[int, list[Path]]:
     """The files of each shard, by index; normally one.
 

@@ -82,7 +82,7 @@ def as_table(rows: RowTable) -> pa.Table:
                 f"The data has a column {name!r}, a name that the store itself uses.",
                 remedy="Rename the column.",
             )
-    return table.replace_schema_metadata(None)
+    return table.cast(pa.schema([_plain_field(field) for field in table.schema]))
 
 
 def prepare_folder(folder: Path, spec: StoreSpec, *, n_rows: int, content: str) -> bool:
@@ -211,6 +211,14 @@ def read_rows(folder: Path) -> pd.DataFrame:
             f"{str(error).splitlines()[0]}",
             remedy="Capture again with the same command: only the rows are rewritten.",
         ) from error
+
+
+def _plain_field(field: pa.Field) -> pa.Field:
+    """One Arrow type for what lists, pandas and Arrow each call differently."""
+    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    if pa.types.is_string(kind) or pa.types.is_string_view(kind):
+        kind = pa.large_string()
+    return pa.field(field.name, kind)
 
 
 def _require_empty(folder: Path) -> None:

@@ -20,7 +20,7 @@ from interp.store.layout import (
     ROWS,
     check_content,
     check_header,
-    find_shards,
+    checked_shards,
     hashing_pool,
     refuse,
 )
@@ -248,13 +248,8 @@ def open(folder: str | PurePath, *, verify: bool = False) -> Store:
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
-    spec, found = manifest.spec, find_shards(folder)
-    n_shards = spec.plan.n_shards
-    for index, paths in found.items():
-        for path in paths:
-            if index >= n_shards:
-                refuse(path, f"is foreign: there are only {n_shards} shards")
-            check_header(path, spec, spec.plan.shard(index))
+    found = checked_shards(folder, manifest.spec)
+    n_shards = manifest.spec.plan.n_shards
     absent = next((index for index in range(n_shards) if index not in found), None)
     if absent is not None:
         raise StoreError(
@@ -267,7 +262,7 @@ def open(folder: str | PurePath, *, verify: bool = False) -> Store:
             f"The store {str(folder)!r} has lost its table {ROWS!r}.",
             remedy="Run the same `interp capture` again: only the rows are rewritten.",
         )
-    store = Store(folder, manifest, [found[index][0] for index in range(n_shards)])
+    store = Store(folder, manifest, [found[index] for index in range(n_shards)])
     if verify:
         store.verify()
     return store
