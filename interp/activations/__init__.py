@@ -2,3 +2,8 @@
 
 from interp.activations.activations import Activations as Activations
 from interp.activations.capture import capture as capture
+from interp.activations.moments import Moments as Moments, moments as moments
+from interp.activations.resolving import (
+    ResolvedPrompts as ResolvedPrompts,
+    resolve_positions as resolve_positions,
+)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from interp.errors import MissingSiteError, ShapeError, closest
 from interp.positions import Positions
+from interp.provenance import ModelRecord
 from interp.sites import Site, parse
 
 
@@ -28,7 +29,7 @@ class Activations:
         texts: The text that was tokenised, or None where token ids were given.
         resolved: The token indices that were read.
         tokenizer: For decoding, or None.
-        provenance: Which model the rows come from.
+        provenance: Which model the rows come from, without hashes of its files.
     """
 
     sites: tuple[Site, ...]
@@ -37,7 +38,7 @@ class Activations:
     texts: tuple[str | None, ...]
     resolved: Positions
     tokenizer: Any = None
-    provenance: Any = None
+    provenance: ModelRecord | None = None
 
     def __len__(self) -> int:
         return len(self.token_ids)

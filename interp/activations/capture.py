@@ -15,6 +15,7 @@ from interp.models.hookpoints import HookPoint
 from interp.models.language_model import LanguageModel
 from interp.models.tokens import Prompts
 from interp.positions import PositionSpec, Span
+from interp.provenance import ModelRecord
 from interp.sites import Site
 
 
@@ -103,6 +104,18 @@ def capture(
         texts=tokenized.texts,
         resolved=resolved.positions,
         tokenizer=model.tokenizer,
+        provenance=_record(model),
+    )
+
+
+def _record(model: LanguageModel) -> ModelRecord:
+    """Which model it was, without the hashes: those can take longer than a capture."""
+    return ModelRecord(
+        name=model.name,
+        revision=model.commit or "",
+        dtype=str(model.dtype).removeprefix("torch."),
+        attention=str(model.hf.config._attn_implementation),
+        device=model.device.type,
     )
 
 

@@ -60,12 +60,16 @@ def run(model: LanguageModel, job: Job, sink: Sink) -> None:
         progress_bar("capture", len(job.ids), "prompts") as bar,
         torch.inference_mode(),
     ):
+        prefix = plan_prefix(job.ids, job.positions) if job.may_share_prefix else 0
+        reads_logits = any(point.side == "logits" for point in job.points)
+        # An edit, or a hook of somebody else's, expects whole prompts and all logits.
         # Asked before the recorder plants its own.
-        has_foreign_hooks = is_followed(model.hf) or has_hooks(model.hf)
+        if (prefix or reads_logits) and (is_followed(model.hf) or has_hooks(model.hf)):
+            prefix, reads_logits = 0, False
+        cuts_logits = reads_logits and _takes(type(model.hf), "logits_to_keep")
         with recording(model, job.points, recorder) as arguments:
-            runner = _Runner(
-                model, job, recorder, arguments, has_foreign_hooks=has_foreign_hooks
-            )
+            runner = _Runner(model, job, recorder, arguments, cuts_logits=cuts_logits)
+            runner.share_prefix(prefix)
             _run(runner, job, bar)
 
 
@@ -81,8 +85,6 @@ def has_hooks(hf: nn.Module) -> bool:
 
 
 def _run(runner: "_Runner", job: Job, bar: Progress) -> None:
-    runner.share_prefix()
-
     def step(rows: tuple[int, ...]) -> None:
         runner.run_batch(rows)
         bar.advance(len(rows))
@@ -98,7 +100,7 @@ class _Runner:
         recorder: Recorder,
         arguments: Mapping[str, object],
         *,
-        has_foreign_hooks: bool,
+        cuts_logits: bool,
     ) -> None:
         self._model = model
         self._job = job
@@ -107,20 +109,11 @@ class _Runner:
         self._prefix: SharedPrefix | None = None
         self.lengths = [len(ids) for ids in job.ids]
         self._padding_id = padding_id(model)
-        components = {point.site.component for point in job.points}
-        self._reads_logits = "logits" in components
-        # An edit, or a hook of somebody else's, expects whole prompts and all logits.
-        self._is_changed = has_foreign_hooks
-        self._may_cut_logits = not has_foreign_hooks and _takes(
-            type(model.hf), "logits_to_keep"
-        )
+        self._cuts_logits = cuts_logits
 
-    def share_prefix(self) -> None:
-        """Compute the prefix that all prompts have in common, where that pays."""
-        if not self._job.may_share_prefix:
-            return
-        length = plan_prefix(self._job.ids, self._job.positions)
-        if not length or self._is_changed:
+    def share_prefix(self, length: int) -> None:
+        """Compute the first tokens, which all prompts have in common, only once."""
+        if not length:
             return
         self._recorder.skip()
         prefix = SharedPrefix.compute(
@@ -148,7 +141,7 @@ class _Runner:
             if mask is not None:
                 mask = torch.cat([mask.new_ones(len(rows), skip), mask], dim=1)
         logits = None
-        if self._reads_logits and self._may_cut_logits and selection.index is not None:
+        if self._cuts_logits and selection.index is not None:
             kept, logits = _cut_logits(selection)
             arguments["logits_to_keep"] = kept.to(self._model.device)
         self._recorder.begin(Batch(rows=rows, selection=selection), logits=logits)

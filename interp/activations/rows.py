@@ -92,8 +92,10 @@ class Rows:
     def _write(self, number: int, rows: Tensor, index: slice | Tensor) -> None:
         target = self._targets[number]
         if self._positions.kind == "several":
+            _clear(target[:, rows.shape[1] :], index)
             target = target[:, : rows.shape[1]]
-        if rows.shape[-1] < target.shape[-1]:  # a pattern has as many keys as its batch
+        if self._points[number].site.component == "pattern":
+            _clear(target[..., rows.shape[-1] :], index)  # keys beyond the batch's
             target = target[..., : rows.shape[-1]]
         if isinstance(index, slice):
             target[index] = rows
@@ -110,12 +112,12 @@ class Rows:
         slots = [self._positions.n_slots] if is_several else []
         n_examples = len(self._positions)
         if site.layer is None:
-            return self._zeros(site.short, [n_examples, *slots, *rest])
+            return self._empty(site.short, [n_examples, *slots, *rest])
         siblings = [p for p in self._points if p.site.component == site.component]
         stack = self._stacks.get(site.component)
         if stack is None and siblings[0] is self._points[number]:
             shape = [n_examples, len(siblings), *slots, *rest]
-            stack = self._stacks[site.component] = self._zeros(site.component, shape)
+            stack = self._stacks[site.component] = self._empty(site.component, shape)
         if stack is not None and list(stack.shape[2 + len(slots) :]) == rest:
             return stack[:, siblings.index(self._points[number])]
         return self._unstacked(number, [n_examples, *slots, *rest])
@@ -127,13 +129,13 @@ class Rows:
             for other, target in self._targets.items():
                 if self._points[other].site.component == component:
                     self._targets[other] = target.clone()
-        return self._zeros(self._points[number].site.short, shape)
+        return self._empty(self._points[number].site.short, shape)
 
-    def _zeros(self, name: str, shape: list[int]) -> Tensor:
+    def _empty(self, name: str, shape: list[int]) -> Tensor:
         try:
             # Outside inference mode, so that the rows can be used in training.
             with torch.inference_mode(False):
-                return torch.zeros(shape, dtype=self._dtype, device=self._device)
+                return torch.empty(shape, dtype=self._dtype, device=self._device)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -172,6 +174,16 @@ class _Shipment:
             for number, flat in zip(numbers, host.split(sizes), strict=True):
                 values[number] = flat.view(self._shapes[number])
         return values
+
+
+def _clear(tail: Tensor, index: slice | Tensor) -> None:
+    """Set to zero what the rows of a batch have not filled."""
+    if not tail.numel():
+        return
+    if isinstance(index, slice):
+        tail[index] = 0
+    else:
+        tail.index_fill_(0, index, 0)
 
 
 def _as_slice(rows: Sequence[int], device: torch.device) -> slice | Tensor:

@@ -19,24 +19,27 @@ class Selection:
         kind: `"one"` position per prompt, `"several"`, `"whole"` prompts from the first
             token on, or the `"mean"` over the real tokens.
         index: The positions, by batch, or by batch and slot.
+        same: The one position that is read of every prompt, if it is the same.
         valid: Which slots (for `"mean"`: positions) are real; None if all are.
     """
 
     kind: Literal["one", "several", "whole", "mean"]
     index: Int[Tensor, "batch ..."] | None = None
+    same: int | None = None
     valid: Bool[Tensor, "batch slot"] | None = None
 
     def to(self, device: torch.device) -> "Selection":
         return Selection(
             kind=self.kind,
             index=None if self.index is None else self.index.to(device),
+            same=self.same,
             valid=None if self.valid is None else self.valid.to(device),
         )
 
     @property
     def is_view(self) -> bool:
         """Whether `take` returns a view, which keeps the whole activation alive."""
-        return self.kind == "whole" and self.valid is None
+        return self.same is not None or (self.kind == "whole" and self.valid is None)
 
     def take(self, value: Float[Tensor, "batch pos *rest"]) -> Tensor:
         """The rows that are kept; slots that a prompt does not have are zero."""
@@ -44,6 +47,8 @@ class Selection:
             return self._mean(value)
         if self.kind == "whole":
             return value if self.valid is None else self._cleared(value)
+        if self.same is not None:
+            return value[:, self.same]
         assert self.index is not None
         batch = torch.arange(len(value), device=value.device)
         if self.kind == "one":
@@ -83,9 +88,9 @@ def select_positions(
     """
     places = [positions.index[row] for row in rows]
     if positions.kind == "one":
-        return Selection(
-            kind="one", index=torch.tensor([place[0] - skip for place in places])
-        )
+        index = [place[0] - skip for place in places]
+        same = index[0] if min(index) == max(index) else None
+        return Selection(kind="one", index=torch.tensor(index), same=same)
     counts = torch.tensor([len(place) for place in places])
     slots = torch.arange(int(counts.max()))
     is_ragged = bool((counts != counts[0]).any())
