@@ -1,0 +1,176 @@
+"""Few-shot prompts that ask a model whether a statement is true.
+
+Four labelled demonstrations from the training split, two true and two false, one a
+line, then the statement and the question:
+
+    Rome is in Italy. This statement is: TRUE
+    ...
+    Lima is in Chad. This statement is:
+
+The demonstrations are the same for all statements of one data set, so that they are one
+shared prefix.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from interp.data import Statements
+from interp.errors import DataError, PromptError
+from interp.models.language_model import LanguageModel
+from interp.models.tokens import quote
+
+
+QUESTION = " This statement is:"
+ANSWERS = (" FALSE", " TRUE")
+N_EACH = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerTokens:
+    """The token ids by which a model says TRUE and FALSE, checked on every prompt."""
+
+    true: int
+    false: int
+    true_text: str
+    false_text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Questions:
+    """Few-shot prompts of one data set as token ids, ready to be run.
+
+    Attributes:
+        ids: Each prompt up to the token before the answers differ.
+        spans: For each prompt the tokens `start` to `stop` of the queried statement.
+        answers: The two answer tokens.
+        demonstrations: The shared beginning, as text.
+    """
+
+    ids: tuple[tuple[int, ...], ...]
+    spans: tuple[tuple[int, int], ...]
+    answers: AnswerTokens
+    demonstrations: str
+
+
+def demonstrations(
+    statements: Statements, train: Sequence[int] | np.ndarray, *, seed: int = 0
+) -> str:
+    r"""Two true and two false training statements with their labels, one a line.
+
+    Statements about four different things are taken where there are so many.
+
+    Args:
+        statements: The statements.
+        train: Which of them may be shown.
+        seed: Feeds the choice and the order.
+
+    Raises:
+        DataError: If there are fewer than two of a class.
+
+    Example:
+        >>> folder = getfixture("tmp_path")
+        >>> rows = [f"{c} is {w}.,{int(w == 'here')}" for c in "ABCD"
+        ...         for w in ("here", "there")]
+        >>> lines = "\n".join(["statement,label", *rows])
+        >>> _ = (folder / "s.csv").write_text(lines)
+        >>> import interp
+        >>> shown = demonstrations(interp.data.statements(folder / "s.csv"), range(8))
+        >>> shown.count(": TRUE\n"), shown.count(": FALSE\n")
+        (2, 2)
+    """
+    rng = np.random.default_rng(seed)
+    order = [int(i) for i in rng.permutation(np.asarray(train, dtype=np.int64))]
+    chosen: list[int] = []
+    for label in (True, False):
+        rows = [i for i in order if statements.labels[i] == label]
+        seen = {statements.groups[i] for i in chosen}
+        fresh: list[int] = []
+        for i in rows:
+            if statements.groups[i] not in seen:
+                seen.add(statements.groups[i])
+                fresh.append(i)
+        rest = [i for i in rows if i not in fresh]
+        chosen += [*fresh, *rest][:N_EACH]
+    if len(chosen) < 2 * N_EACH:
+        raise DataError(
+            f"{statements.name}: too few training statements for demonstrations.",
+            expected=f"{N_EACH} true and {N_EACH} false ones are shown to the model.",
+            remedy="Give more statements.",
+        )
+    lines = [
+        statements.prompts[i] + QUESTION + ANSWERS[int(statements.labels[i])]
+        for i in rng.permutation(chosen)
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def questions(
+    model: LanguageModel, statements: Sequence[str], *, shown: str
+) -> Questions:
+    """The prompts that ask a model about statements, after demonstrations.
+
+    The model is asked up to the first token in which " TRUE" and " FALSE" differ; it is
+    found in the tokens of every prompt, never assumed.
+
+    Args:
+        model: Its tokenizer is used.
+        statements: The statements to ask about.
+        shown: What `demonstrations` gave.
+
+    Raises:
+        PromptError: If the tokenizer gives no such tokens, or a prompt is too long.
+    """
+    stems = [shown + statement + QUESTION for statement in statements]
+    encoded = {
+        answer: model.tokenize([stem + answer for stem in stems], offsets=True)
+        for answer in ANSWERS
+    }
+    false, true = (encoded[answer] for answer in ANSWERS)
+    assert true.offsets is not None
+    ids: list[tuple[int, ...]] = []
+    spans: list[tuple[int, int]] = []
+    pairs: set[tuple[int, int]] = set()
+    for row, statement in enumerate(statements):
+        stop = _common(true.ids[row], false.ids[row])
+        if stop in (len(true.ids[row]), len(false.ids[row])):
+            raise PromptError(
+                f"One of {ANSWERS} is the beginning of the other in the tokens of "
+                f"{quote(model.name)}.",
+                expected="The first token in which they differ is read.",
+            )
+        pairs.add((true.ids[row][stop], false.ids[row][stop]))
+        ids.append(true.ids[row][:stop])
+        spans.append(_span(true.offsets[row][:stop], len(shown), len(statement)))
+    if len(pairs) != 1:
+        raise PromptError(
+            f"The tokens of {ANSWERS} differ between prompts for {quote(model.name)}.",
+            expected="One token that stands for each answer in every prompt.",
+        )
+    (pair,) = pairs
+    texts = [model.tokenizer.decode([token]) for token in pair]
+    return Questions(
+        ids=tuple(ids),
+        spans=tuple(spans),
+        answers=AnswerTokens(
+            true=pair[0], false=pair[1], true_text=texts[0], false_text=texts[1]
+        ),
+        demonstrations=shown,
+    )
+
+
+def _common(a: Sequence[int], b: Sequence[int]) -> int:
+    """How many tokens two prompts have in common from the beginning."""
+    pairs = enumerate(zip(a, b, strict=False))
+    return next((i for i, (x, y) in pairs if x != y), min(len(a), len(b)))
+
+
+def _span(
+    offsets: Sequence[tuple[int, int]], start: int, length: int
+) -> tuple[int, int]:
+    """The tokens that cover the queried statement, by its characters."""
+    inside = [i for i, (a, b) in enumerate(offsets) if a < start + length and b > start]
+    if not inside:
+        raise PromptError("A queried statement has no token of its own.")
+    return inside[0], inside[-1] + 1
