@@ -239,8 +239,7 @@ def fill(
     Raises:
         StoreError: See `StoreWriter`.
         IncompatibleError: If the folder holds another capture.
-        DiskFullError: If the disk has not enough room, or runs full; the shards that
-            were whole stay.
+        DiskFullError: If the disk has not enough room, or runs full.
     """
     with StoreWriter(folder, spec, rows, provenance=provenance) as writer:
         missing = writer.missing()
@@ -255,10 +254,9 @@ def fill(
                 values = compute(shard.rows)
                 if len(writing) == _WRITES_AT_ONCE:
                     writing.pop(0).result()
-                # A full disk is noticed before one more shard is computed in vain.
-                for future in writing:
-                    if future.done():
-                        future.result()
+                # A full disk is noticed before many more shards are computed in vain.
+                for future in filter(Future.done, writing):
+                    future.result()
                 writing.append(pool.submit(writer.write, shard.index, values))
                 del values
                 bar.advance(len(shard.rows))
