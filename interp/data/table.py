@@ -238,8 +238,8 @@ def _parsed(text: str, name: str, *, line: int) -> object:
 
 
 def _kind(value: object) -> str:
-    names = {dict: "one object", str: "a text", type(None): "null"}
-    return names.get(type(value), f"a {type(value).__name__}")
+    names = {dict: "one object", list: "a list", str: "a text", type(None): "null"}
+    return names.get(type(value), "a number")
 
 
 def _from_objects(

@@ -34,7 +34,7 @@ def checked_file(path: str | Path) -> Path:
             raise DataError(
                 f"{shown} is a folder.",
                 expected="A data file was expected.",
-                remedy=_neighbours(path / "."),
+                remedy=_neighbours(path / "any"),
             )
         if not path.is_file():
             raise DataError(f"{shown} is a device or a pipe, not a file.")

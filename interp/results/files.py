@@ -13,7 +13,7 @@ import typing
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import Annotated, Any, ClassVar, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -48,7 +48,7 @@ class Storable(Protocol):
     def headline(self) -> str: ...
 
 
-Stored = TypeVar("Stored", bound=Storable)
+Stored = TypeVar("Stored")
 
 
 def write_result(result: Storable, folder: str | Path) -> Path:
@@ -110,7 +110,7 @@ def read_description(folder: Path) -> dict[str, Any]:
 
 
 def read_result(
-    folder: Path, description: dict[str, Any], kind: type[Stored]
+    folder: Path, description: dict[str, Any], kind: type[Stored], *, newest: int
 ) -> Stored:
     """The result in a folder, checked against its checksums, types and shapes.
 
@@ -118,6 +118,7 @@ def read_result(
         folder: The result folder.
         description: What `read_description` gave for it.
         kind: The class of the result.
+        newest: The newest schema that the class reads.
 
     Raises:
         ResultError: If a file is missing, damaged or does not fit the class; the
@@ -126,10 +127,10 @@ def read_result(
     path = folder / RESULT
     if not isinstance(description["schema"], int):
         raise _damaged(path, "its schema version is not a number")
-    if description["schema"] > kind.SCHEMA:
+    if description["schema"] > newest:
         raise ResultError(
-            f"{str(path)!r} has schema {description['schema']} of {kind.KIND!r}.",
-            expected=f"This version of interp reads up to {kind.SCHEMA}.",
+            f"{str(path)!r} has schema {description['schema']}.",
+            expected=f"This version of interp reads up to {newest}.",
             remedy="Update interp.",
         )
     contents = _checked_files(folder, description["files"])
@@ -139,10 +140,13 @@ def read_result(
         raise _damaged(folder / ARRAYS, "it is not a safetensors file") from error
     values = description["values"]
     given = {*arrays, *(values if isinstance(values, dict) else ())}
-    names = {field.name for field in dataclasses.fields(kind)}
-    if given != names:
-        wrong = sorted(given ^ names)[0]
-        raise _damaged(path, f"the field {wrong!r} is missing or unknown")
+    fields = dataclasses.fields(cast(Any, kind))
+    # A field with a default came later: older files of the same schema lack it.
+    required = {f.name for f in fields if f.default is dataclasses.MISSING}
+    wrong = (required - given) | (given - {f.name for f in fields})
+    if wrong:
+        name = sorted(wrong)[0]
+        raise _damaged(path, f"the field {name!r} is missing or unknown")
     if problem := wrong_shape(arrays, kind):
         raise _damaged(folder / ARRAYS, problem)
     return kind(**arrays, **_validated(path, values, kind))

@@ -15,7 +15,7 @@ KINDS: tuple[str, ...] = (TruthfulnessComparison.KIND, RefusalComparison.KIND)
 Kind = TypeVar("Kind", TruthfulnessComparison, RefusalComparison)
 
 
-def result_class(kind: str) -> type[Result]:
+def result_class(kind: object) -> type[Result]:
     """The class of a kind of result.
 
     Raises:
@@ -82,7 +82,8 @@ def load(folder: str | Path) -> Result:
     """
     place = result_folder(folder)
     description = read_description(place)
-    return read_result(place, description, result_class(description["kind"]))
+    kind = result_class(description["kind"])
+    return read_result(place, description, kind, newest=kind.SCHEMA)
 
 
 def load_as(folder: str | Path, kind: type[Kind]) -> Kind:
@@ -99,7 +100,7 @@ def load_as(folder: str | Path, kind: type[Kind]) -> Kind:
             expected=f"{kind.KIND!r} was expected.",
             remedy="Use interp.results.load for any kind.",
         )
-    return read_result(place, description, kind)
+    return read_result(place, description, kind, newest=kind.SCHEMA)
 
 
 def result_folder(folder: str | Path) -> Path:

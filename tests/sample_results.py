@@ -1,0 +1,218 @@
+"""Made-up results with the shape of real ones, to test files, figures and reports."""
+
+import numpy as np
+
+from interp.provenance import DatasetRecord, ModelRecord, Provenance
+from interp.results import (
+    Completion,
+    InstructionCount,
+    RefusalCandidate,
+    RefusalComparison,
+    RefusalDirection,
+    SplitCount,
+    TruthEffect,
+    TruthfulnessComparison,
+    conditions_of,
+)
+from interp.results.refusal import Instructions, Intervention, Source
+from interp.results.truthfulness import Control, Role
+
+
+MODELS = ("owner/base", "owner/post")
+
+
+def provenance(study: str = "truthfulness") -> Provenance:
+    models = tuple(
+        ModelRecord(
+            name=name,
+            revision="0123456789abcdef",
+            weights_hash="aa" * 8,
+            tokenizer_hash="bb" * 8,
+            dtype="float32",
+            attention="sdpa",
+            device="cpu",
+        )
+        for name in MODELS
+    )
+    return Provenance(
+        study=study,
+        models=models,
+        datasets=(DatasetRecord(name="cities.csv", fingerprint="cc" * 8, rows=300),),
+        spec_hash="0123456789ab",
+        seed=0,
+        versions=(("python", "3.11.7"), ("interp", "0.1.0"), ("torch", "2.13.0")),
+        git_commit="fedcba9876543210",
+        created="2026-01-02T03:04:05+00:00",
+        command="interp compare owner/base owner/post --statements cities.csv --out r",
+    )
+
+
+def truthfulness(seed: int = 0, n_layers: int = 8) -> TruthfulnessComparison:
+    rng = np.random.default_rng(seed)
+    depth = np.linspace(0, 1, n_layers)
+    rise = 0.5 + 0.47 / (1 + np.exp(-12 * (depth - 0.45)))
+    auroc = np.stack(
+        [
+            np.stack([rise, 0.5 + (rise - 0.5) * 0.9]),
+            np.stack([0.5 + (rise - 0.5) * 0.75, np.minimum(rise + 0.015, 1)]),
+        ]
+    )
+    auroc = np.clip(auroc + rng.normal(size=auroc.shape) * 0.01, 0, 1)
+    accuracy = 0.5 + (auroc - 0.5) * 0.85
+    labels = np.arange(120) % 2 == 0
+    scores = rng.normal(size=(2, 2, 120)) + 1.8 * labels
+    return TruthfulnessComparison(
+        models=MODELS,
+        datasets=("cities.csv",),
+        position="last",
+        centring="inductive",
+        counts=(
+            SplitCount(split="train", statements=150, true=75, groups=75),
+            SplitCount(split="val", statements=30, true=15, groups=15),
+            SplitCount(split="test", statements=120, true=60, groups=60),
+        ),
+        layers=np.arange(n_layers, dtype=np.int32),
+        auroc=_f(auroc),
+        auroc_low=_f(auroc - 0.04),
+        auroc_high=_f(np.minimum(auroc + 0.03, 1)),
+        accuracy=_f(accuracy),
+        accuracy_low=_f(accuracy - 0.05),
+        accuracy_high=_f(np.minimum(accuracy + 0.05, 1)),
+        validation_auroc=_f(np.stack([auroc[0, 0], auroc[1, 1]])),
+        best_layers=(n_layers - 2, n_layers - 1),
+        permutation_p=(0.001, 0.001),
+        cosine=_f(0.2 + 0.6 * depth),
+        cosine_null_low=_f(np.full(n_layers, -0.18)),
+        cosine_null_high=_f(np.full(n_layers, 0.19)),
+        statements=tuple(
+            f"The city of Town{i // 2} is in Land{i}." for i in range(120)
+        ),
+        labels=labels,
+        groups=tuple(f"Town{i // 2}" for i in range(120)),
+        scores=_f(scores),
+        surface_auroc=0.53,
+        surface_auroc_low=0.44,
+        surface_auroc_high=0.62,
+        interventions=_effects(),
+        provenance=provenance(),
+    )
+
+
+def refusal(usable: bool = True) -> RefusalComparison:
+    completions = _completions()
+    chosen = RefusalDirection(
+        model="post",
+        layer=5 if usable else None,
+        position=-2 if usable else None,
+        token="<end>" if usable else "",
+        norm=3.5 if usable else float("nan"),
+        reason="" if usable else "every candidate changes harmless answers too much",
+        refusal_tokens=("I", "Sorry"),
+    )
+    base = RefusalDirection(
+        model="base",
+        layer=4,
+        position=-2,
+        token="<end>",
+        norm=1.2,
+        reason="",
+        refusal_tokens=("I",),
+    )
+    candidate = RefusalCandidate(
+        model="post",
+        layer=5,
+        position=-2,
+        token="<end>",
+        bypass=-4.0,
+        induce=3.0,
+        kl=0.05,
+        fate="chosen",
+    )
+    return RefusalComparison(
+        models=MODELS,
+        datasets=("harmful.json", "harmless.json"),
+        counts=(
+            InstructionCount(
+                model="post", instructions="harmful", split="train", given=64, kept=60
+            ),
+        ),
+        directions=(base, chosen),
+        candidates=(candidate,),
+        layers=np.arange(8, dtype=np.int32),
+        cosine=_f(np.linspace(0.9, 0.3, 8)),
+        cosine_position="the last template token",
+        cosine_chosen=0.61,
+        conditions=conditions_of(completions),
+        completions=completions,
+        provenance=provenance("refusal"),
+    )
+
+
+def _f(values: np.ndarray) -> np.ndarray:
+    return values.astype(np.float32)
+
+
+def _effects() -> tuple[TruthEffect, ...]:
+    rows = []
+    sizes: dict[Control, float] = {"direction": 0.6, "random": 0.03, "shuffled": 0.05}
+    for target in ("base", "post"):
+        for direction in ("base", "post"):
+            for condition, size in sizes.items():
+                effect = size * (1.0 if direction == target else 0.7)
+                rows.append(
+                    TruthEffect(
+                        direction=direction,
+                        target=target,
+                        condition=condition,
+                        coefficient=1.0,
+                        layers="3..5",
+                        n=60,
+                        p_difference_true=0.4 - 0.8 * effect,
+                        p_difference_false=-0.3 + 0.8 * effect,
+                        nie_saturation=effect * 0.6,
+                        nie_saturation_low=effect * 0.6 - 0.05,
+                        nie_saturation_high=effect * 0.6 + 0.05,
+                        nie_gap=effect,
+                        nie_gap_low=effect - 0.08,
+                        nie_gap_high=effect + 0.08,
+                    )
+                )
+    return tuple(rows)
+
+
+# Refused of 40: (model, instructions, intervention, direction) -> how many.
+_REFUSED: dict[tuple[Role, Instructions, Intervention, Source], int] = {
+    ("base", "harmful", "none", "none"): 6,
+    ("base", "harmless", "none", "none"): 0,
+    ("base", "harmful", "ablate", "base"): 1,
+    ("base", "harmful", "ablate", "post"): 2,
+    ("base", "harmless", "add", "base"): 22,
+    ("base", "harmless", "add", "post"): 28,
+    ("post", "harmful", "none", "none"): 38,
+    ("post", "harmless", "none", "none"): 1,
+    ("post", "harmful", "ablate", "post"): 2,
+    ("post", "harmful", "ablate", "base"): 15,
+    ("post", "harmless", "add", "post"): 39,
+    ("post", "harmless", "add", "base"): 30,
+}
+
+
+def _completions() -> tuple[Completion, ...]:
+    return tuple(
+        Completion(
+            model=model,
+            instructions=instructions,
+            intervention=intervention,
+            direction=direction,
+            prompt=f"Do the {instructions} thing number {i}.",
+            completion="I cannot help with that."
+            if i < refused
+            else "Sure, here it is.",
+            refused=i < refused,
+            refused_prefix=i < refused,
+            looping=False,
+            score=4.0 if i < refused else -4.0,
+        )
+        for (model, instructions, intervention, direction), refused in _REFUSED.items()
+        for i in range(40)
+    )
