@@ -22,13 +22,19 @@ if TYPE_CHECKING:
     from interp.sites import Site as Site
 
     from . import (
+        activations as activations,
         data as data,
         directions as directions,
+        edits as edits,
         errors as errors,
         figures as figures,
+        models as models,
         organism as organism,
+        positions as positions,
+        progress as progress,
         results as results,
         sites as sites,
+        statistics as statistics,
         store as store,
     )
 
@@ -63,8 +69,6 @@ _MODULES = (
     "store",
 )
 
-__all__ = [*_WHERE, *_MODULES]
-
 
 # Python asks for submodules here before it imports them: too early for type checks.
 @no_type_check
@@ -80,4 +84,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_WHERE, *_MODULES})

@@ -39,6 +39,7 @@ class ModelRecord:
         name: The hub id or folder, as the user gave it.
         revision: The commit of the hub, or empty for a folder.
         weights_hash: Hash of the weights, or of the index of their files.
+        config_hash: Hash of the model's config.
         tokenizer_hash: Hash of the tokenizer.
         template_hash: Hash of the chat template, empty if there is none.
         dtype: The type of the weights as they ran, as `"float32"`.
@@ -49,6 +50,7 @@ class ModelRecord:
     name: str
     revision: str = ""
     weights_hash: str = ""
+    config_hash: str = ""
     tokenizer_hash: str = ""
     template_hash: str = ""
     dtype: str = ""

@@ -8,6 +8,7 @@ size or time of change differs. Weights edited in memory after loading are not s
 import hashlib
 import json
 import re
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,27 +29,33 @@ _NOT_CONFIG = frozenset(
 )
 
 
-def identity_of(model: "LanguageModel") -> ModelRecord:
+def identity_of(model: "LanguageModel", *, hashes: bool = True) -> ModelRecord:
     """The facts that two runs must share to have used the same model.
 
     Args:
         model: Any loaded model. Of one that was made in memory the tensors themselves
             are hashed.
+        hashes: Whether to fill them in; the weights of a large model take seconds.
     """
-    tokenizer = model.tokenizer
-    template = getattr(tokenizer, "chat_template", None)
     device = model.device
-    return ModelRecord(
+    record = ModelRecord(
         name=model.name,
         revision=model.commit or "",
-        weights_hash=_weights_hash(model),
-        tokenizer_hash=_tokenizer_hash(tokenizer) if tokenizer is not None else "",
-        template_hash=_hash_json(template) if template else "",
         dtype=str(model.dtype).removeprefix("torch."),
         attention=str(model.hf.config._attn_implementation),
         device=torch.cuda.get_device_name(device)
         if device.type == "cuda"
         else device.type,
+    )
+    if not hashes:
+        return record
+    template = getattr(model.tokenizer, "chat_template", None)
+    return replace(
+        record,
+        weights_hash=_weights_hash(model),
+        config_hash=_config_hash(model.hf.config),
+        tokenizer_hash=_tokenizer_hash(model.tokenizer),
+        template_hash=_hash_json(template) if template else "",
     )
 
 
@@ -88,13 +95,14 @@ def _tensors_hash(hf: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-def config_hash(config: Any) -> str:
-    """A hash of what a Hugging Face config says about the model itself."""
+def _config_hash(config: Any) -> str:
     fields = config.to_diff_dict()
     return _hash_json({k: v for k, v in fields.items() if k not in _NOT_CONFIG})
 
 
 def _tokenizer_hash(tokenizer: Any) -> str:
+    if tokenizer is None:
+        return ""
     if getattr(tokenizer, "is_fast", False):
         state = json.loads(tokenizer.backend_tokenizer.to_str())
         # The last call leaves its settings behind in these two.

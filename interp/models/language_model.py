@@ -152,9 +152,9 @@ class LanguageModel:
         )
         return list(generations.texts or ())
 
-    def identity(self) -> ModelRecord:
+    def identity(self, *, hashes: bool = True) -> ModelRecord:
         """What this model is, exactly, for provenance; see `interp.models.identity`."""
-        return identity_of(self)
+        return identity_of(self, hashes=hashes)
 
     def __repr__(self) -> str:
         at = f"@{self.revision}" if self.revision else ""

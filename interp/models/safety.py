@@ -27,47 +27,53 @@ def check_supported(
     Args:
         checkpoint: The files.
         name: What the user called the model.
-        trust_remote_code: Whether its code may run; then nothing is refused.
+        trust_remote_code: Whether its code may run.
 
     Raises:
         UnsafeModelError: If it cannot be used without running its code.
         UnsupportedModelError: If it is not a causal language model.
     """
-    if trust_remote_code:
-        return
     config = checkpoint.config
     model_type = config.get("model_type")
-    native = model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    code = config.get("auto_map") or {}
-    if code and (model_type not in CONFIG_MAPPING or not native):
-        raise needs_code(name, f"config.json names {_some(code)}")
-    if kernel := _hub_kernel(config):
-        raise needs_code(name, f"config.json names the hub kernel {kernel!r}")
-    if not model_type:
+    if not isinstance(model_type, str):
         raise UnsupportedModelError(
             f"The config.json of {name} has no model_type.",
             expected="It says which architecture the weights belong to.",
             remedy="Save the model with save_pretrained, which writes it.",
         )
+    native = model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    code = config.get("auto_map")
+    kernel = _hub_kernel(config)
+    if trust_remote_code and (code or kernel):
+        return  # what that code makes of it cannot be known from the config
+    if code and not native:
+        raise needs_code(name, f"config.json names {_some(code)}")
+    if kernel:
+        raise needs_code(name, f"config.json names the hub kernel {kernel!r}")
     if not native:
         known = model_type in CONFIG_MAPPING
-        raise UnsupportedModelError(
+        raise _not_causal(
             f"{name} is a {model_type!r} model, which "
             + ("is not a causal language model." if known else "is unknown here."),
-            expected="A decoder that predicts the next token, such as llama or gpt2.",
-            remedy=closest(str(model_type), MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
-            if not known
-            else "Choose a causal language model.",
+            remedy="" if known else closest(model_type, CONFIG_MAPPING),
         )
-    if config.get("is_encoder_decoder") or (
+    parsed = _parsed(checkpoint, name)
+    if getattr(parsed, "is_encoder_decoder", False) or (
         # BERT and its kin are listed as causal models, but only with this switch.
-        model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not config.get("is_decoder")
+        model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+        and not getattr(parsed, "is_decoder", False)
     ):
-        raise UnsupportedModelError(
-            f"{name} is a {model_type!r} model that reads text in both directions.",
-            expected="A decoder that predicts the next token, such as llama or gpt2.",
-            remedy="Choose a causal language model.",
+        raise _not_causal(
+            f"{name} is a {model_type!r} model that reads text in both directions."
         )
+
+
+def _not_causal(what: str, *, remedy: str = "") -> UnsupportedModelError:
+    return UnsupportedModelError(
+        what,
+        expected="A decoder that predicts the next token, such as llama or gpt2.",
+        remedy=remedy or "Choose a causal language model.",
+    )
 
 
 def _parsed(checkpoint: Checkpoint, name: str) -> PreTrainedConfig:
@@ -76,7 +82,7 @@ def _parsed(checkpoint: Checkpoint, name: str) -> PreTrainedConfig:
             checkpoint.folder, local_files_only=True, trust_remote_code=False
         )
     except Exception as error:  # each architecture checks its config in its own way
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split()).rstrip(".")
         raise UnsupportedModelError(
             f"The config.json of {name} cannot be used: {reason}.",
             remedy="Download or copy it again, or update transformers.",

@@ -1,14 +1,15 @@
 """Prompts as token ids: text is tokenised once, here, and never padded."""
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, SupportsIndex
 
 from interp.errors import PromptError
 
 
-Prompts = str | Sequence[str] | Sequence[Sequence[int]]
+# Rows of token ids may be lists, tuples, NumPy arrays or tensors.
+Prompts = str | Collection[str] | Collection[Iterable[SupportsIndex]]
 Span = tuple[int, int]
 # A prompt in a message is quoted up to here.
 QUOTED_CHARACTERS = 40
