@@ -32,7 +32,7 @@ ALLOWED = {
     "interp.activations": BASE | {"models"},
     "interp.directions": BASE | {"models", "activations"},
     "interp.edits": BASE | {"models", "activations", "directions"},
-    "interp.store": BASE,
+    "interp.store": BASE | {"models", "activations"},
     "interp.data": BASE,
     "interp.results": BASE,
     "interp.figures": BASE | {"results"},

@@ -65,19 +65,7 @@ def plan_capture(
         ConfigError: If a site cannot be stored.
     """
     resolved = resolve_positions(model, prompts, positions=positions, chat=chat)
-    index = resolved.positions.index
-    tokenized = resolved.tokenized
-    rows = [
-        {
-            **(columns[number] if columns is not None else {}),
-            **({} if text is None else {"prompt": text}),
-            "n_tokens": len(places),
-            "prompt_tokens": len(ids),
-        }
-        for number, (text, places, ids) in enumerate(
-            zip(tokenized.texts, index, tokenized.ids, strict=True)
-        )
-    ]
+    rows = _rows(resolved, columns)
     stored = str(storage_dtype(dtype, model)).removeprefix("torch.")
     shapes = _row_shapes(model, resolved, sites)
     identity = identity_of(model)
@@ -93,7 +81,7 @@ def plan_capture(
             shapes,
             dtype=stored,  # pyright: ignore[reportArgumentType]
             n_examples=len(rows),
-            n_tokens=[len(places) for places in index],
+            n_tokens=[len(places) for places in resolved.positions.index],
             rows_per_shard=rows_per_shard,
         ),
         options={
@@ -150,6 +138,25 @@ def capture_to(
     provenance = asdict(record("capture", models=[identity_of(model)]))
     fill(folder, spec, plan.rows, compute=compute, provenance=provenance)
     return open_store(folder)
+
+
+def _rows(
+    resolved: ResolvedPrompts, columns: Sequence[Mapping[str, object]] | None
+) -> list[dict[str, object]]:
+    """The table of rows: the user's columns, the text, and how many tokens."""
+    tokenized = resolved.tokenized
+    own = columns if columns is not None else [{}] * len(tokenized)
+    return [
+        {
+            **given,
+            **({} if text is None else {"prompt": text}),
+            "n_tokens": len(places),
+            "prompt_tokens": len(ids),
+        }
+        for given, text, places, ids in zip(
+            own, tokenized.texts, resolved.positions.index, tokenized.ids, strict=True
+        )
+    ]
 
 
 def _row_shapes(

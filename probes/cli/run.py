@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from itertools import pairwise
 
 import typer
 
@@ -48,34 +49,43 @@ def run(arguments: Sequence[str]) -> int:
     except InterpError as error:
         fail(str(error), kind=type(error).__name__, as_json=as_json)
         return error.exit_code
-    except KeyboardInterrupt:
-        text = "Interrupted. Run the same command again to go on from here."
-        fail(text, kind="Interrupted", as_json=as_json)
-        return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader of our output is gone; Python would complain again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:
-        usage = _usage_error(error)
+    except (Exception, KeyboardInterrupt) as error:
+        if isinstance(error, KeyboardInterrupt):
+            return _interrupted(as_json)
+        usage = _usage_error(error, arguments)
         if usage is not None:
             fail(usage, kind="UsageError", as_json=as_json)
             return EXIT_BAD_ARGUMENTS
-        if type(error).__name__ == "Abort":
-            return EXIT_INTERRUPTED
         traceback.print_exc()
         text = f"This is a bug in interp: {type(error).__name__}: {error}"
         fail(text, kind="Bug", as_json=as_json)
         return EXIT_BUG
+    # typer turns Ctrl-C inside a command into this code.
+    if code == EXIT_INTERRUPTED:
+        return _interrupted(as_json)
     return code if isinstance(code, int) else 0
 
 
-def _usage_error(error: Exception) -> str | None:
+def _interrupted(as_json: bool) -> int:
+    text = "Interrupted. Run the same command again to go on from here."
+    fail(text, kind="Interrupted", as_json=as_json)
+    return EXIT_INTERRUPTED
+
+
+def _usage_error(error: BaseException, arguments: Sequence[str]) -> str | None:
     """The message of an error in the arguments, as one line, or None."""
     format_message = getattr(error, "format_message", None)
     if format_message is None:
         return None
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "interp"
-    text = " ".join(format_message().split())
-    return f"{text} See '{command} --help'."
+    text = " ".join(format_message().split()).rstrip(".")
+    names = getattr(getattr(error, "param", None), "opts", ())
+    # typer's message names the option but not what was given for it.
+    given = [value for name, value in pairwise(arguments) if name in names]
+    words = f" ({given[-1]!r} was given)" if given and given[-1] not in text else ""
+    return f"{text}{words}. See '{command} --help'."
