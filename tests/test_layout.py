@@ -22,6 +22,7 @@ BASE = {
     "progress",
     "stopping",
     "atomic",
+    "home",
     "numerics",
     "statistics",
     "config",

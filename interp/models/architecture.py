@@ -12,6 +12,7 @@ from interp.errors import MissingSiteError, UnknownSiteError, closest
 from interp.models.adapters import map_from_adapter
 from interp.models.hookpoints import HookPoint, as_index
 from interp.models.paths import ArchitectureMap
+from interp.models.remembered import remembered_map
 from interp.models.structure import map_from_structure
 from interp.sites import COMPONENTS, GLOBAL_COMPONENTS, Site, expand
 
@@ -261,5 +262,5 @@ def architecture_of(hf: PreTrainedModel) -> Architecture:
         >>> architecture_of(tiny_model("gpt2")).map.source
         'TransformerLens adapter'
     """
-    paths = map_from_adapter(hf) or map_from_structure(hf)
+    paths = remembered_map(hf, map_from_adapter) or map_from_structure(hf)
     return Architecture(hf, paths)
