@@ -13,6 +13,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from interp.errors import (
+    ModelAccessError,
     ModelNotFoundError,
     UnsafeModelError,
     UnsupportedModelError,
@@ -102,10 +103,11 @@ def inspect_folder(folder: Path, name: str) -> Checkpoint:
 
     Raises:
         ModelNotFoundError: If the folder, its config or weights are missing.
+        ModelAccessError: If the folder may not be read.
         UnsafeModelError: If the weights are pickled only.
         UnsupportedModelError: If a file is damaged.
     """
-    if not folder.exists():
+    if not exists(folder):
         raise _without_folder(folder, name)
     if not folder.is_dir():
         raise ModelNotFoundError(
@@ -113,7 +115,13 @@ def inspect_folder(folder: Path, name: str) -> Checkpoint:
             expected="A model is a folder with config.json and safetensors weights.",
             remedy=f"Give its folder: {str(folder.parent)!r}.",
         )
-    top = {path.name for path in folder.iterdir()}
+    try:
+        top = {path.name for path in folder.iterdir()}
+    except PermissionError as error:
+        raise ModelAccessError(
+            f"The folder {name!r} may not be read by you.",
+            remedy="Ask its owner for the permission, or copy it.",
+        ) from error
     where = f"The folder {name!r}"
     if "config.json" not in top:
         nested = sorted(path.parent.name for path in folder.glob("*/config.json"))
@@ -123,6 +131,19 @@ def inspect_folder(folder: Path, name: str) -> Checkpoint:
     for file in weights:
         _check_header(file)
     return Checkpoint(folder=folder, config=config, weights=weights)
+
+
+def exists(path: Path) -> bool:
+    """Whether something is there; a name that no file can have is not.
+
+    Example:
+        >>> exists(Path("x" * 5000))
+        False
+    """
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _weights(folder: Path, where: str, top: set[str]) -> tuple[Path, ...]:

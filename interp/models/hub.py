@@ -6,7 +6,11 @@ in the ordinary Hugging Face cache, where `hf download` puts it too.
 """
 
 import logging
+import os
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,13 +108,34 @@ def _download(repo: str, revision: str | None, *, code: bool) -> Snapshot:
     info = HfApi().model_info(repo, revision=revision, timeout=SECONDS_TO_ANSWER)
     names = [file.rfilename for file in info.siblings or []]
     where = f"The hub repository {repo}"
-    folder = snapshot_download(
-        repo,
-        revision=revision,
-        allow_patterns=wanted_files(names, where=where, code=code),
-        etag_timeout=SECONDS_TO_ANSWER,
-    )
+    wanted = wanted_files(names, where=where, code=code)
+    logger.info("Fetching %d files of %s unless they are cached.", len(wanted), repo)
+    with _bars_only_where_seen():
+        folder = snapshot_download(
+            repo,
+            revision=revision,
+            allow_patterns=wanted,
+            etag_timeout=SECONDS_TO_ANSWER,
+        )
     return Snapshot(folder=Path(folder), commit=Path(folder).name)
+
+
+@contextmanager
+def _bars_only_where_seen() -> Iterator[None]:
+    # The hub's own bars know the bytes of files that arrive side by side; in a log file
+    # they would be a line for every step.
+    mode = os.environ.get("INTERP_PROGRESS", "auto")
+    seen = mode == "bar" or (
+        mode == "auto" and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+    )
+    if seen or hub_utils.are_progress_bars_disabled():
+        yield
+        return
+    hub_utils.disable_progress_bars()
+    try:
+        yield
+    finally:
+        hub_utils.enable_progress_bars()
 
 
 def _cached(repo: str, revision: str | None) -> Snapshot | None:

@@ -29,7 +29,7 @@ from interp.errors import (
     UnsupportedModelError,
     closest,
 )
-from interp.models.checkpoint import Checkpoint, inspect_folder
+from interp.models.checkpoint import Checkpoint, exists, inspect_folder
 from interp.models.hub import fetch
 from interp.models.language_model import LanguageModel
 from interp.models.safety import check_supported, needs_code
@@ -132,10 +132,12 @@ def load(
 
 
 def _is_local(source: str | Path) -> bool:
-    if isinstance(source, Path) or Path(source).expanduser().exists():
+    if isinstance(source, Path):
         return True
     # A hub id has at most one slash and starts with none of these.
-    return source.startswith((".", "/", "~")) or source.count("/") > 1
+    if source.startswith((".", "/", "~")) or source.count("/") > 1:
+        return True
+    return source != "" and exists(Path(source))
 
 
 def _refuse_revision(folder: Path, revision: str | None) -> None:

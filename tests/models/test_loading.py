@@ -25,6 +25,7 @@ import interp
 from interp.errors import (
     ConfigError,
     InterpError,
+    ModelAccessError,
     ModelNotFoundError,
     PromptError,
     UnsafeModelError,
@@ -425,6 +426,23 @@ def test_a_folder_has_no_revisions(folder: Path) -> None:
         interp.load(folder, revision="step1000")
     with pytest.raises(ModelNotFoundError, match=r"Load '.*llama'"):
         interp.load(folder.parent, revision="llama")
+
+
+def test_a_folder_that_may_not_be_read_is_said(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbid(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", forbid)
+    with pytest.raises(ModelAccessError, match="may not be read by you"):
+        interp.load(saved)
+
+
+@pytest.mark.parametrize("name", ["/a/b\0c", "./" + "x" * 5000])
+def test_a_name_that_no_folder_can_have_is_not_found(name: str) -> None:
+    with pytest.raises(ModelNotFoundError, match="There is no folder"):
+        interp.load(name)
 
 
 def test_any_exception_of_transformers_becomes_one_line(
