@@ -1,7 +1,6 @@
 """`Direction`: a unit vector of a model's activations, with what makes it usable."""
 
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from jaxtyping import Float
@@ -65,12 +64,12 @@ class Direction:
     @classmethod
     def from_vector(
         cls,
-        vector: Float[np.ndarray, " d_model"],
+        vector: Float[np.ndarray, "..."],
         *,
         site: str = "",
         position: str = "",
-    ) -> Self:
-        """The direction of a vector, with its length as scale.
+    ) -> "Direction":
+        """The direction of a vector `[d_model]`, with its length as scale.
 
         Raises:
             DataError: If the vector is zero or has values that are not finite.
@@ -101,10 +100,10 @@ class Direction:
 
 
 def cosine(
-    a: Direction | Float[np.ndarray, " d_model"],
-    b: Direction | Float[np.ndarray, " d_model"],
+    a: Direction | Float[np.ndarray, "..."],
+    b: Direction | Float[np.ndarray, "..."],
 ) -> float:
-    """The cosine of the angle between two directions, in float64.
+    """The cosine of the angle between two directions or vectors, in float64.
 
     Raises:
         ShapeError: If they have different dimensions.

@@ -19,10 +19,7 @@ from interp.errors import (
 from interp.sites import Site, parse
 
 
-Rows = (
-    Float[Tensor, "example *layer d_model"]
-    | Float[np.ndarray, "example *layer d_model"]
-)
+Rows = Float[Tensor, "example ..."] | Float[np.ndarray, "example ..."]
 # Differences below this part of the mean norm are rounding: half precision and a
 # template token that is the same in every prompt give them.
 DEGENERATE = 1e-6
@@ -166,6 +163,7 @@ def checked_labels(labels: object, n_examples: int) -> Bool[np.ndarray, " exampl
 
 
 def _bad_label(label: object, number: int) -> DataError:
+    label = label.item() if isinstance(label, np.generic) else label
     return DataError(
         f"The label of example {number} is {label!r}.",
         expected="Labels are True or False, or 1 and 0.",
@@ -212,9 +210,11 @@ def _class_means(
             for chosen in (~index, index)
         ]
     else:
-        means = [
-            rows[chosen].mean(0, dtype=np.float64) for chosen in (~positive, positive)
-        ]
+        with np.errstate(invalid="ignore"):  # said below, in words
+            means = [
+                rows[chosen].mean(0, dtype=np.float64)
+                for chosen in (~positive, positive)
+            ]
     low, high = means
     # NaN and infinity survive a sum, so the rows need no pass of their own.
     if not (np.isfinite(low).all() and np.isfinite(high).all()):

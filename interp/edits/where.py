@@ -15,14 +15,8 @@ from interp.positions import Positions, Spans
 
 
 When = Literal["both", "prompt", "generated"]
-PositionsAsked = (
-    Literal["all", "last"]
-    | int
-    | Sequence[int]
-    | Sequence[Sequence[int]]
-    | Positions
-    | Spans
-)
+# Of texts only "all" and "last" are known; others get a message that says so.
+PositionsAsked = str | int | Sequence[int] | Sequence[Sequence[int]] | Positions | Spans
 # Stands for "no position" in rows that name fewer than others.
 _NOWHERE = -(2**62)
 
@@ -80,7 +74,7 @@ class Where:
         )
 
 
-def read_places(positions: PositionsAsked, when: When) -> Places:
+def read_places(positions: object, when: str) -> Places:
     """The positions in their one spelling.
 
     Raises:
@@ -142,7 +136,7 @@ def locate(reading: Reading, places: Places, when: When) -> Where:
     return Where(chosen=chosen, order=order, rows=reading.rows, n_rows=reading.n_rows)
 
 
-def _places(positions: PositionsAsked) -> Places:
+def _places(positions: object) -> Places:
     match positions:
         case "all":
             return None

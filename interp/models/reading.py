@@ -128,19 +128,24 @@ class Reader:
         self._trunk = hf.get_submodule(blocks.rpartition(".")[0])
         self._signature = inspect.signature(self._trunk.forward)
         self._passes = 0
-        self._lengths: Tensor | None = None
-        self._cache: Callable[[], object] = _nothing
+        # How long the prompts behind each cache are, None where pieces hide it.
+        self._known: weakref.WeakKeyDictionary[Any, Tensor | None]
+        self._known = weakref.WeakKeyDictionary()
         self._reading: Reading | None = None
 
     def plant(self) -> Callable[[], None]:
         """Start to follow; returns the function that ends it."""
-        handle = self._trunk.register_forward_pre_hook(self._note, with_kwargs=True)
+        handles = [
+            self._trunk.register_forward_pre_hook(self._note, with_kwargs=True),
+            self._trunk.register_forward_hook(self._note_cache),
+        ]
         hf = self._hf()
         assert hf is not None
         _followed[hf] = _followed.get(hf, 0) + 1
 
         def remove() -> None:
-            handle.remove()
+            for handle in reversed(handles):
+                handle.remove()
             _followed[hf] -= 1
 
         return remove
@@ -187,19 +192,25 @@ class Reader:
         self, cache: object, *, n_past: int, n_new: int, ends: Tensor
     ) -> Tensor | None:
         """The prompts' lengths, by whether this pass starts or continues a text."""
-        is_known = cache is not None and self._cache() is cache
-        if n_past == 0 or (n_new > 1 and not is_known):
+        if n_past == 0:
+            lengths = ends
+        elif cache not in self._known:
             # A cache from elsewhere that is continued by many tokens is a prefix.
-            self._lengths = ends
-        elif n_new > 1 or not is_known:
-            # Pieces of a prompt, or tokens checked for a draft: no way to tell.
-            self._lengths = None
-        self._cache = _nothing if cache is None else weakref.ref(cache)
-        return self._lengths
+            lengths = ends if n_new > 1 else None
+        else:
+            lengths = self._known[cache]
+            if n_new > 1 or (lengths is not None and len(lengths) != len(ends)):
+                # Pieces of a prompt, or tokens checked for a draft: no way to tell.
+                lengths = None
+        if cache is not None:
+            self._known[cache] = lengths
+        return lengths
 
-
-def _nothing() -> None:
-    return None
+    def _note_cache(self, module: nn.Module, args: tuple, output: Any) -> None:
+        """Remember a cache that the model has made itself."""
+        cache = getattr(output, "past_key_values", None)
+        if cache is not None and self._reading is not None:
+            self._known.setdefault(cache, self._reading.prompt_lengths)
 
 
 def _bound(
