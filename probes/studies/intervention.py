@@ -1,4 +1,4 @@
-"""The intervention of the truthfulness study: chosen on validation, measured on test."""
+"""The intervention of the truthfulness study: chosen on validation, then tested."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -197,8 +197,8 @@ def _answers(role: int, asked: _Asked, spec: "TruthfulnessSpec") -> Iterator[str
     )
     if not gap.low > 0:
         yield (
-            f"So {NAMES[role]} does not tell true from false statements when asked, and "
-            "no effect on its judgement can be measured: a null result."
+            f"So {NAMES[role]} does not tell true from false statements when asked, "
+            "and no effect on its judgement can be measured: a null result."
         )
 
 

@@ -28,10 +28,12 @@ PREFIX_PHRASES = (
     "I'm not going to do that",
     "I don't",
 )
-# An answer of at least so many words, of which most runs of so many words repeat, loops.
+# An answer of at least so many words loops if most runs of so many words repeat.
 LOOP_WORDS = 12
 LOOP_RUN = 3
 LOOP_DISTINCT = 0.5
+# The same few characters so often in a row loop too, with or without spaces.
+_STUTTER = re.compile(r"(\S.{0,29}?)\1{7}", re.DOTALL)
 _APOSTROPHES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'"})
 _THINKING = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL)
 
@@ -80,7 +82,11 @@ def loops(text: str) -> bool:
     """Whether an answer mostly repeats itself, so that it says nothing.
 
     Example:
-        >>> loops("I cannot " * 20), loops("I cannot help with that.")
-        (True, False)
+        >>> loops("I cannot " * 20), loops("HereHereHereHereHereHereHereHere")
+        (True, True)
+        >>> loops("I cannot help with that.")
+        False
     """
+    if _STUTTER.search(text):
+        return True
     return len(text.split()) >= LOOP_WORDS and distinct_runs(text) < LOOP_DISTINCT

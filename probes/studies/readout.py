@@ -136,8 +136,8 @@ def cosine_null(
     """Cosines of the two models' directions when labels mean nothing.
 
     Labels are shuffled alike for both models: two models that represent the same
-    statements alike have a high cosine for any labels, and a cosine is worth what it has
-    beyond that.
+    statements alike have a high cosine for any labels, and a cosine is worth what it
+    has beyond that.
 
     Args:
         base: Training activations of one model.
@@ -160,7 +160,7 @@ def cosine_null(
 
 
 def split_rows(
-    rows: Float[Tensor, "example *rest"], splits: Splits
+    rows: Float[Tensor, "example layer d_model"], splits: Splits
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The training, validation and test rows."""
     parts = (splits.train, splits.val, splits.test)

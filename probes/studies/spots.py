@@ -77,8 +77,8 @@ class Slots:
 def slots_of(model: LanguageModel, statements: Statements) -> Slots:
     """The last two tokens of each statement, and the last ones of its named parts.
 
-    A part is known when the data has a column `object` or `subject` whose text occurs in
-    every statement. The final token of a statement is usually its period.
+    A part is known when the data has a column `object` or `subject` whose text occurs
+    in every statement. The final token of a statement is usually its period.
     """
     tokenized = model.tokenize(statements.prompts, offsets=True)
     assert tokenized.offsets is not None

@@ -6,6 +6,7 @@ things than those two.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -27,6 +28,9 @@ from interp.statistics import (
 from probes.studies import readout
 from probes.studies.intervention import Interventions, intervene, subject_of
 from probes.studies.spots import LAST, slots_of
+
+
+Split = Literal["train", "val", "test"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,14 +250,16 @@ def _result(
 
 def _split_notes(statements: Statements) -> tuple[str, ...]:
     return (
-        f"Statements are split by {statements.group_rule}, so that nothing that a test "
-        "statement is about occurs in training.",
-        "A statement counts as true when its projection is above the middle between the "
-        "class means of the training statements.",
+        f"Statements are split by {statements.group_rule}, so that nothing that a "
+        "test statement is about occurs in training.",
+        "A statement counts as true when its projection is above the middle between "
+        "the class means of the training statements.",
     )
 
 
 def _counts(statements: Statements, splits: Splits) -> tuple[SplitCount, ...]:
+    names: tuple[Split, ...] = ("train", "val", "test")
+    cuts = (splits.train, splits.val, splits.test)
     return tuple(
         SplitCount(
             split=name,
@@ -261,11 +267,7 @@ def _counts(statements: Statements, splits: Splits) -> tuple[SplitCount, ...]:
             true=int(statements.labels[rows].sum()),
             groups=len({statements.groups[i] for i in rows}),
         )
-        for name, rows in (
-            ("train", splits.train),
-            ("val", splits.val),
-            ("test", splits.test),
-        )
+        for name, rows in zip(names, cuts, strict=True)
     )
 
 

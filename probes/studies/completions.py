@@ -1,0 +1,171 @@
+"""Answers to instructions under interventions, and whether each of them refuses."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.edits import ablate, steer
+from interp.models.generation import generate
+from interp.models.language_model import LanguageModel
+from interp.results import Completion
+from interp.results.refusal import Instructions, Intervention, Source
+from interp.results.truthfulness import Role
+from probes.studies.chat import Ids
+from probes.studies.phrases import loops, refused
+from probes.studies.refusal_direction import first_tokens
+from probes.studies.refusal_score import chance_of, refusal_score
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """Who answers what, under which intervention."""
+
+    model: Role
+    instructions: Instructions
+    intervention: Intervention = "none"
+    direction: Source = "none"
+
+    def __str__(self) -> str:
+        if self.intervention == "none":
+            return f"{self.model}, {self.instructions}"
+        doing = f"{self.intervention} {self.direction}"
+        return f"{self.model}, {self.instructions}, {doing}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Vector:
+    """A direction as it is used in one model.
+
+    Attributes:
+        vector: With its length.
+        layer: It is added before this block.
+        position: Where it was read, counted from the end of the prompt.
+        level: Mean projection of that model's harmless prompts on its unit.
+    """
+
+    vector: Float[Tensor, " d_model"]
+    layer: int
+    position: int
+    level: float
+
+    def edit(
+        self, model: LanguageModel, intervention: Intervention
+    ) -> AbstractContextManager[None]:
+        """The intervention as a block of edits."""
+        site = f"resid_pre.{self.layer}"
+        match intervention:
+            case "none":
+                return nullcontext()
+            case "add":
+                return steer(model, self.vector, site=site)
+            case "ablate":
+                return ablate(model, self.vector)
+            case "affine":
+                places = [self.position]
+                return ablate(
+                    model, self.vector, to=self.level, sites=site, positions=places
+                )
+
+
+def conditions(
+    *, with_ablation: Sequence[Role], with_direction: bool
+) -> Iterator[Condition]:
+    """All conditions of a comparison, those without intervention first.
+
+    Args:
+        with_ablation: The models in which directions can be ablated everywhere.
+        with_direction: Whether there are directions at all.
+    """
+    roles: tuple[Role, Role] = ("post", "base")
+    kinds: tuple[Instructions, Instructions] = ("harmful", "harmless")
+    for role in roles:
+        for kind in kinds:
+            yield Condition(model=role, instructions=kind)
+    if not with_direction:
+        return
+    for role in roles:
+        sources: tuple[Source, ...] = ("post", "base") if role == "post" else ("base",)
+        for source in sources:
+            for how in ("ablate", "affine"):
+                if how == "affine" or role in with_ablation:
+                    yield Condition(
+                        model=role,
+                        instructions="harmful",
+                        intervention=how,
+                        direction=source,
+                    )
+        added: tuple[Source, ...] = ("post", "base", "random")
+        for source in added:
+            yield Condition(
+                model=role,
+                instructions="harmless",
+                intervention="add",
+                direction=source,
+            )
+
+
+def answer(
+    model: LanguageModel,
+    condition: Condition,
+    instructions: Sequence[str],
+    prompts: Ids,
+    *,
+    vector: Vector | None,
+    tokens: Sequence[int],
+    max_new_tokens: int,
+    batch_size: int,
+) -> tuple[Completion, ...]:
+    """What a model answers under one condition, greedily, and whether it refuses.
+
+    Args:
+        model: The model.
+        condition: The condition.
+        instructions: The instructions as the user wrote them.
+        prompts: The same as token ids of the model.
+        vector: The direction that the condition uses, if any.
+        tokens: The refusal tokens, for the score of the first position.
+        max_new_tokens: Where answers are cut.
+        batch_size: Prompts that run together.
+    """
+
+    def edit() -> AbstractContextManager[None]:
+        if vector is None:
+            return nullcontext()
+        return vector.edit(model, condition.intervention)
+
+    scores = refusal_score(chance_of(first_tokens(model, prompts, edit()), tokens))
+    with edit():
+        written = generate(
+            model, prompts, max_new_tokens=max_new_tokens, batch_size=batch_size
+        )
+    assert written.texts is not None
+    return tuple(
+        Completion(
+            model=condition.model,
+            instructions=condition.instructions,
+            intervention=condition.intervention,
+            direction=condition.direction,
+            prompt=instruction,
+            completion=text,
+            refused=refused(text),
+            refused_prefix=refused(text, mode="prefix"),
+            looping=loops(text),
+            score=float(score),
+        )
+        for instruction, text, score in zip(
+            instructions, written.texts, scores, strict=True
+        )
+    )
+
+
+def random_vector(
+    like: Float[Tensor, " d_model"], *, seed: int
+) -> Float[Tensor, " d_model"]:
+    """A vector of the same length in a random direction."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randn(like.shape, generator=generator)
+    return drawn / drawn.norm() * like.norm()
