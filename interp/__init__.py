@@ -84,4 +84,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_WHERE, *_MODULES})
+    # What completion offers: the public names, not the imports above.
+    return sorted({*_WHERE, *_MODULES, *(name for name in globals() if "__" in name)})

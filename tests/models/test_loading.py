@@ -421,6 +421,48 @@ def test_cuda_without_cuda_is_said(device: str, saved: Path) -> None:
         interp.load(saved, device=device)
 
 
+@pytest.mark.parametrize(
+    ("device", "placed"),
+    [
+        ("auto", "cuda"),
+        ("cpu", None),
+        ("cuda", "cuda"),
+        ("cuda:1", "cuda:1"),
+        ("balanced", "balanced"),
+    ],
+)
+def test_the_device_asked_for_is_the_one_transformers_is_told(
+    device: str, placed: str | None, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[object] = []
+
+    def listen(*args: object, **options: object) -> None:
+        told.append(options["device_map"])
+        raise ValueError("enough")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", listen)
+    with pytest.raises(UnsupportedModelError, match="enough"):
+        interp.load(saved, device=device)
+    assert told == [placed]
+    with pytest.raises(ConfigError, match=r"no device 'cuda:2'.*cuda:0, cuda:1"):
+        interp.load(saved, device="cuda:2")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_model_on_cuda_writes_what_it_writes_on_the_cpu(saved: Path) -> None:
+    ids = [[0, 263, 275], [0, 70]]
+    here, there = interp.load(saved, device="cpu"), interp.load(saved, device="cuda")
+    assert there.device.type == "cuda"
+    assert there.generate(ids, max_new_tokens=5) == here.generate(ids, max_new_tokens=5)
+    drawn = there.generate(ids, max_new_tokens=5, temperature=1.0)
+    alone = there.generate(ids, max_new_tokens=5, temperature=1.0, batch_size=1)
+    assert drawn == alone
+    assert there.identity().weights_hash == here.identity().weights_hash
+
+
 def test_a_folder_has_no_revisions(folder: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="Only hub repositories"):
         interp.load(folder, revision="step1000")
