@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from interp.errors import ConfigError, OutOfMemoryError, PromptError
+from interp.models.reading import stated_batch
 from interp.models.tokens import Prompts
 from interp.progress import progress_bar
 
@@ -125,7 +126,15 @@ def _write(
                 streams = [seeds[row] for row in rows]
                 processors.append(_Draws(temperature, streams, model.device))
             try:
-                new = _run(model, [prompts[row] for row in rows], settings, processors)
+                # Edits in force ask which prompts these are: they are not in order.
+                with stated_batch(
+                    model.hf,
+                    prompt_lengths=[len(prompts[row]) for row in rows],
+                    rows=rows,
+                    n_rows=len(prompts),
+                ):
+                    batch = [prompts[row] for row in rows]
+                    new = _run(model, batch, settings, processors)
             except torch.OutOfMemoryError as error:
                 if len(rows) == 1:
                     raise OutOfMemoryError(

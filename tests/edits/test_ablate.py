@@ -56,10 +56,10 @@ def orthogonalised(hf: Any, unit: torch.Tensor) -> Any:
     head.weight = nn.Parameter(head.weight.clone())  # untie
     keep_off = torch.eye(32) - torch.outer(unit, unit)
     ends = ("o_proj", "down_proj", "out_proj", "fc2", "attention.dense", "4h_to_h")
-    modules: dict[str, Any] = dict(hf.named_modules())
-    for name, module in modules.items():
-        if type(module) is nn.Embedding or name.endswith(("c_proj", "embed_positions")):
-            module.weight.copy_(module.weight @ keep_off)  # rows are written
+    rows_are_written = ("c_proj", "wte", "wpe", "embed_in", "tokens", "positions")
+    for name, module in hf.named_modules():
+        if name.endswith(rows_are_written):
+            module.weight.copy_(module.weight @ keep_off)
         elif name.endswith(ends):
             module.weight.copy_(keep_off @ module.weight)
         else:

@@ -11,6 +11,7 @@ import torch
 
 from interp.edits import Add, Scale, edit, patch, steer
 from interp.errors import PositionError, ShapeError
+from interp.models.generation import generate
 from interp.models.reading import is_followed, stated_batch
 
 
@@ -189,6 +190,26 @@ def test_stated_rows_say_whose_vector_each_row_gets(llama):
             llama, ROWS[row], [slot], lambda value, row=row: value + vectors[row]
         )
         torch.testing.assert_close(logits[number], expected[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 16])
+def test_model_generate_says_whose_edit_each_row_gets(llama, batch_size):
+    """It reads the long prompts first, in batches: the rows are not in order."""
+    rows = [ROWS[1], ROWS[0], ROWS[2]]
+    strengths = torch.tensor([1.0, -1.0, 0.5])
+    places = [[2], [9, 0], [-2]]
+    with steer(llama, VECTOR, strengths, site="resid_post.1", positions=places):
+        written = generate(llama, rows, max_new_tokens=N_NEW, batch_size=batch_size)
+    slots = [[2], [9, 0], [4]]
+    for number, row in enumerate(rows):
+        step = strengths[number] * VECTOR
+        expected, _ = recomputed(
+            llama, row, slots[number], lambda value, step=step: value + step
+        )
+        new = written.ids[number]
+        stop = [llama.hf.config.eos_token_id] if written.stopped[number] else []
+        assert len(new) > 0
+        assert [*new, *stop] == expected[: len(new) + len(stop)].tolist()
 
 
 def test_a_prompt_in_two_pieces_is_refused_unless_stated(llama):
