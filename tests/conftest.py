@@ -1,12 +1,21 @@
 """What all tests share: no network, one thread each, the embedded models once."""
 
 import os
+from pathlib import Path
 
 
-# Before anything imports torch or a hub client. A test run never reaches out, and two
-# workers of one thread each finish sooner than two that fight for the cores.
+# Before anything imports torch or a hub client. A test run never reaches out, keeps
+# what it keeps inside the checkout, and runs one thread: two workers of one thread
+# finish sooner than two that fight for the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["WANDB_MODE"] = "disabled"
+os.environ["INTERP_HOME"] = str(Path(__file__).parent.parent / ".interp" / "tests")
 os.environ.setdefault("INTERP_PROGRESS", "off")
+
+from organism_fixtures import (
+    facts_family as facts_family,
+    family_home as family_home,
+    induction_family as induction_family,
+)
