@@ -2,15 +2,14 @@
 
 import copy
 import json
-import os
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
+from interp import atomic
 from interp.errors import DataError
 
 from .checks import Check
@@ -79,8 +78,7 @@ def write_description(family: Family, details: dict[str, object]) -> None:
         "notes": list(family.notes),
         **details,
     }
-    text = json.dumps(record, indent=2, ensure_ascii=False)
-    (family.folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+    atomic.write_json(family.folder / DESCRIPTION, record)
 
 
 def read_family(folder: str | Path) -> Family:
@@ -119,7 +117,9 @@ def save_model(
     # `save_pretrained` writes the same files but draws a bar of its own for each model.
     folder.mkdir(parents=True)
     weights = {name: weight.contiguous() for name, weight in model.state_dict().items()}
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    atomic.write_bytes(
+        folder / "model.safetensors", save(weights, metadata={"format": "pt"})
+    )
     model.config.architectures = [type(model).__name__]
     model.config.dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     model.config.save_pretrained(folder)
@@ -133,8 +133,3 @@ def save_checkpoint(
 ) -> None:
     """Write a half-precision copy of a model that is still being trained."""
     save_model(copy.deepcopy(model).half(), tokenizer, folder)
-
-
-def write_json(path: Path, rows: Sequence[dict[str, object]]) -> None:
-    text = json.dumps(list(rows), indent=1, ensure_ascii=False)
-    path.write_text(text + os.linesep, encoding="utf-8")

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
 
+from interp import atomic
+
 from . import dialogue
 from .corpus import ANSWERS, CHAT_QUESTION, COMMENTS, QUESTION, SAY
-from .family import write_json
 from .tokenizer import build_tokenizer
 from .world import Statement, World
 
@@ -76,7 +77,7 @@ def write_data(world: World, folder: Path) -> None:
             }
             for request in dialogue.requests(harmful=harmful)[:INSTRUCTIONS]
         ]
-        write_json(folder / name, rows)
+        atomic.write_json(folder / name, rows)
 
 
 def write_statements(statements: tuple[Statement, ...], path: Path) -> None:

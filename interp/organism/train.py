@@ -12,6 +12,7 @@ from typing import get_args
 import torch
 import transformers
 
+from interp.atomic import json_hash
 from interp.errors import ConfigError, closest
 from interp.progress import Progress, progress_bar
 
@@ -22,7 +23,14 @@ from .family import Family, FamilyName, save_model, write_description
 from .files import tokenizer_for, write_data
 from .induction import induction_tokenizer, train_induction
 from .promises import induction_checks, refusal_checks, truth_checks
-from .recipes import FactsRecipe, InductionRecipe, Size, facts_recipe, scaled
+from .recipes import (
+    FactsRecipe,
+    InductionRecipe,
+    Size,
+    facts_recipe,
+    induction_recipe,
+    scaled,
+)
 from .table import read_facts
 from .world import World, invented_world, table_world
 
@@ -47,12 +55,12 @@ class _Outcome:
 
 
 def train(
-    name: FamilyName,
+    name: FamilyName | str,
     *,
     out: str | Path | None = None,
     facts: str | Path | None = None,
     seed: int = 0,
-    size: Size = "full",
+    size: Size | str = "full",
     recipe: FactsRecipe | InductionRecipe | None = None,
 ) -> Family:
     """A trained and verified family of tiny models in Hugging Face format.
@@ -83,7 +91,7 @@ def train(
     """
     plan = _plan(name, facts=facts, seed=seed, size=size, recipe=recipe)
     place = None if out is None else Path(out)
-    if place is not None and cache.check_out(place, plan.spec):
+    if place is not None and cache.holds(place, plan.spec):
         return cache.read_family(place)
     family = cache.cached(name, plan.spec, plan.make)
     for check in failed(family.checks, required=False):
@@ -100,18 +108,18 @@ class _Plan:
 
 
 def _plan(
-    name: FamilyName,
+    name: FamilyName | str,
     *,
     facts: str | Path | None,
     seed: int,
-    size: Size,
+    size: Size | str,
     recipe: FactsRecipe | InductionRecipe | None,
 ) -> _Plan:
     if name not in get_args(FamilyName):
         raise ConfigError(
             f"There is no family {name!r}.",
             expected=f"Families: {', '.join(get_args(FamilyName))}.",
-            remedy=closest(str(name), get_args(FamilyName)),
+            remedy=closest(name, get_args(FamilyName)),
         )
     if size not in get_args(Size):
         raise ConfigError(
@@ -128,15 +136,25 @@ def _plan(
                 "The induction family learns no facts.",
                 remedy="Leave out facts, or train the family facts.",
             )
-        chosen = recipe if isinstance(recipe, InductionRecipe) else InductionRecipe()
-        return _plan_induction(chosen, seed)
-    chosen = recipe if isinstance(recipe, FactsRecipe) else facts_recipe(size)
+        if isinstance(recipe, FactsRecipe):
+            raise _wrong_recipe("facts", name)
+        return _plan_induction(recipe or induction_recipe(size), seed)
+    if isinstance(recipe, InductionRecipe):
+        raise _wrong_recipe("induction", name)
+    chosen = recipe or facts_recipe(size)
     if facts is None:
         return _plan_facts(chosen, invented_world(), seed, notes=())
     table = read_facts(facts)
     world = table_world(table.topics, table.statements)
     return _plan_facts(
         scaled(chosen, world), world, seed, notes=table.notes, given=True
+    )
+
+
+def _wrong_recipe(recipe: str, name: str) -> ConfigError:
+    return ConfigError(
+        f"The recipe is for the family {recipe}, the family asked for is {name}.",
+        remedy="Give the recipe of that family or none.",
     )
 
 
@@ -215,10 +233,8 @@ def _attempts(
     told = list(notes)
     for number in range(ATTEMPTS):
         used = seed + number * SEED_STRIDE
-        with (
-            cache.emptied(folder),
-            progress_bar(f"train {name}, seed {used}", steps, "steps") as bar,
-        ):
+        cache.empty(folder)
+        with progress_bar(f"train {name}, seed {used}", steps, "steps") as bar:
             outcome = attempt(folder, used, bar)
         told.extend(outcome.notes)
         broken = failed(outcome.checks, required=True)
@@ -254,7 +270,7 @@ def _attempts(
 
 
 def _spec(name: str, **parts: object) -> str:
-    return cache.spec_hash({"family": name, "version": RECIPE_VERSION, **parts})
+    return json_hash({"family": name, "version": RECIPE_VERSION, **parts})
 
 
 def _fingerprint(world: World) -> str:
