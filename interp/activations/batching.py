@@ -15,6 +15,11 @@ from interp.errors import OutOfMemoryError
 
 logger = logging.getLogger("interp.activations")
 
+# A batch is closed when its padding exceeds this share of its real tokens ...
+MAX_PADDING = 0.04
+# ... and these tokens: another forward pass has costs of its own, about as high.
+FREE_PADDING = 32
+
 # Signs of memory that ran out, in errors that have no type of their own.
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -37,12 +42,21 @@ def plan_batches(
     rows = range(len(lengths)) if rows is None else rows
     ordered = sorted(rows, key=lambda row: -lengths[row])
     batches: list[tuple[int, ...]] = []
-    first = 0
-    while first < len(ordered):
-        fit = max(1, token_budget // max(1, lengths[ordered[first]]))
-        batches.append(tuple(ordered[first : first + fit]))
-        first += fit
-    return batches
+    batch: list[int] = []
+    longest = real = 0
+    for row in ordered:
+        length = lengths[row]
+        computed = (len(batch) + 1) * longest
+        padding = computed - real - length
+        is_wasteful = padding > max(FREE_PADDING, MAX_PADDING * real)
+        if batch and (computed > token_budget or is_wasteful):
+            batches.append(tuple(batch))
+            batch, real = [], 0
+        if not batch:
+            longest = length
+        batch.append(row)
+        real += length
+    return [*batches, tuple(batch)] if batch else batches
 
 
 def padding_waste(lengths: Sequence[int], batches: Sequence[Sequence[int]]) -> float:

@@ -60,7 +60,10 @@ def run(model: LanguageModel, job: Job, sink: Sink) -> None:
         progress_bar("capture", len(job.ids), "prompts") as bar,
         torch.inference_mode(),
     ):
-        prefix = plan_prefix(job.ids, job.positions) if job.may_share_prefix else 0
+        # A layer with a sliding window forgets keys that its pattern should show.
+        needs_all_keys = any(point.side == "pattern" for point in job.points)
+        may_share = job.may_share_prefix and not needs_all_keys
+        prefix = plan_prefix(job.ids, job.positions) if may_share else 0
         reads_logits = any(point.side == "logits" for point in job.points)
         # An edit, or a hook of somebody else's, expects whole prompts and all logits.
         # Asked before the recorder plants its own.
