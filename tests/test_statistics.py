@@ -31,7 +31,11 @@ def test_auroc_of_a_constant_is_half_and_of_nan_is_nan():
     assert np.isnan(statistics.auroc(np.array([0.0, np.nan, 1.0]), labels))
 
 
-def test_resampled_auroc_equals_scikit_learn_with_sample_weights():
+@pytest.mark.parametrize("max_pairs", [0, 10**6])
+def test_resampled_auroc_equals_scikit_learn_with_sample_weights(
+    max_pairs: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(statistics, "MAX_PAIRS", max_pairs)
     scores, labels = _readout(1)
     groups = np.arange(60) // 3
     weights = np.concatenate([*statistics._weight_blocks(groups, 60, 8, 5)])
