@@ -217,6 +217,13 @@ class RefusalComparison:
         )
         if carried:
             effects.append(f"{carried.rate:.0%} with the base model's ablated")
+        level = self.condition(
+            "post", "harmful", intervention="affine", direction="post"
+        )
+        if level:
+            effects.append(
+                f"{level.rate:.0%} when its projection is set to that of harmless ones"
+            )
         added = self.condition("post", "harmless", intervention="add", direction="post")
         if added:
             effects.append(f"{added.rate:.0%} of harmless ones when it is added")

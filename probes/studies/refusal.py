@@ -62,6 +62,7 @@ class RefusalSpec:
         base_revision: Revision of a hub model.
         post_revision: Revision of a hub model.
         dtype: How the weights run.
+        limit: At most so many instructions of each class are used.
         n_train: Instructions of each class to fit on; 128 if there are enough.
         n_val: Instructions of each class to choose on; 32 if there are enough.
         n_test: Instructions of each class to report on; 100 if there are enough.
@@ -81,6 +82,7 @@ class RefusalSpec:
     base_revision: str | None = None
     post_revision: str | None = None
     dtype: str = "auto"
+    limit: int | None = None
     n_train: int | None = None
     n_val: int | None = None
     n_test: int | None = None

@@ -1,0 +1,137 @@
+"""`interp compare`: what post-training changed, as results and a report."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from probes.cli.options import Device, Dtype, Json, Seed, TrustRemoteCode
+from probes.cli.output import emit, say
+
+
+if TYPE_CHECKING:
+    from probes.studies.compare import Comparison
+
+Files = list[str] | None
+
+
+def compare(
+    base: Annotated[str, typer.Argument(help="Hub id or folder of the base model.")],
+    post: Annotated[
+        str, typer.Argument(help="Hub id or folder of the post-trained model.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for results and report.")],
+    more: Annotated[
+        Files,
+        typer.Argument(
+            metavar="[FILE]...",
+            help="Further statement files, so that --statements *.csv works.",
+        ),
+    ] = None,
+    statements: Annotated[
+        Files,
+        typer.Option(
+            help="CSV, JSON(L) or Parquet with columns statement and label, or a data "
+            "set's hub id; repeatable."
+        ),
+    ] = None,
+    harmful: Annotated[
+        Files, typer.Option(help="JSON(L), CSV or text with a column instruction.")
+    ] = None,
+    harmless: Annotated[Files, typer.Option(help="The same, harmless.")] = None,
+    studies: Annotated[
+        str,
+        typer.Option(
+            help="truthfulness,refusal; those whose data is given by default."
+        ),
+    ] = "",
+    group: Annotated[
+        str | None,
+        typer.Option(help="Column of what statements are about; found by default."),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            help="At most so many statements, and instructions of each kind.", min=8
+        ),
+    ] = None,
+    max_new_tokens: Annotated[
+        int, typer.Option(help="Where answers to instructions are cut.", min=1)
+    ] = 48,
+    batch_size: Annotated[
+        int, typer.Option(help="Instructions that are answered together.", min=1)
+    ] = 16,
+    base_revision: Annotated[
+        str | None, typer.Option(help="Revision of BASE on the hub.")
+    ] = None,
+    post_revision: Annotated[
+        str | None, typer.Option(help="Revision of POST on the hub.")
+    ] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    trust_remote_code: TrustRemoteCode = False,
+    as_json: Json = False,
+) -> int:
+    """Compare a base model with the model that was post-trained from it.
+
+    Runs the studies whose data is given and writes OUT/report.html. The same command
+    again loads what is finished and goes on from there.
+    """
+    from probes.studies.compare import compare as run, plan
+    from probes.studies.truthfulness import TruthfulnessSpec
+
+    specs = plan(
+        base,
+        post,
+        statements=[*(statements or []), *(more or [])],
+        harmful=harmful or [],
+        harmless=harmless or [],
+        studies=[name.strip() for name in studies.split(",") if name.strip()],
+        seed=seed,
+    )
+    chosen = []
+    for spec in specs:
+        spec = replace(
+            spec,
+            base_revision=base_revision,
+            post_revision=post_revision,
+            dtype=dtype,
+            limit=limit,
+        )
+        if isinstance(spec, TruthfulnessSpec):
+            chosen.append(replace(spec, group=group))
+        else:
+            chosen.append(
+                replace(spec, max_new_tokens=max_new_tokens, batch_size=batch_size)
+            )
+    done = run(
+        chosen, out=out, device=device, trust_remote_code=trust_remote_code, tell=say
+    )
+    report(done, as_json=as_json)
+    return 0
+
+
+def report(done: "Comparison", *, as_json: bool) -> None:
+    """Say what a comparison found: as one JSON object, or in a few lines."""
+    from probes.studies.summary import numbers, sentences
+
+    for name, result in done.results.items():
+        say(f"\n{name}")
+        for sentence in sentences(result):
+            say(f"  {sentence}")
+    say(f"\nReport: {done.report}")
+    if as_json:
+        emit(
+            {
+                "ok": True,
+                "out": str(done.out),
+                "report": str(done.report),
+                "resumed": list(done.resumed),
+                "studies": {
+                    name: {"run": str(done.runs[name]), **numbers(result)}
+                    for name, result in done.results.items()
+                },
+            }
+        )

@@ -1,0 +1,76 @@
+"""`interp demo`: the main job on models that are trained here, from nothing."""
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from probes.cli.compare import report
+from probes.cli.options import Json, Seed
+from probes.cli.output import say
+
+
+if TYPE_CHECKING:
+    from probes.studies.compare import StudySpec
+
+# Answers of the embedded models are one short sentence.
+ANSWER_TOKENS = 20
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for results and report.")] = Path(
+        "demo"
+    ),
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A smaller family and fewer examples.")
+    ] = False,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> int:
+    """Train a tiny BASE and POST from scratch and compare them.
+
+    The models learn invented facts and, POST, to refuse. Training takes two to four
+    minutes once; the models are then kept under INTERP_HOME.
+    """
+    from interp.organism import OrganismWarning, train
+    from probes.studies.compare import compare, plan
+
+    say("Models: trained here from scratch, or taken from the last time.")
+    with warnings.catch_warnings():
+        # What a family does less well than hoped is in its notes, said below.
+        warnings.simplefilter("ignore", OrganismWarning)
+        family = train("facts", seed=seed, size="small" if quick else "full")
+    for note in family.notes:
+        say(f"note: {note}")
+    specs = plan(
+        str(family.base),
+        str(family.post),
+        statements=[str(family.statements)],
+        harmful=[str(family.harmful)],
+        harmless=[str(family.harmless)],
+        seed=seed,
+    )
+    done = compare([_smaller(spec, quick) for spec in specs], out=out, tell=say)
+    report(done, as_json=as_json)
+    return 0
+
+
+def _smaller(spec: "StudySpec", quick: bool) -> "StudySpec":
+    """The settings with sizes that suit models of half a million parameters."""
+    from probes.studies.truthfulness import TruthfulnessSpec
+
+    if isinstance(spec, TruthfulnessSpec):
+        if quick:
+            return replace(spec, limit=240, asked_test=40, controls=1, resamples=200)
+        return replace(spec, asked_test=80, controls=2)
+    sizes = (40, 12, 20) if quick else (80, 24, 50)
+    return replace(
+        spec,
+        n_train=sizes[0],
+        n_val=sizes[1],
+        n_test=sizes[2],
+        max_new_tokens=ANSWER_TOKENS,
+        batch_size=64,
+    )
