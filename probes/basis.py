@@ -1,0 +1,90 @@
+"""Coordinates in which the regressions of one site are cheap to solve.
+
+Weights of an L2-penalised regression lie in the span of the examples, and rotating them
+changes neither penalty nor logits. So many regressions on the same examples share one
+eigendecomposition: in its basis the features are uncorrelated and there are at most as
+many as examples.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+Features = Float[Tensor, "site example feature"]
+Points = Float[Tensor, "site fit feature"]
+
+# Directions whose variance is below rounding of the largest carry no information.
+RANK_TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-14}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Basis:
+    """Features in some coordinates, the constant 1 last, and the way back.
+
+    Attributes:
+        features: The examples.
+        rotation: Orthonormal columns that take coordinates to weights; None where the
+            coordinates are the weights.
+    """
+
+    features: Features
+    rotation: Float[Tensor, "site d_model rotated"] | None = None
+
+    def weights(self, point: Points) -> Points:
+        """From coordinates to weights, with the intercept last in both."""
+        if self.rotation is None:
+            return point
+        turned = torch.matmul(point[..., :-1], self.rotation.mT)
+        return torch.cat((turned, point[..., -1:]), -1)
+
+    def point(self, weights: Points) -> Points:
+        """From weights to coordinates, with the intercept last in both."""
+        if self.rotation is None:
+            return weights
+        turned = torch.matmul(weights[..., :-1], self.rotation)
+        return torch.cat((turned, weights[..., -1:]), -1)
+
+    @property
+    def ridge(self) -> Float[Tensor, " feature"]:
+        """1 for every feature that is penalised: all but the constant."""
+        ridge = self.features.new_ones(self.features.shape[-1])
+        ridge[-1] = 0
+        return ridge
+
+
+def plain(rows: Float[Tensor, "site example d_model"]) -> Basis:
+    """The features as they are.
+
+    Args:
+        rows: Centred activations.
+    """
+    return Basis(features=_with_one(rows))
+
+
+def rotated(rows: Float[Tensor, "site example d_model"]) -> Basis:
+    """The features along the principal axes of the examples.
+
+    Args:
+        rows: Centred activations.
+    """
+    if rows.shape[2] <= rows.shape[1]:
+        rotation = torch.linalg.eigh(torch.matmul(rows.mT, rows)).eigenvectors
+        return Basis(features=_with_one(rows @ rotation), rotation=rotation)
+    values, vectors = torch.linalg.eigh(torch.matmul(rows, rows.mT))
+    # Every site keeps as many axes as the site that needs most.
+    floor = RANK_TOLERANCE[rows.dtype] * values[:, -1:]
+    rank = max(1, int((values > floor).sum(1).max()))
+    values, vectors = values[:, -rank:], vectors[..., -rank:]
+    # Axes below the floor of their own site get no length instead of a random one.
+    scale = values.clamp_min(0).sqrt()
+    inverse = torch.where(values > floor, 1 / scale, 0).nan_to_num(0, 0, 0)
+    rotation = torch.matmul(rows.mT, vectors) * inverse[:, None]
+    features = vectors * torch.where(values > floor, scale, 0)[:, None]
+    return Basis(features=_with_one(features), rotation=rotation)
+
+
+def _with_one(features: Features) -> Features:
+    return torch.cat((features, torch.ones_like(features[..., :1])), -1)
