@@ -21,6 +21,13 @@ Intervention = Literal["none", "ablate", "affine", "add"]
 Source = Literal["none", "base", "post", "random"]
 
 
+_EFFECTS: tuple[tuple[Intervention, Instructions, str], ...] = (
+    ("ablate", "harmful", "{} of harmful ones refused when it is ablated"),
+    ("affine", "harmful", "{} when it is set to its harmless mean"),
+    ("add", "harmless", "{} of harmless ones when it is added"),
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstructionCount:
     """How many instructions of a split survived the refusal filter of a model."""
@@ -199,36 +206,34 @@ class RefusalComparison:
 
     def headline(self) -> str:
         """What was found, in one sentence."""
-        before = self.condition("post", "harmful")
-        rate = f"refuses {before.rate:.0%} of harmful instructions" if before else ""
+        rates = [
+            f"{row.rate:.0%} of {kind}"
+            for kind in ("harmful", "harmless")
+            if (row := self.condition("post", kind))
+        ]
+        start = "The post-trained model "
+        start += (
+            f"refuses {' and '.join(rates)} instructions" if rates else "was not asked"
+        )
         chosen = self.directions[1]
         if chosen.layer is None:
-            start = f"The post-trained model {rate}; " if rate else ""
-            found = f"{start}no usable refusal direction was found in it"
-            return f"{found[0].upper()}{found[1:]} ({chosen.reason.rstrip('.')})."
-        effects: list[str] = []
-        ablated = self.condition(
-            "post", "harmful", intervention="ablate", direction="post"
-        )
-        if ablated:
-            effects.append(f"{ablated.rate:.0%} once its direction is ablated")
-        carried = self.condition(
-            "post", "harmful", intervention="ablate", direction="base"
-        )
-        if carried:
-            effects.append(f"{carried.rate:.0%} with the base model's ablated")
-        level = self.condition(
-            "post", "harmful", intervention="affine", direction="post"
-        )
-        if level:
-            effects.append(
-                f"{level.rate:.0%} when its projection is set to that of harmless ones"
+            reason = chosen.reason.rstrip(".")
+            return f"{start}; no usable refusal direction was found in it ({reason})."
+        effects = self.effects_in_words("post")
+        if not effects:
+            return f"{start}."
+        return f"{start}; with its direction (layer {chosen.layer}) {effects}."
+
+    def effects_in_words(self, direction: Source) -> str:
+        """What removing or adding a direction does to the post-trained model."""
+        said: list[str] = []
+        for intervention, kind, words in _EFFECTS:
+            row = self.condition(
+                "post", kind, intervention=intervention, direction=direction
             )
-        added = self.condition("post", "harmless", intervention="add", direction="post")
-        if added:
-            effects.append(f"{added.rate:.0%} of harmless ones when it is added")
-        start = f"The post-trained model {rate or 'was not asked harmful instructions'}"
-        return "; ".join([start, *effects]) + "."
+            if row:
+                said.append(words.format(f"{row.rate:.0%}"))
+        return ", ".join(said)
 
     def save(self, folder: str | Path) -> Path:
         """Write this into a folder; see `interp.results.save`."""

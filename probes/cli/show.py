@@ -44,7 +44,7 @@ def show(
 
 def _show_result(path: Path, result: "Result", *, as_json: bool) -> None:
     from interp import results
-    from probes.studies.summary import numbers, sentences
+    from probes.studies.summary import brief_table, numbers, sentences
 
     if as_json:
         emit({"ok": True, "path": str(path), "kind": result.KIND, **numbers(result)})
@@ -52,7 +52,7 @@ def _show_result(path: Path, result: "Result", *, as_json: bool) -> None:
     say(f"{results.title(result)}: {result.models[0]} and {result.models[1]}")
     for sentence in sentences(result):
         say(f"  {sentence}")
-    _print_frame(result.to_dataframe())
+    _print_frame(brief_table(result))
     for note in result.notes:
         say(f"- {note}")
     if result.provenance.command:

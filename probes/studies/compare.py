@@ -8,7 +8,7 @@ DIR/report.html                          what was found, with figures
 import logging
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -27,8 +27,9 @@ from interp.results import (
     open_run,
 )
 from interp.stopping import stop_if_requested
-from probes.studies.inputs import contrast_for, records_of, statements_of
+from probes.studies.inputs import contrast_for, record_of, statements_of
 from probes.studies.refusal import RefusalSpec, refusal
+from probes.studies.summary import sentences
 from probes.studies.truthfulness import (
     TruthfulnessSpec,
     require_same_shape,
@@ -42,6 +43,8 @@ Study = Literal["truthfulness", "refusal"]
 StudySpec = TruthfulnessSpec | RefusalSpec
 Tell = Callable[[str], None]
 REPORT = "report.html"
+# Settings that the command line names as the specs do.
+OPTIONS = "base_revision post_revision dtype limit seed group max_new_tokens batch_size"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,16 +223,17 @@ def command_of(specs: Sequence[StudySpec], out: Path) -> str:
         else:
             words += [w for file in spec.harmful for w in ("--harmful", file)]
             words += [w for file in spec.harmless for w in ("--harmless", file)]
-    for option, value, default in (
-        ("--base-revision", first.base_revision, None),
-        ("--post-revision", first.post_revision, None),
-        ("--dtype", first.dtype, "auto"),
-        ("--limit", first.limit, None),
-        ("--seed", first.seed, 0),
-    ):
-        if value != default:
-            words += [option, str(value)]
+    for field in OPTIONS.split():
+        kinds = [spec for spec in specs if hasattr(spec, field)]
+        values = {getattr(spec, field) for spec in kinds}
+        for value in values:
+            if any(value != _default(spec, field) for spec in kinds):
+                words += [f"--{field.replace('_', '-')}", str(value)]
     return shlex.join([*words, "--out", str(out)])
+
+
+def _default(spec: StudySpec, field: str) -> object:
+    return next(one.default for one in fields(spec) if one.name == field)
 
 
 def write_report(out: Path, results: Mapping[Study, Result], *, command: str) -> Path:
@@ -249,7 +253,10 @@ def write_report(out: Path, results: Mapping[Study, Result], *, command: str) ->
     )
     page = report_html(
         f"{short_name(names[0])} and {short_name(names[1])}",
-        [report_section(result) for result in results.values()],
+        [
+            replace(report_section(result), summary=" ".join(sentences(result)))
+            for result in results.values()
+        ],
         provenance,
         lead="What changed between a base model and the model that was post-trained "
         "from it. Bounds are 95 % intervals; every number comes from test data that "
@@ -268,8 +275,7 @@ def short_name(model: str) -> str:
 def _check_specs(specs: Sequence[StudySpec]) -> None:
     if not specs:
         raise ConfigError("There is no study to run.", remedy="Name at least one.")
-    fields = ("base", "post", "base_revision", "post_revision", "dtype")
-    for field in fields:
+    for field in ("base", "post", "base_revision", "post_revision", "dtype"):
         values = {getattr(spec, field) for spec in specs}
         if len(values) > 1:
             raise ConfigError(
@@ -325,7 +331,7 @@ def _opened(
     provenance = record(
         study_name(spec),
         models=identities,
-        datasets=records_of(data, ", ".join(sources)),
+        datasets=[record_of(data, ", ".join(sources))],
         spec_hash=spec_hash(spec, content=content),
         seed=spec.seed,
         command=command,

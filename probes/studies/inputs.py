@@ -4,15 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from interp.data import (
-    Contrast,
-    Instructions,
-    Statements,
-    contrast as contrast_of,
-    instructions as read_instructions,
-    join,
-    statements as read_statements,
-)
+from interp import data
+from interp.data import Contrast, Instructions, Statements
 from interp.data.statements import fingerprint
 from interp.provenance import DatasetRecord
 from probes.studies.refusal import RefusalSpec
@@ -25,11 +18,11 @@ def statements_of(spec: TruthfulnessSpec) -> Statements:
     Raises:
         DataError: If a file cannot be read.
     """
-    parts = [read_statements(source, group=spec.group) for source in spec.statements]
-    whole = join(parts)
+    parts = [data.statements(source, group=spec.group) for source in spec.statements]
+    whole = data.join(parts)
     if spec.limit is None or len(whole) <= spec.limit:
         return whole
-    # Whole groups: half of one would not be worth less, but pairs are kept together.
+    # The true and the false statement about one thing stay or go together.
     rng = np.random.default_rng(spec.seed)
     groups = list(dict.fromkeys(whole.groups))
     rank = {groups[i]: n for n, i in enumerate(rng.permutation(len(groups)).tolist())}
@@ -44,10 +37,10 @@ def contrast_for(spec: RefusalSpec) -> Contrast:
         DataError: If a file cannot be read, or there are too few instructions.
     """
     harmful, harmless = (
-        _cut(read_instructions(list(sources)), spec)
+        _cut(data.instructions(list(sources)), spec)
         for sources in (spec.harmful, spec.harmless)
     )
-    return contrast_of(
+    return data.contrast(
         harmful,
         harmless,
         n_train=spec.n_train,
@@ -57,16 +50,15 @@ def contrast_for(spec: RefusalSpec) -> Contrast:
     )
 
 
-def records_of(data: Statements | Contrast, names: str) -> tuple[DatasetRecord, ...]:
+def record_of(given: Statements | Contrast, names: str) -> DatasetRecord:
     """What goes into a provenance about the data.
 
     Args:
-        data: The data.
+        given: The data.
         names: Where it comes from.
     """
-    rows = len(data) if isinstance(data, Statements) else len(data.to_dataframe())
-    record = DatasetRecord(name=names, fingerprint=data.fingerprint, rows=rows)
-    return (record,)
+    rows = len(given) if isinstance(given, Statements) else len(given.to_dataframe())
+    return DatasetRecord(name=names, fingerprint=given.fingerprint, rows=rows)
 
 
 def _cut(given: Instructions, spec: RefusalSpec) -> Instructions:

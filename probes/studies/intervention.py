@@ -17,7 +17,7 @@ from interp.results import TruthEffect
 from interp.results.truthfulness import ROLES, Control
 from interp.statistics import Interval, auroc
 from probes.studies.effects import effect, gap_interval
-from probes.studies.readout import fit, project, shuffled_direction, split_rows
+from probes.studies.readout import cosines, fit, project, shuffled_direction, split_rows
 from probes.studies.spots import Slots, spots_of
 from probes.studies.steering import (
     Place,
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 NAMES = ("the base model", "the post-trained model")
 # Where truth cannot be read on validation better than this, no vector is tried.
 READABLE = 0.6
+# A control that is closer than this to the direction it is to control is none.
+ALIKE = 0.4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +137,7 @@ def intervene(
         f"measured on {len(tested_on[0].quiz.rows)} test statements."
     )
     jobs = list(_jobs(subjects, able, place, statements.labels[splits.train], spec))
+    notes += _control_notes(jobs)
     with progress_bar("intervene", len(jobs), "conditions") as bar:
         for job in jobs:
             effects.append(
@@ -263,6 +266,29 @@ def _jobs(
             shuffled = shuffled_direction(rows, labels, seed=spec.seed + draw)
             vector = torch.nn.functional.normalize(shuffled, dim=-1) * length
             yield _Job(target, target, "shuffled", vector, draw)
+
+
+def _control_notes(jobs: Sequence[_Job]) -> Iterator[str]:
+    """Whether vectors from shuffled labels are a control at all."""
+    own = {
+        job.target: job.vector
+        for job in jobs
+        if job.condition == "direction"
+        and job.source == job.target
+        and job.vector is not None
+    }
+    found = [
+        float(cosines(job.vector, own[job.target]))
+        for job in jobs
+        if job.condition == "shuffled" and job.vector is not None
+    ]
+    if any(abs(cosine) > ALIKE for cosine in found):
+        listed = ", ".join(f"{cosine:.2f}" for cosine in found)
+        yield (
+            "Vectors from shuffled labels lie along what statements differ in most, "
+            "which here is partly truth itself (cosines with the truth direction: "
+            f"{listed}); the random vectors are the cleaner control."
+        )
 
 
 def _vector(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float
 
 from interp.data import Contrast
 from interp.errors import ConfigError
@@ -171,7 +172,7 @@ def refusal(
     vectors = _vectors(chosen, found, spec)
     completions = _answers(sides, instructions, vectors, tokens, spec, reasons)
     slot = spec.positions.index(chosen.position) if chosen else 0
-    cosine = cosines(found[0][slot].vectors, found[1][slot].vectors)
+    cosine = _cosine(found[0][slot], found[1][slot])
     return RefusalComparison(
         models=(spec.base, spec.post),
         datasets=(*spec.harmful, *spec.harmless),
@@ -192,6 +193,15 @@ def refusal(
         ),
         provenance=provenance,
     )
+
+
+def _cosine(base: Directions, post: Directions) -> Float[np.ndarray, " layer"]:
+    """The cosine at each layer; NaN where the classes do not differ."""
+    found = cosines(base.vectors, post.vectors)
+    for layer in range(found.size):
+        if base.degenerate(layer) or post.degenerate(layer):
+            found[layer] = math.nan
+    return found
 
 
 _SPLITS: tuple[Split, Split] = ("train", "val")

@@ -6,6 +6,8 @@ Knows neither torch nor models.
 import math
 from typing import assert_never
 
+import pandas as pd
+
 from interp.results import RefusalComparison, Result, TruthfulnessComparison
 from interp.results.truthfulness import ROLES
 
@@ -33,9 +35,59 @@ def sentences(result: Result) -> tuple[str, ...]:
         case TruthfulnessComparison():
             return (result.headline(), *_truthfulness_sentences(result))
         case RefusalComparison():
-            return (result.headline(),)
+            return (result.headline(), *_refusal_sentences(result))
         case _:
             assert_never(result)
+
+
+def brief_table(result: Result) -> pd.DataFrame:
+    """The table that a person wants first, a few columns of text."""
+    match result:
+        case TruthfulnessComparison():
+            return _layer_table(result)
+        case RefusalComparison():
+            return _rate_table(result)
+        case _:
+            assert_never(result)
+
+
+def _layer_table(result: TruthfulnessComparison) -> pd.DataFrame:
+    def own(i: int, layer: int) -> str:
+        low, high = result.auroc_low[i, i, layer], result.auroc_high[i, i, layer]
+        return f"{result.auroc[i, i, layer]:.2f} [{low:.2f}, {high:.2f}]"
+
+    return pd.DataFrame(
+        [
+            {
+                "layer": int(result.layers[k]),
+                "AUROC base": own(0, k),
+                "AUROC post": own(1, k),
+                "base in post": f"{result.auroc[0, 1, k]:.2f}",
+                "cosine": f"{result.cosine[k]:.2f}",
+                "of shuffled": f"{result.cosine_null_low[k]:.2f} to "
+                f"{result.cosine_null_high[k]:.2f}",
+            }
+            for k in range(result.layers.size)
+        ]
+    )
+
+
+def _rate_table(result: RefusalComparison) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "model": row.model,
+                "asked": row.instructions,
+                "done": "nothing"
+                if row.intervention == "none"
+                else f"{row.intervention} {row.direction}",
+                "refused": f"{row.rate:.0%} [{row.low:.0%}, {row.high:.0%}]",
+                "looping": row.looping,
+                "n": row.n,
+            }
+            for row in result.conditions
+        ]
+    )
 
 
 def _truthfulness_numbers(result: TruthfulnessComparison) -> dict[str, Value]:
@@ -135,6 +187,26 @@ def _truthfulness_sentences(result: TruthfulnessComparison) -> tuple[str, ...]:
         )
     elif not any(row.condition == "direction" for row in result.interventions):
         said.append("Adding the direction could not be tested; the report says why.")
+    return tuple(said)
+
+
+def _refusal_sentences(result: RefusalComparison) -> tuple[str, ...]:
+    if result.directions[1].layer is None:
+        return ()
+    said: list[str] = []
+    if carried := result.effects_in_words("base"):
+        said.append(
+            f"With the base model's direction (cosine {result.cosine_chosen:.2f}) "
+            f"{carried}."
+        )
+    if random := result.effects_in_words("random"):
+        said.append(f"With a random vector of the same length {random}.")
+    loops = sum(row.looping for row in result.conditions)
+    if loops:
+        said.append(
+            f"{loops} of {sum(row.n for row in result.conditions)} answers repeat "
+            "themselves and do not count as refusals."
+        )
     return tuple(said)
 
 
