@@ -211,14 +211,12 @@ class RefusalComparison:
             for kind in ("harmful", "harmless")
             if (row := self.condition("post", kind))
         ]
-        start = "The post-trained model "
-        start += (
-            f"refuses {' and '.join(rates)} instructions" if rates else "was not asked"
-        )
+        start = f"The post-trained model refuses {' and '.join(rates)} instructions"
         chosen = self.directions[1]
         if chosen.layer is None:
             reason = chosen.reason.rstrip(".")
-            return f"{start}; no usable refusal direction was found in it ({reason})."
+            found = f"o usable refusal direction was found in it ({reason})."
+            return f"{start}; n{found}" if rates else f"N{found}"
         effects = self.effects_in_words("post")
         if not effects:
             return f"{start}."
