@@ -58,11 +58,13 @@ def mean_difference(
         (4.0, [1.0, 0.0], 4.0)
     """
     site = parse(site) if isinstance(site, str) else site
-    position = ""
+    position = model = weights = ""
     if isinstance(activations, Activations):
         site = _only_site(activations) if site is None else site
         position = activations.positions
         rows = activations[site]
+        if (record := activations.provenance) is not None:
+            model, weights = record.name, record.weights_hash or record.revision
     else:
         rows = _layer_of(activations, site)
     at = "" if site is None else site.short
@@ -84,6 +86,8 @@ def mean_difference(
         positive_mean=float(high @ unit),
         n_negative=int((~positive).sum()),
         n_positive=int(positive.sum()),
+        model=model,
+        weights=weights,
     )
 
 

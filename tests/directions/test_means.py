@@ -102,12 +102,15 @@ def test_a_layer_of_many_is_named_by_the_site():
 
 
 def test_captured_activations_bring_site_and_position():
-    model = LanguageModel(hf=tiny_model("llama"), tokenizer=tiny_tokenizer())
+    model = LanguageModel(
+        hf=tiny_model("llama"), tokenizer=tiny_tokenizer(), name="tiny", commit="c0ffee"
+    )
     prompts = ["the city is in Paris", "of not the", "in of", "Paris is the city"]
     labels = [1, 0, 0, 1]
     acts = interp.capture(model, prompts, sites="resid_post.*", positions="last")
     found = mean_difference(acts, labels, site="resid_post.1")
     assert (found.site, found.position) == ("resid_post.1", "last")
+    assert (found.model, found.weights) == ("tiny", "c0ffee")
     layers = mean_differences(acts, labels)
     np.testing.assert_allclose(layers[1], found.vector, rtol=1e-5, atol=1e-5)
     one = interp.capture(model, prompts, sites="resid_post.1", positions="last")

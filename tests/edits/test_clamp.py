@@ -140,6 +140,10 @@ def test_clamped_logits_decide_what_is_generated(model_of):
         with clamp(model, {"logits": (33, 1e4)}):
             ids = model.hf.generate(IDS, max_new_tokens=3, do_sample=False)
         assert (ids[:, 6:] == 33).all()
+        with clamp(model, {"logits": (33, 1e4)}, positions="last"):
+            ids = model.hf.generate(IDS, max_new_tokens=3, do_sample=False)
+        assert (ids[:, 6] == 33).all()
+        assert not (ids[:, 7:] == 33).any()
 
 
 @pytest.mark.parametrize(

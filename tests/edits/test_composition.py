@@ -167,9 +167,13 @@ def test_edits_leave_their_input_as_it_was(llama):
 def test_the_lock_is_held_by_the_editing_thread_only_inside_the_block(llama):
     def can_acquire():
         found = []
-        thread = threading.Thread(
-            target=lambda: found.append(llama.lock.acquire(timeout=0.05))
-        )
+
+        def attempt():
+            found.append(llama.lock.acquire(timeout=0.05))
+            if found[0]:
+                llama.lock.release()
+
+        thread = threading.Thread(target=attempt)
         thread.start()
         thread.join()
         return found[0]
@@ -178,6 +182,9 @@ def test_the_lock_is_held_by_the_editing_thread_only_inside_the_block(llama):
         assert not can_acquire()
         with steer(llama, VECTOR, site=SITE):
             assert not can_acquire()
+        assert not can_acquire()
+    assert can_acquire()
+    with unedited(llama):
         assert not can_acquire()
 
 

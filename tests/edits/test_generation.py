@@ -125,7 +125,10 @@ def test_a_patch_at_last_holds_for_the_prompts_only(model_of, architecture):
         assert torch.equal(ids[number], expected)
 
 
-def test_beams_and_samples_are_edited_like_their_prompt(llama):
+@pytest.mark.parametrize(
+    "where", [{}, {"when": "generated"}, {"positions": [[9], [0], [-2]]}]
+)
+def test_beams_and_samples_are_edited_like_their_prompt(llama, where):
     vectors = torch.stack([VECTOR, 0 * VECTOR, -VECTOR])
     inputs = left_padded(ROWS)
     options = {
@@ -137,12 +140,15 @@ def test_beams_and_samples_are_edited_like_their_prompt(llama):
     }
     lengths = [len(row) for row in ROWS]
     with (
-        steer(llama, vectors, site="resid_post.1"),
+        steer(llama, vectors, site="resid_post.1", **where),
         stated_batch(llama.hf, prompt_lengths=lengths),
     ):
         together = llama.hf.generate(**inputs, **options)
     for number, row in enumerate(ROWS):
-        with steer(llama, vectors[number], site="resid_post.1"):
+        options_here: dict[str, Any] = dict(where)
+        if "positions" in where:
+            options_here["positions"] = where["positions"][number]
+        with steer(llama, vectors[number], site="resid_post.1", **options_here):
             alone = llama.hf.generate(torch.tensor([row]), **options)
         assert torch.equal(together[number, -N_NEW:], alone[0, -N_NEW:])
 

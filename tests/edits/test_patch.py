@@ -4,7 +4,8 @@ from tiny import ARCHITECTURES
 
 from interp.edits import Replace, edit, patch
 from interp.edits.where import read_places
-from interp.errors import PositionError, ShapeError
+from interp.errors import ConfigError, PositionError, ShapeError
+from interp.positions import Spans, resolve
 
 
 IDS = torch.tensor([[5, 6, 7, 8, 9, 10], [11, 12, 13, 14, 15, 16]])
@@ -158,3 +159,31 @@ def test_several_sites_are_patched_in_one_block(llama, values_at):
     with edit(llama, edits):
         values = values_at(llama, ["attn_out.1", "mlp_out.1"], input_ids=IDS)
     assert all(torch.equal(values[name], other[name]) for name in other)
+
+
+def test_positions_of_interp_positions_name_a_place_in_each_prompt(llama, values_at):
+    plain = values_at(llama, "resid_post.1", input_ids=IDS)["resid_post.1"]
+    spans = Spans([(1, 3), (4, 5)])
+    for positions in (spans, resolve(spans, IDS.tolist()), [[1, 2], [4]]):
+        with patch(llama, {"resid_post.1": (positions, torch.zeros(32))}):
+            edited = values_at(llama, "resid_post.1", input_ids=IDS)["resid_post.1"]
+        changed = (edited != plain).any(-1).nonzero().tolist()
+        assert changed == [[0, 1], [0, 2], [1, 4]]
+
+
+@pytest.mark.parametrize(
+    ("positions", "when", "error", "words"),
+    [
+        (
+            resolve("mean", [[5, 6]]),
+            "both",
+            PositionError,
+            "can be read but not edited",
+        ),
+        (3, "generated", ConfigError, "Positions are places in the prompt"),
+        ("all", "later", ConfigError, "when='later' is unknown.*'generated'"),
+    ],
+)
+def test_places_that_make_no_sense_are_refused_at_once(positions, when, error, words):
+    with pytest.raises(error, match=words):
+        read_places(positions, when)
