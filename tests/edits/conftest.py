@@ -23,12 +23,13 @@ def no_gradients() -> Iterator[None]:
 
 @pytest.fixture
 def model_of() -> Callable[[str], LanguageModel]:
-    """The tiny model of an architecture, checked afterwards to carry no hook."""
+    """The tiny model of an architecture, one for all tests."""
     return _model
 
 
 @pytest.fixture
 def llama() -> Iterator[LanguageModel]:
+    """A tiny Llama, checked afterwards to carry no hook."""
     model = _model("llama")
     yield model
     modules = model.hf.modules()
