@@ -247,7 +247,7 @@ def _label(value: object, where: str) -> bool:
         return True
     if text in _FALSE:
         return False
-    missing = value is None or text in ("", "nan", "none", "null", "<na>")
+    missing = value is None or not text
     raise DataError(
         f"{where}: the label is {'missing' if missing else shortened(value)}.",
         expected="Labels are 1 or 0, or true or false.",
