@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from interp.models.language_model import LanguageModel
 
 
-BATCH_SIZE = 16
+BATCH_SIZE = 64
 # Two words that no chat template contains, to find what it writes after an answer.
 _QUESTION, _ANSWER = "qwertz", "asdfgh"
 

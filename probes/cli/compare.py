@@ -61,7 +61,7 @@ def compare(
     ] = 48,
     batch_size: Annotated[
         int, typer.Option(help="Instructions that are answered together.", min=1)
-    ] = 16,
+    ] = 64,
     base_revision: Annotated[
         str | None, typer.Option(help="Revision of BASE on the hub.")
     ] = None,
