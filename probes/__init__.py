@@ -1,1 +1,65 @@
-"""Linear readouts of activations, batch studies, and the `interp` command."""
+"""Linear readouts of activations, batch studies, and the `interp` command.
+
+Importing this package imports nothing heavy: every name below is loaded on first use.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, no_type_check
+
+
+if TYPE_CHECKING:
+    from probes.controls import Controls as Controls
+    from probes.linear import Fit as Fit, LinearProbe as LinearProbe
+    from probes.logistic import fit_logistic as fit_logistic
+    from probes.loops import one_by_one as one_by_one
+    from probes.means import (
+        fit_lda as fit_lda,
+        fit_mean_difference as fit_mean_difference,
+        fit_ridge as fit_ridge,
+    )
+    from probes.optimum import NotConvergedWarning as NotConvergedWarning
+    from probes.path import fit_logistic_cv as fit_logistic_cv
+    from probes.sweeping import sweep as sweep
+    from probes.ttpd import fit_ttpd as fit_ttpd, truth_directions as truth_directions
+    from probes.unsupervised import fit_ccs as fit_ccs, fit_crc as fit_crc
+
+    from . import estimators as estimators
+
+
+_WHERE = {
+    "Controls": "probes.controls",
+    "Fit": "probes.linear",
+    "LinearProbe": "probes.linear",
+    "NotConvergedWarning": "probes.optimum",
+    "fit_ccs": "probes.unsupervised",
+    "fit_crc": "probes.unsupervised",
+    "fit_lda": "probes.means",
+    "fit_logistic": "probes.logistic",
+    "fit_logistic_cv": "probes.path",
+    "fit_mean_difference": "probes.means",
+    "fit_ridge": "probes.means",
+    "fit_ttpd": "probes.ttpd",
+    "one_by_one": "probes.loops",
+    "sweep": "probes.sweeping",
+    "truth_directions": "probes.ttpd",
+}
+_MODULES = ("estimators",)
+
+__all__ = [*_WHERE, *_MODULES]
+
+
+# Python asks for submodules here before it imports them: too early for type checks.
+@no_type_check
+def __getattr__(name: str) -> object:
+    if name in _WHERE:
+        value = getattr(importlib.import_module(_WHERE[name]), name)
+    elif name in _MODULES:
+        return importlib.import_module(f"probes.{name}")
+    else:
+        raise AttributeError(f"module 'probes' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

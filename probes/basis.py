@@ -15,6 +15,7 @@ from torch import Tensor
 
 Features = Float[Tensor, "site example feature"]
 Points = Float[Tensor, "site fit feature"]
+Weights = Float[Tensor, "site fit weight"]
 
 # Directions whose variance is below rounding of the largest carry no information.
 RANK_TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-14}
@@ -33,14 +34,14 @@ class Basis:
     features: Features
     rotation: Float[Tensor, "site d_model rotated"] | None = None
 
-    def weights(self, point: Points) -> Points:
+    def weights(self, point: Points) -> Weights:
         """From coordinates to weights, with the intercept last in both."""
         if self.rotation is None:
             return point
         turned = torch.matmul(point[..., :-1], self.rotation.mT)
         return torch.cat((turned, point[..., -1:]), -1)
 
-    def point(self, weights: Points) -> Points:
+    def point(self, weights: Weights) -> Points:
         """From weights to coordinates, with the intercept last in both."""
         if self.rotation is None:
             return weights
@@ -86,5 +87,5 @@ def rotated(rows: Float[Tensor, "site example d_model"]) -> Basis:
     return Basis(features=_with_one(features), rotation=rotation)
 
 
-def _with_one(features: Features) -> Features:
+def _with_one(features: Float[Tensor, "site example axis"]) -> Features:
     return torch.cat((features, torch.ones_like(features[..., :1])), -1)

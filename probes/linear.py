@@ -1,7 +1,7 @@
 """`LinearProbe`: weights and intercepts of linear readouts, one or many."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -10,7 +10,8 @@ from torch import Tensor
 from interp.errors import DataError, EmptyClassError, ShapeError
 
 
-Labels = Bool[Tensor, " example"] | Bool[Tensor, "fit example"]
+# One row for all fits, or one for each; a wrong length is for `task` to name.
+Labels = Bool[Tensor, "*fit label"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,6 +90,7 @@ class LinearProbe:
         return torch.sigmoid(self.logits(activations))
 
 
+@runtime_checkable
 class Fit(Protocol):
     """What `sweep` asks of a fit: one probe per site and row of weights.
 

@@ -1,7 +1,7 @@
 """Approximate inverses of the Hessian of a logistic regression, for the inner CG."""
 
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -15,12 +15,13 @@ LEAST_CURVATURE = 1e-30
 Points = Float[Tensor, "site fit feature"]
 
 
+@runtime_checkable
 class Preconditioner(Protocol):
     """What stands for the inverse of the Hessian."""
 
     def __call__(self, gradient: Points) -> Points: ...
 
-    def some(self, index: Tensor) -> Self: ...
+    def some(self, index: Tensor) -> "Preconditioner": ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,0 +1,178 @@
+"""P-values of probes from refits on shuffled labels.
+
+Shuffling the labels under fixed held-out scores would ignore that the scores came from
+those labels. Here every shuffle is fitted again, all of them in one product, and the
+statistic of the observed labels is one more row of the same computation: that makes the
+p-value exact whatever the folds are.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from interp.errors import ConfigError
+from probes.evaluate import aurocs, held_out
+from probes.folds import Groups, group_codes
+from probes.linear import Fit
+
+
+# Bounds the memory of one product: shuffles times folds times examples.
+VALUES_AT_ONCE = 20_000_000
+# Equal AUROCs differ by rounding only.
+TIE = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PValues:
+    """P-values of several probes.
+
+    Attributes:
+        each: How often a shuffle does as well as the observed labels.
+        corrected: How often the best probe of a shuffle does.
+    """
+
+    each: Float[np.ndarray, " probe"]
+    corrected: Float[np.ndarray, " probe"]
+
+
+def shuffles(
+    labels: Bool[np.ndarray, " example"],
+    *,
+    groups: Groups | None = None,
+    folds: Int[np.ndarray, " example"] | None = None,
+    count: int,
+    seed: int = 0,
+) -> Bool[np.ndarray, "shuffle example"]:
+    """Labels in other orders that are as likely if labels do not matter.
+
+    Examples of a group depend on each other. So groups of one size exchange their
+    labels as a whole, and labels are shuffled within each group; a group with one label
+    keeps having one. Folds that were balanced by label stay so: nothing crosses them.
+
+    Args:
+        labels: The observed labels.
+        groups: The group of each example.
+        folds: The fold of each example; no group may be in two.
+        count: How many shuffles.
+        seed: Feeds them.
+
+    Raises:
+        ConfigError: If no shuffle is asked for.
+        ShapeError: If groups and labels disagree in length.
+
+    Source:
+        Winkler et al. (2015), "Multi-level block permutation".
+
+    Example:
+        >>> shuffles(np.array([True, False, False]), count=5).sum(axis=1).tolist()
+        [1, 1, 1, 1, 1]
+    """
+    if count < 1:
+        raise ConfigError(f"{count} shuffles were asked for.", expected="1 or more.")
+    labels = np.asarray(labels, dtype=bool)
+    folds = np.zeros(labels.size, dtype=int) if folds is None else folds
+    codes = group_codes(groups, labels.size)
+    order = np.argsort(codes, kind="stable")
+    sizes = np.bincount(codes)
+    starts = np.cumsum(sizes) - sizes
+    kinds = np.stack((sizes, folds[order[starts]]), axis=1)
+    rng = np.random.default_rng(seed)
+    found = np.empty((count, labels.size), dtype=bool)
+    for size, fold in np.unique(kinds, axis=0):
+        alike = (kinds == (size, fold)).all(1)
+        # [group, member]: which examples these groups have.
+        members = order[starts[alike][:, None] + np.arange(size)]
+        for row in found:
+            dealt = rng.permutation(labels[members], axis=0)
+            row[members] = rng.permuted(dealt, axis=1)
+    return found
+
+
+def permutation_p_values(
+    null: Float[np.ndarray, "shuffle_and_one probe"],
+) -> PValues:
+    """P-values from the statistic of the observed labels, in row 0, and of shuffles.
+
+    Args:
+        null: The statistics; larger is more extreme.
+
+    Source:
+        Phipson & Smyth (2010); Westfall & Young (1993) for the correction.
+
+    Example:
+        >>> found = permutation_p_values(np.array([[0.9], [0.5], [0.4], [0.6]]))
+        >>> found.each.tolist(), found.corrected.tolist()
+        ([0.25], [0.25])
+    """
+    observed = null[0] - TIE
+    return PValues(
+        each=(null >= observed).mean(0),
+        corrected=(null.max(1)[:, None] >= observed).mean(0),
+    )
+
+
+def shuffled_aurocs(
+    rows: Float[Tensor, "site example d_model"],
+    labels: Bool[np.ndarray, "shuffle example"],
+    folds: Int[np.ndarray, " example"],
+    *,
+    fit: Fit | None = None,
+) -> Float[np.ndarray, "shuffle site"]:
+    """Cross-validated AUROC under every row of labels.
+
+    Args:
+        rows: The activations.
+        labels: Rows of labels.
+        folds: The fold of each example, counted from 0.
+        fit: What is fitted; by default the difference in means, whose scores are
+            projections from the training mean.
+    """
+    n_folds = int(folds.max()) + 1
+    at_once = max(1, VALUES_AT_ONCE // (labels.shape[1] * n_folds))
+    masks = torch.from_numpy(folds != np.arange(n_folds)[:, None])
+    parts = []
+    for start in range(0, len(labels), at_once):
+        block = labels[start : start + at_once]
+        tensor = torch.from_numpy(block)
+        if fit is None:
+            found = [_mean_difference_scores(site, tensor, masks) for site in rows]
+        else:
+            found = [_fitted_scores(fit, site, tensor, masks) for site in rows]
+        scores = np.stack([held_out(one, folds) for one in found], axis=1)
+        parts.append(aurocs(scores, np.repeat(block[:, None], len(rows), axis=1)))
+    return np.concatenate(parts)
+
+
+def _mean_difference_scores(
+    rows: Tensor, labels: Tensor, masks: Tensor
+) -> Float[np.ndarray, "shuffle fold example"]:
+    """Projections on each training difference of means, from the training mean."""
+    rows = rows if rows.dtype == torch.float64 else rows.float()
+    rows = rows - rows.mean(0)
+    labels, masks = labels.to(rows.device), masks.to(rows.device)
+    positive = (labels[:, None] & masks).to(rows.dtype)
+    negative = (~labels[:, None] & masks).to(rows.dtype)
+    # A training fold without one class has no direction: its scores are all 0.
+    contrast = positive / positive.sum(-1, keepdim=True).clamp_min(1)
+    contrast = contrast - negative / negative.sum(-1, keepdim=True).clamp_min(1)
+    direction = torch.matmul(contrast.flatten(0, 1), rows)
+    scores = torch.matmul(direction, rows.mT).unflatten(0, (len(labels), len(masks)))
+    share = masks.to(rows.dtype) / masks.sum(-1, keepdim=True)
+    centre = torch.einsum("pfe,fe->pf", scores, share)
+    return (scores - centre[..., None]).cpu().numpy()
+
+
+def _fitted_scores(
+    fit: Fit, rows: Tensor, labels: Tensor, masks: Tensor
+) -> Float[np.ndarray, "shuffle fold example"]:
+    n_folds = len(masks)
+    probe = fit(
+        rows,
+        labels.repeat_interleave(n_folds, 0),
+        weights=masks.repeat(len(labels), 1).float(),
+    )
+    logits = probe.logits(rows).detach().cpu().numpy()
+    return logits.reshape(len(labels), n_folds, -1)
