@@ -18,7 +18,7 @@ logger = logging.getLogger("interp.activations")
 # A batch is closed when its padding exceeds this share of its real tokens ...
 MAX_PADDING = 0.04
 # ... and these tokens: another forward pass has costs of its own, about as high.
-FREE_PADDING = 32
+FREE_PADDING = 16
 
 # Signs of memory that ran out, in errors that have no type of their own.
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")

@@ -1,6 +1,6 @@
 """`capture`: the activations of prompts at chosen sites and positions."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -8,18 +8,14 @@ import torch
 from interp.activations.activations import Activations
 from interp.activations.budget import default_token_budget
 from interp.activations.forward import Job, run
+from interp.activations.points import Sites as Sites, hook_points
 from interp.activations.resolving import resolve_positions
 from interp.activations.rows import Rows
 from interp.errors import ConfigError
-from interp.models.hookpoints import HookPoint
 from interp.models.language_model import LanguageModel
 from interp.models.tokens import Prompts
 from interp.positions import PositionSpec, Span
 from interp.provenance import ModelRecord
-from interp.sites import Site
-
-
-Sites = str | Site | Iterable[str | Site]
 
 
 def capture(
@@ -82,10 +78,11 @@ def capture(
             f"shared_prefix is {shared_prefix!r}.", expected="'auto' or False."
         )
     tokenized = resolved.tokenized
+    computed = model.dtype
     rows = Rows(
         points,
         resolved.positions,
-        dtype=storage_dtype(dtype, model),
+        dtype=computed if dtype is None else storage_dtype(dtype, model),
         device=_device(device),
         longest=max(tokenized.lengths),
     )
@@ -104,24 +101,19 @@ def capture(
         texts=tokenized.texts,
         resolved=resolved.positions,
         tokenizer=model.tokenizer,
-        provenance=_record(model),
+        provenance=_record(model, computed),
     )
 
 
-def _record(model: LanguageModel) -> ModelRecord:
+def _record(model: LanguageModel, dtype: torch.dtype) -> ModelRecord:
     """Which model it was, without the hashes: those can take longer than a capture."""
     return ModelRecord(
         name=model.name,
         revision=model.commit or "",
-        dtype=str(model.dtype).removeprefix("torch."),
+        dtype=str(dtype).removeprefix("torch."),
         attention=str(model.hf.config._attn_implementation),
         device=model.device.type,
     )
-
-
-def hook_points(model: LanguageModel, sites: Sites) -> list[HookPoint]:
-    """The hook points of the sites, in forward order."""
-    return model.architecture.points(sites)
 
 
 def storage_dtype(dtype: torch.dtype | str | None, model: LanguageModel) -> torch.dtype:

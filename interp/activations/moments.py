@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.activations.capture import Sites, checked_budget, hook_points
+from interp.activations.capture import checked_budget
 from interp.activations.forward import Job, run
+from interp.activations.points import Sites, hook_points
 from interp.activations.recorder import Batch
 from interp.activations.resolving import resolve_positions
 from interp.errors import EmptyClassError, MissingSiteError, ShapeError, closest

@@ -38,6 +38,9 @@ class Rows:
         self._dtype = dtype
         self._device = device
         self._longest = longest
+        self._siblings: dict[str, list[int]] = {}
+        for number, point in enumerate(points):
+            self._siblings.setdefault(point.site.component, []).append(number)
         self._targets: dict[int, Tensor] = {}
         self._stacks: dict[str, Tensor] = {}
         self._index = slice(0)
@@ -51,7 +54,7 @@ class Rows:
     def put(self, number: int, rows: Tensor, *, is_view: bool) -> None:
         if number not in self._targets:
             self._targets[number] = self._allocate(number, rows)
-        if rows.device == self._device:
+        if _arrives(rows, self._device):
             self._write(number, rows, self._index)
             return
         kept = rows.to(self._dtype)
@@ -113,22 +116,23 @@ class Rows:
         n_examples = len(self._positions)
         if site.layer is None:
             return self._empty(site.short, [n_examples, *slots, *rest])
-        siblings = [p for p in self._points if p.site.component == site.component]
+        siblings = self._siblings[site.component]
         stack = self._stacks.get(site.component)
-        if stack is None and siblings[0] is self._points[number]:
+        if stack is None and siblings[0] == number:
             shape = [n_examples, len(siblings), *slots, *rest]
             stack = self._stacks[site.component] = self._empty(site.component, shape)
         if stack is not None and list(stack.shape[2 + len(slots) :]) == rest:
-            return stack[:, siblings.index(self._points[number])]
+            return stack[:, siblings.index(number)]
         return self._unstacked(number, [n_examples, *slots, *rest])
 
     def _unstacked(self, number: int, shape: list[int]) -> Tensor:
         """A tensor of its own for a site whose layers differ in shape."""
         component = self._points[number].site.component
         if self._stacks.pop(component, None) is not None:
-            for other, target in self._targets.items():
-                if self._points[other].site.component == component:
-                    self._targets[other] = target.clone()
+            for other in self._siblings[component]:
+                if other in self._targets:
+                    with torch.inference_mode(False):
+                        self._targets[other] = self._targets[other].clone()
         return self._empty(self._points[number].site.short, shape)
 
     def _empty(self, name: str, shape: list[int]) -> Tensor:
@@ -155,25 +159,35 @@ class _Shipment:
         self.index = index
         self._shapes = {number: value.shape for number, value in rows.items()}
         self._parts: list[tuple[list[int], Tensor]] = []
-        self._devices = sorted({str(value.device) for value in rows.values()})
-        for device in self._devices:
-            numbers = [n for n, value in rows.items() if str(value.device) == device]
+        self._events: list[torch.Event] = []
+        for device in dict.fromkeys(value.device for value in rows.values()):
+            numbers = [n for n, value in rows.items() if value.device == device]
             flat = torch.cat([rows[number].reshape(-1) for number in numbers])
             host = torch.empty(
-                flat.shape, dtype=flat.dtype, pin_memory=flat.device.type == "cuda"
+                flat.shape, dtype=flat.dtype, pin_memory=device.type == "cuda"
             )
             host.copy_(flat, non_blocking=True)
             self._parts.append((numbers, host))
+            if device.type != "cpu":
+                event = torch.Event(device)
+                event.record()
+                self._events.append(event)
 
     def received(self) -> dict[int, Tensor]:
-        for device in self._devices:
-            torch.accelerator.synchronize(device)
+        # Only this copy is waited for; the device may be at the next batch already.
+        for event in self._events:
+            event.synchronize()
         values: dict[int, Tensor] = {}
         for numbers, host in self._parts:
             sizes = [self._shapes[number].numel() for number in numbers]
             for number, flat in zip(numbers, host.split(sizes), strict=True):
                 values[number] = flat.view(self._shapes[number])
         return values
+
+
+def _arrives(rows: Tensor, device: torch.device) -> bool:
+    """Whether rows are where they are to end."""
+    return rows.device == device
 
 
 def _clear(tail: Tensor, index: slice | Tensor) -> None:

@@ -14,7 +14,7 @@ from activations.oracle import (
 from tiny import ARCHITECTURES
 
 import interp
-from interp.activations import batching
+from interp.activations import batching, rows
 from interp.errors import (
     ConfigError,
     MissingSiteError,
@@ -275,6 +275,32 @@ def test_a_wrong_argument_is_one_clear_error(model, arguments, error, says):
     arguments = {"prompts": PROMPTS, **arguments}
     with pytest.raises(error, match=says):
         interp.capture(model, **arguments)
+
+
+def test_a_module_that_was_replaced_is_found():
+    model = load("llama")
+    interp.capture(model, PROMPTS, sites="q.1")
+    attention = model.hf.model.layers[1].self_attn
+    doubled = torch.nn.Linear(32, 32, bias=False)
+    doubled.weight = torch.nn.Parameter(2 * attention.q_proj.weight.detach())
+    before = interp.capture(model, PROMPTS, sites="q.1")["q.1"]
+    attention.q_proj = doubled
+    after = interp.capture(model, PROMPTS, sites="q.1")["q.1"]
+    assert_close(after, 2 * before)
+
+
+@pytest.mark.parametrize("positions", ["last", "all", "mean", [0, -1]])
+def test_rows_that_cross_from_an_accelerator_are_the_same(positions, monkeypatch):
+    model = load("gemma2")
+    sites = ["resid_post.*", "z.*", "logits", "pattern.0"]
+    arguments = {"sites": sites, "positions": positions, "token_budget": 30}
+    straight = interp.capture(model, PROMPTS, **arguments)
+    # As if every row had to be shipped, with a batch on its way all the time.
+    monkeypatch.setattr(rows, "_arrives", lambda *_: False)
+    shipped = interp.capture(model, PROMPTS, **arguments)
+    assert straight.values.keys() == shipped.values.keys()
+    for name, value in straight.values.items():
+        assert torch.equal(shipped.values[name], value)
 
 
 def test_a_site_that_never_runs_is_named():
