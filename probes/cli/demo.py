@@ -1,5 +1,6 @@
 """`interp demo`: the main job on models that are trained here, from nothing."""
 
+import shlex
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -52,7 +53,14 @@ def demo(
         harmless=[str(family.harmless)],
         seed=seed,
     )
-    done = compare([_smaller(spec, quick) for spec in specs], out=out, tell=say)
+    words = ["interp", "demo", "--out", str(out)]
+    words += ["--quick"] * quick + (["--seed", str(seed)] if seed else [])
+    done = compare(
+        [_smaller(spec, quick) for spec in specs],
+        out=out,
+        command=shlex.join(words),
+        tell=say,
+    )
     report(done, as_json=as_json)
     return 0
 

@@ -28,7 +28,8 @@ from interp.results import (
 )
 from interp.stopping import stop_if_requested
 from probes.studies.inputs import contrast_for, record_of, statements_of
-from probes.studies.refusal import RefusalSpec, refusal
+from probes.studies.refusal import refusal
+from probes.studies.refusal_setting import RefusalSpec
 from probes.studies.summary import sentences
 from probes.studies.truthfulness import (
     TruthfulnessSpec,

@@ -8,7 +8,7 @@ from interp import data
 from interp.data import Contrast, Instructions, Statements
 from interp.data.statements import fingerprint
 from interp.provenance import DatasetRecord
-from probes.studies.refusal import RefusalSpec
+from probes.studies.refusal_setting import RefusalSpec
 from probes.studies.truthfulness import TruthfulnessSpec
 
 

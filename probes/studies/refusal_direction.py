@@ -192,32 +192,52 @@ def score_candidates(
     return tuple(scored)
 
 
-def choose(
-    candidates: Sequence[RefusalCandidate],
-    *,
-    unedited: float,
-    max_divergence: float = MOST_DIVERGENCE,
-) -> tuple[RefusalCandidate, ...]:
-    """The candidates with their fates; at most one is chosen.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What a candidate must reach; scores are mean refusal scores on validation.
 
-    Those that already have a fate keep it.
+    Attributes:
+        max_bypass: On harmful prompts with the direction ablated it stays below this.
+        least_induce: On harmless prompts with the direction added it reaches this.
+        max_divergence: Ablation changes harmless answers by at most this, in nats.
+    """
+
+    max_bypass: float
+    least_induce: float = 0.0
+    max_divergence: float = MOST_DIVERGENCE
+
+    def fault(self, candidate: RefusalCandidate) -> str:
+        """Why a candidate falls, or nothing."""
+        if np.isnan([candidate.induce, candidate.bypass, candidate.kl]).any():
+            return "a score is not a number"
+        if candidate.bypass >= self.max_bypass:
+            return "does not lower refusal when ablated"
+        if candidate.kl > self.max_divergence:
+            return "changes harmless answers when ablated"
+        if candidate.induce < self.least_induce:
+            return "does not induce refusal when added"
+        return ""
+
+
+def choose(
+    candidates: Sequence[RefusalCandidate], rule: Rule
+) -> tuple[RefusalCandidate, ...]:
+    """The candidates with their fates; at most one is chosen, that of lowest bypass.
+
+    Candidates that already have a fate keep it.
 
     Args:
         candidates: Candidates with their scores.
-        unedited: Mean refusal score on harmful prompts without any edit.
-        max_divergence: The largest `kl` that is allowed.
+        rule: What they must reach.
 
     Example:
         >>> row = RefusalCandidate(model="post", layer=3, position=-1, token="",
         ...     bypass=-2.0, induce=1.0, kl=0.01, fate="")
-        >>> [one.fate for one in choose(
-        ...     [row, replace(row, induce=-1.0)], unedited=5.0)]
+        >>> rows = [row, replace(row, induce=-1.0)]
+        >>> [one.fate for one in choose(rows, Rule(max_bypass=5.0))]
         ['chosen', 'does not induce refusal when added']
     """
-    judged = [
-        replace(one, fate=one.fate or _fault(one, unedited, max_divergence))
-        for one in candidates
-    ]
+    judged = [replace(one, fate=one.fate or rule.fault(one)) for one in candidates]
     passed = [i for i, one in enumerate(judged) if not one.fate]
 
     def rank(i: int) -> tuple[float, int, int]:
@@ -228,18 +248,6 @@ def choose(
         replace(one, fate="chosen" if i == best else one.fate or "passed")
         for i, one in enumerate(judged)
     )
-
-
-def _fault(candidate: RefusalCandidate, unedited: float, max_divergence: float) -> str:
-    if np.isnan([candidate.induce, candidate.bypass, candidate.kl]).any():
-        return "a score is not a number"
-    if candidate.bypass >= unedited:
-        return "does not lower refusal when ablated"
-    if candidate.kl > max_divergence:
-        return "changes harmless answers when ablated"
-    if candidate.induce < 0:
-        return "does not induce refusal when added"
-    return ""
 
 
 def _induce(

@@ -8,7 +8,12 @@ from typing import assert_never
 
 import pandas as pd
 
-from interp.results import RefusalComparison, Result, TruthfulnessComparison
+from interp.results import (
+    ProbeSweep,
+    RefusalComparison,
+    Result,
+    TruthfulnessComparison,
+)
 from interp.results.truthfulness import ROLES
 
 
@@ -25,6 +30,8 @@ def numbers(result: Result) -> dict[str, Value]:
             return _truthfulness_numbers(result)
         case RefusalComparison():
             return _refusal_numbers(result)
+        case ProbeSweep():
+            return _sweep_numbers(result)
         case _:
             assert_never(result)
 
@@ -36,6 +43,8 @@ def sentences(result: Result) -> tuple[str, ...]:
             return (result.headline(), *_truthfulness_sentences(result))
         case RefusalComparison():
             return (result.headline(), *_refusal_sentences(result))
+        case ProbeSweep():
+            return (result.headline(),)
         case _:
             assert_never(result)
 
@@ -47,6 +56,8 @@ def brief_table(result: Result) -> pd.DataFrame:
             return _layer_table(result)
         case RefusalComparison():
             return _rate_table(result)
+        case ProbeSweep():
+            return _probe_table(result)
         case _:
             assert_never(result)
 
@@ -217,3 +228,36 @@ def _interval(estimate: float, low: float, high: float) -> list[Value]:
 def _number(value: float) -> float | None:
     number = float(value)
     return round(number, 6) if math.isfinite(number) else None
+
+
+def _probe_table(result: ProbeSweep) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "site": site,
+                "position": result.positions[k],
+                "AUROC": f"{result.auroc[k]:.2f} [{result.auroc_lo[k]:.2f}, "
+                f"{result.auroc_hi[k]:.2f}]",
+                "accuracy": float(result.accuracy[k]),
+                "corrected p": float(result.permutation_p_corrected[k]),
+            }
+            for k, site in enumerate(result.sites)
+        ]
+    )
+
+
+def _sweep_numbers(result: ProbeSweep) -> dict[str, Value]:
+    best = result.best
+    return {
+        "best_site": result.best_site,
+        "auroc": _interval(
+            float(result.auroc[best]),
+            float(result.auroc_lo[best]),
+            float(result.auroc_hi[best]),
+        ),
+        "nested_auroc": _interval(
+            result.nested_auroc, result.nested_auroc_lo, result.nested_auroc_hi
+        ),
+        "permutation_p_corrected": _number(float(result.permutation_p_corrected[best])),
+        "baselines": {row.name: _number(row.auroc) for row in result.baselines},
+    }

@@ -26,7 +26,8 @@ from interp.statistics import (
     permutation_p,
 )
 from probes.studies import readout
-from probes.studies.intervention import Interventions, intervene, subject_of
+from probes.studies.intervention import Interventions, intervene
+from probes.studies.places import subject_of
 from probes.studies.spots import LAST, slots_of
 
 
