@@ -9,7 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from interp.activations.batching import run_batches
+from interp.activations.batching import is_out_of_memory, run_batches
 from interp.activations.prefix import SharedPrefix, plan_prefix
 from interp.activations.recorder import (
     AllRecorded,
@@ -119,9 +119,13 @@ class _Runner:
         if not length:
             return
         self._recorder.skip()
-        prefix = SharedPrefix.compute(
-            self._model, self._job.ids[0][:length], self._forward
-        )
+        ids = self._job.ids[0][:length]
+        try:
+            prefix = SharedPrefix.compute(self._model, ids, self._forward)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            prefix = None  # the full prompts will not fit either, and say so better
         if prefix is not None:
             self._prefix = prefix
             self.lengths = [len(ids) - length for ids in self._job.ids]

@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -148,6 +150,17 @@ def test_an_edit_of_each_prompt_meets_its_own_prompt():
     with interp.patch(model, {"resid_post.1": ("last", values)}):
         acts = interp.capture(model, PROMPTS, sites="resid_post.1", token_budget=30)
     assert_close(acts["resid_post.1"], values)
+
+
+def test_two_threads_do_not_see_each_other():
+    model = load("llama")
+    parts = [PROMPTS[:2], PROMPTS[2:]] * 4
+    alone = [interp.capture(model, part)["resid_post"] for part in parts]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda part: interp.capture(model, part), parts))
+    for wanted, found in zip(alone, together, strict=True):
+        assert torch.equal(found["resid_post"], wanted)
+    assert hook_count(model) == 0
 
 
 def test_no_hook_remains_after_an_exception(model):

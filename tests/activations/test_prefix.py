@@ -5,6 +5,7 @@ from tiny import ARCHITECTURES
 
 import interp
 from interp.activations.prefix import plan_prefix
+from interp.errors import OutOfMemoryError
 from interp.positions import resolve
 
 
@@ -102,3 +103,14 @@ def test_identical_prompts_keep_their_last_token():
     assert_close(
         found["resid_post"][2], interp.capture(model, [prompt])["resid_post"][0]
     )
+
+
+def test_a_prefix_that_does_not_fit_is_a_clear_error(monkeypatch):
+    model = load("llama")
+
+    def run_out(*args, **kwargs):
+        raise torch.OutOfMemoryError("injected")
+
+    monkeypatch.setattr(model.hf.model.layers[0], "forward", run_out)
+    with pytest.raises(OutOfMemoryError, match="does not fit into memory: injected"):
+        interp.capture(model, few_shot())
