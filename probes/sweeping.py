@@ -11,7 +11,7 @@ from torch import Tensor
 
 from interp.activations import Activations
 from interp.errors import ShapeError
-from interp.provenance import record
+from interp.provenance import ModelRecord, record
 from interp.results.sweep import Baseline, ProbeSweep
 from interp.statistics import auroc_interval
 from probes.controls import (
@@ -119,7 +119,7 @@ def sweep(
         groups=tuple(map(str, () if design.groups is None else design.groups)),
         folds=design.folds.astype(np.int32),
         notes=tuple(dict.fromkeys(notes)),
-        provenance=record("sweep", seed=seed),
+        provenance=record("sweep", models=_models(activations), seed=seed),
     )
 
 
@@ -254,6 +254,11 @@ def _p_values(null: Float[np.ndarray, "shuffle_and_one probe"]) -> dict[str, Any
 
 def _joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, Any]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _models(activations: Rows) -> tuple[ModelRecord, ...]:
+    known = getattr(activations, "provenance", None)
+    return (known,) if isinstance(known, ModelRecord) else ()
 
 
 def _texts(activations: Rows, controls: Controls) -> Sequence[str]:

@@ -16,6 +16,7 @@ from interp.figures.truthfulness import (
 )
 from interp.results.kinds import Result, title
 from interp.results.refusal import Instructions, RefusalComparison
+from interp.results.sweep import ProbeSweep
 from interp.results.truthfulness import ROLES, TruthfulnessComparison
 
 
@@ -33,6 +34,8 @@ def report_section(result: Result) -> Section:
             panels, hidden = _truthfulness_panels(result), _example_tables(result)
         case RefusalComparison():
             panels, hidden = _refusal_panels(result), _answer_tables(result)
+        case ProbeSweep():
+            panels, hidden = (), _probe_tables(result)
         case _:
             assert_never(result)
     return Section(
@@ -167,3 +170,11 @@ def _side_by_side(
         answers.setdefault(row.prompt, {})[done] = row.completion
     table = pd.DataFrame.from_dict(answers, orient="index")
     return table.rename_axis("instruction").reset_index() if len(table) else table
+
+
+def _probe_tables(result: ProbeSweep) -> tuple[Hidden, ...]:
+    tables = [Hidden(title="Every probe", rows=result.to_dataframe())]
+    if result.baselines:
+        rows = result.baselines_dataframe()
+        tables.append(Hidden(title="What needs no activations", rows=rows))
+    return tuple(tables)

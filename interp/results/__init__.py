@@ -22,6 +22,7 @@ from interp.results.runs import (
     find as find,
     open_run as open_run,
 )
+from interp.results.sweep import Baseline as Baseline, ProbeSweep as ProbeSweep
 from interp.results.truthfulness import (
     SplitCount as SplitCount,
     TruthEffect as TruthEffect,

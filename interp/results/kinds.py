@@ -7,12 +7,17 @@ from interp import atomic
 from interp.errors import ResultError, closest
 from interp.results.files import RESULT, read_description, read_result
 from interp.results.refusal import RefusalComparison
+from interp.results.sweep import ProbeSweep
 from interp.results.truthfulness import TruthfulnessComparison
 
 
-Result = TruthfulnessComparison | RefusalComparison
-KINDS: tuple[str, ...] = (TruthfulnessComparison.KIND, RefusalComparison.KIND)
-Kind = TypeVar("Kind", TruthfulnessComparison, RefusalComparison)
+Result = TruthfulnessComparison | RefusalComparison | ProbeSweep
+KINDS: tuple[str, ...] = (
+    TruthfulnessComparison.KIND,
+    RefusalComparison.KIND,
+    ProbeSweep.KIND,
+)
+Kind = TypeVar("Kind", TruthfulnessComparison, RefusalComparison, ProbeSweep)
 
 
 def result_class(kind: object) -> type[Result]:
@@ -30,6 +35,8 @@ def result_class(kind: object) -> type[Result]:
             return TruthfulnessComparison
         case RefusalComparison.KIND:
             return RefusalComparison
+        case ProbeSweep.KIND:
+            return ProbeSweep
         case _:
             raise ResultError(
                 f"There is no kind of result called {kind!r}.",
@@ -49,6 +56,8 @@ def title(result: Result) -> str:
             return "Truthfulness"
         case RefusalComparison():
             return "Refusal"
+        case ProbeSweep():
+            return "Probes"
         case _:
             assert_never(result)
 

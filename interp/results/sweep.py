@@ -35,8 +35,8 @@ class ProbeSweep:
     The axis `probe` runs over sites and positions. A control that was not asked for, or
     that these data do not allow, is NaN; `notes` say why. Bounds are 95 %
     cluster-bootstrap intervals over groups, of the probes as fitted. They leave out
-    what another training sample would change, which is most where there is nothing to find:
-    whether there is anything is for `permutation_p` to say.
+    what another training sample would change, which is most where there is nothing to
+    find: whether there is anything is for `permutation_p` to say.
 
     Attributes:
         fit: What was fitted, as `"fit_logistic"`.
@@ -105,6 +105,11 @@ class ProbeSweep:
 
     def __repr__(self) -> str:
         return f"ProbeSweep({len(self.sites)} probes: {self.headline()})"
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that the activations come from; none for plain arrays."""
+        return tuple(model.name for model in self.provenance.models)
 
     @property
     def best(self) -> int:

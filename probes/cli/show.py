@@ -49,7 +49,8 @@ def _show_result(path: Path, result: "Result", *, as_json: bool) -> None:
     if as_json:
         emit({"ok": True, "path": str(path), "kind": result.KIND, **numbers(result)})
         return
-    say(f"{results.title(result)}: {result.models[0]} and {result.models[1]}")
+    models = " and ".join(result.models) or "activations given as arrays"
+    say(f"{results.title(result)}: {models}")
     for sentence in sentences(result):
         say(f"  {sentence}")
     _print_frame(brief_table(result))
