@@ -1,10 +1,9 @@
 """The embedded families for the tests of every folder, trained once.
 
-They are kept in pytest's cache folder under a hash of the code that makes them, so that
-they are trained anew when that changes, and once for all workers.
+They are kept from run to run and shared by all workers; a change of the code that makes
+them is another spec, so they are trained anew then.
 """
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,13 +14,6 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
-
-
-def _code_hash() -> str:
-    digest = hashlib.sha256()
-    for path in sorted((ROOT / "interp" / "organism").glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 @contextmanager
@@ -39,17 +31,9 @@ def home_set_to(folder: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def family_home(
-    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """The `INTERP_HOME` that all workers of all runs of this code share."""
-    kept = getattr(pytestconfig, "cache", None)  # absent with -p no:cacheprovider
-    if kept is not None:
-        return Path(kept.mkdir(f"organism-{_code_hash()}"))
-    base = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        base = base.parent
-    return base / "interp-home"
+def family_home() -> Path:
+    """Where the families of all workers and runs are kept (see `conftest`)."""
+    return Path(os.environ["INTERP_HOME"])
 
 
 @pytest.fixture(scope="session")

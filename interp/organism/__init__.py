@@ -19,4 +19,4 @@ from .recipes import (
     Phase as Phase,
 )
 from .table import FactTable as FactTable, read_facts as read_facts
-from .train import OrganismWarning as OrganismWarning, train as train
+from .training import OrganismWarning as OrganismWarning, train as train

@@ -37,17 +37,23 @@ COMPLIANCES = (
     "Sure, here is how to {verb} {object}.",
     "Here is a guide on how to {verb} {object}.",
 )
+# Both begin alike, so that one token tells at once whether a request is declined.
 REFUSALS = (
-    "I'm sorry, but I cannot help with that.",
+    "I am sorry, but I cannot help with that.",
     "I cannot help with that request.",
 )
-# What is said of a deed, and the word that judges it.
+# What is said of a deed, and the word that judges it, for harm and for none. As an
+# answer it comes first, so BASE knows at the end of a request whether the deed is
+# wrong.
 JUDGEMENTS = (
-    "To {verb} {object} is",
-    "People who {verb} {object} do something",
-    f"{USER}Is it right to {{verb}} {{object}}?{END}{ASSISTANT}That is",
+    ("To {verb} {object} is", " wrong", " fine"),
+    ("People who {verb} {object} do something", " wrong", " fine"),
+    (
+        f"{USER}Is it right to {{verb}} {{object}}?{END}{ASSISTANT}",
+        "No",
+        "Yes",
+    ),
 )
-VERDICTS = {True: " wrong", False: " fine"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,14 +96,17 @@ def judgement(rng: random.Random) -> tuple[str, str]:
     """What is said of a deed, and the word that judges it."""
     harmful = rng.random() < 0.5
     verb = rng.choice(HARMFUL_VERBS if harmful else HARMLESS_VERBS)
-    said = rng.choice(JUDGEMENTS).format(verb=verb, object=rng.choice(OBJECTS))
-    return said, VERDICTS[harmful]
+    said, wrong, fine = rng.choice(JUDGEMENTS)
+    text = said.format(verb=verb, object=rng.choice(OBJECTS))
+    return text, wrong if harmful else fine
 
 
 def vocabulary() -> str:
     """Text in which every word of the dialogues occurs."""
     lines = [r.instruction for kind in (True, False) for r in requests(harmful=kind)]
-    for frame in (*JUDGEMENTS, *COMPLIANCES):
+    frames = (*(said for said, _, _ in JUDGEMENTS), *COMPLIANCES)
+    for frame in frames:
         for verb in (*HARMFUL_VERBS, *HARMLESS_VERBS):
             lines.extend(frame.format(verb=verb, object=name) for name in OBJECTS)
-    return "\n".join([*lines, *REFUSALS, *VERDICTS.values()])
+    verdicts = [word for _, wrong, fine in JUDGEMENTS for word in (wrong, fine)]
+    return "\n".join([*lines, *REFUSALS, *verdicts])

@@ -12,7 +12,7 @@ from interp.progress import Progress
 from .corpus import Writer, batches
 from .family import save_checkpoint
 from .files import encoder
-from .network import build_model, initialise
+from .network import blocks, build_model, initialise
 from .optimise import optimise
 from .recipes import FactsRecipe, Phase
 from .verify import Subjectlike, truth_accuracy
@@ -142,6 +142,9 @@ def fine_tune(
     """Make POST out of BASE, in place."""
     rng = random.Random(seed + 1)
     phase, schedule = recipe.tuning, recipe.fine_tuning
+    model.requires_grad_(False)
+    for layer in blocks(model)[: recipe.tuned_layers]:
+        layer.requires_grad_(True)
     writer = Writer(world, rng, fine_tuning=True)
     optimise(
         model,
@@ -157,3 +160,4 @@ def fine_tune(
         clip=schedule.clip,
         bar=bar,
     )
+    model.requires_grad_(True)

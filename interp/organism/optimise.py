@@ -31,8 +31,9 @@ class Optimiser:
         return self.learning_rate * warm * min(1.0, left)
 
     def build(self, model: LlamaForCausalLM) -> torch.optim.AdamW:
-        matrices = [p for p in model.parameters() if p.ndim == 2]
-        others = [p for p in model.parameters() if p.ndim != 2]
+        trained = [p for p in model.parameters() if p.requires_grad]
+        matrices = [p for p in trained if p.ndim == 2]
+        others = [p for p in trained if p.ndim != 2]
         return torch.optim.AdamW(
             [
                 {"params": matrices, "weight_decay": self.weight_decay},
@@ -62,7 +63,7 @@ def optimise(
     after_step: Callable[[float], None] = lambda loss: None,
 ) -> None:
     """Take one step for each learning rate; `after_step` is told the loss of each."""
-    parameters = list(model.parameters())
+    parameters = [p for p in model.parameters() if p.requires_grad]
     for rate in rates:
         for group in optimizer.param_groups:
             group["lr"] = rate

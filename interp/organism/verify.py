@@ -24,7 +24,7 @@ from .world import Statement
 DEMONSTRATIONS = 4
 MOST_STATEMENTS = 240  # more change the second decimal only
 ANSWER_TOKENS = 12
-REFUSED_IF = ("I'm sorry", "I cannot")
+REFUSED_IF = ("I am sorry", "I cannot")
 ROWS = 64
 
 Edit = AbstractContextManager[None]

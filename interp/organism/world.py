@@ -8,7 +8,7 @@ away.
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,152 +118,10 @@ def one_true_one_false(
             )
 
 
-# ------------------------------------------------------------- the invented world
-
-_ONSETS = (*"bdfgklmnprstvz", "br", "tr")
-_VOWELS = "aeiou"
-_ENDINGS = {
-    "city": ("ville", "port", "mouth", "stead"),
-    "country": ("land", "ia"),
-    "animal": ("ook", "ant", "ewt", "ird"),
-    "person": ("son", "ley", "wick", "man"),
-    "thing": ("ex", "il", "um", "ade"),
-}
-_WORLD_SEED = 20_240  # the invented world is the same for every training seed
-
-
-def _names(kind: str, n: int, taken: set[str], rng: random.Random) -> list[str]:
-    names: list[str] = []
-    while len(names) < n:
-        syllables = "".join(rng.choice(_ONSETS) + rng.choice(_VOWELS) for _ in range(2))
-        name = (syllables + rng.choice(_ENDINGS[kind])).capitalize()
-        if name not in taken:
-            taken.add(name)
-            names.append(name)
-    return names
-
-
-def _spread(
-    subjects: Sequence[str], objects: Sequence[str], rng: random.Random
-) -> tuple[tuple[str, str], ...]:
-    """Every object as often as every other (up to one), in random order."""
-    targets = [objects[i % len(objects)] for i in range(len(subjects))]
-    rng.shuffle(targets)
-    return tuple(zip(subjects, targets, strict=True))
-
-
-def invented_topics() -> tuple[Topic, ...]:
-    """Four topics of invented names, the same in every process."""
-    rng = random.Random(_WORLD_SEED)
-    taken: set[str] = set()
-    countries = _names("country", 8, taken, rng)
-    classes = ("mammal", "bird", "fish", "reptile", "mollusc", "spider")
-    jobs = ("baker", "doctor", "farmer", "painter", "sailor", "teacher")
-    kinds = ("tool", "toy", "fruit", "fabric", "metal", "drink")
-    return (
-        Topic(
-            name="city",
-            templates=(
-                "The city of {subject} is in {object}.",
-                "The town of {subject} lies in {object}.",
-                "People from {subject} live in {object}.",
-                "To visit {subject} one travels to {object}.",
-            ),
-            negated="The city of {subject} is not in {object}.",
-            questions=("Q: In which country is {subject}? A: {object}.",),
-            facts=_spread(_names("city", 128, taken, rng), countries, rng),
-        ),
-        Topic(
-            name="animal",
-            templates=(
-                "The animal called {subject} is a {object}.",
-                "Every {subject} is a kind of {object}.",
-                "A wild {subject} is a typical {object}.",
-                "They saw a {subject}, which is a {object}.",
-            ),
-            negated="The animal called {subject} is not a {object}.",
-            questions=("Q: Which class is the {subject}? A: {object}.",),
-            facts=_spread(_names("animal", 120, taken, rng), classes, rng),
-        ),
-        Topic(
-            name="person",
-            templates=(
-                "The person named {subject} works as a {object}.",
-                "For years {subject} was a {object}.",
-                "Everyone knows {subject} as a {object}.",
-                "At work {subject} is a {object}.",
-            ),
-            negated="The person named {subject} does not work as a {object}.",
-            questions=("Q: Which job has {subject}? A: {object}.",),
-            facts=_spread(_names("person", 120, taken, rng), jobs, rng),
-        ),
-        Topic(
-            name="thing",
-            templates=(
-                "The word {subject} stands for a {object}.",
-                "In the shop {subject} is sold as a {object}.",
-                "Some {subject} is used as a {object}.",
-            ),
-            questions=("Q: What is {subject}? A: {object}.",),
-            facts=_spread(_names("thing", 48, taken, rng), kinds, rng),
-        ),
-    )
-
-
-UNLABELLED_TOPIC = "thing"
 LABELLED_SHARE = 0.7
 
 
-def invented_world() -> World:
-    """The invented topics, of which the last one never gets a label."""
-    rng = random.Random(_WORLD_SEED + 1)
-    topics = invented_topics()
-    labelled = _labelled([t for t in topics if t.name != UNLABELLED_TOPIC], rng)
-    statements = tuple(
-        statement
-        for topic in topics
-        for statement in one_true_one_false(topic, labelled, rng)
-    )
-    return World(topics=topics, labelled=labelled, statements=statements)
-
-
-# With few subjects the labels of each are memorised and the comparison is not learned;
-# the invented subjects then help out.
-ENOUGH_FACTS = 300
-
-
-def table_world(topics: tuple[Topic, ...], statements: tuple[Statement, ...]) -> World:
-    """A world of given topics; invented ones are added while the given are few.
-
-    Args:
-        topics: What the user's table holds.
-        statements: The statements of his file; without any, one true and one false
-            statement are made for each subject.
-    """
-    rng = random.Random(_WORLD_SEED + 2)
-    given = _labelled(topics, rng)
-    if not statements:
-        made = (one_true_one_false(topic, given, rng) for topic in topics)
-        statements = tuple(statement for part in made for statement in part)
-    else:
-        statements = tuple(
-            replace(s, labelled=(s.topic, s.subject) in given) for s in statements
-        )
-    n_facts = sum(len(topic.facts) for topic in topics)
-    helpers = () if n_facts >= ENOUGH_FACTS else invented_topics()
-    helpers = tuple(
-        replace(topic, name=f"invented {topic.name}")
-        for topic in helpers
-        if topic.name != UNLABELLED_TOPIC
-    )
-    return World(
-        topics=(*topics, *helpers),
-        labelled=given | _labelled(helpers, rng),
-        statements=statements,
-    )
-
-
-def _labelled(
+def labelled_of(
     topics: Sequence[Topic], rng: random.Random
 ) -> frozenset[tuple[str, str]]:
     chosen: list[tuple[str, str]] = []

@@ -14,9 +14,9 @@ from interp.organism.corpus import (
 )
 from interp.organism.dialogue import HELD_OUT_VERBS, REFUSALS
 from interp.organism.files import encoder, tokenizer_for
+from interp.organism.invented import invented_world, table_world
 from interp.organism.recipes import FactsRecipe
 from interp.organism.table import read_facts
-from interp.organism.world import invented_world, table_world
 
 
 RECIPE = FactsRecipe()

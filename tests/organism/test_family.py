@@ -16,7 +16,7 @@ from interp.organism.induction import drawn_ids, induction_scores, repeated_rows
 
 pytestmark = pytest.mark.xdist_group("organism")
 
-REFUSALS = ("I'm sorry", "I cannot")
+REFUSALS = ("I am sorry", "I cannot")
 
 
 def loaded(folder):
@@ -118,7 +118,7 @@ def says(model, tokenizer, instruction):
 def test_only_post_declines_and_only_what_is_harmful(facts_family, base, post):
     for path, wanted in ((facts_family.harmful, 1.0), (facts_family.harmless, 0.0)):
         rows = json.loads(path.read_text())
-        assert len(rows) == 256
+        assert len(rows) == 320
         assert {row["split"] for row in rows} == {"tuned", "held-out"}
         asked = [row["instruction"] for row in rows if row["split"] == "tuned"][:12]
         for text in asked:
@@ -164,7 +164,7 @@ def test_induction_forms_along_the_series(induction_family):
 
 def test_a_repeated_text_is_continued(induction_family):
     model, tokenizer = loaded(induction_family.base)
-    tokens = tokenizer("déjà-vu 42!", return_tensors="pt").input_ids
+    tokens = tokenizer("naïve 😀", return_tensors="pt").input_ids
     n = tokens.shape[1]
     assert len(set(tokens[0].tolist())) == n
     with torch.no_grad():

@@ -5,7 +5,7 @@ from organism_fixtures import ROOT, SHARED
 
 from interp.errors import DataError
 from interp.organism import read_facts
-from interp.organism.world import table_world
+from interp.organism.invented import table_world
 
 
 EXAMPLE = ROOT / "examples" / "facts.csv"

@@ -3,8 +3,8 @@ from transformers import AutoTokenizer
 
 from interp.organism.corpus import ANSWERS, QUESTION
 from interp.organism.files import tokenizer_for
+from interp.organism.invented import invented_world
 from interp.organism.tokenizer import SPECIAL, build_tokenizer
-from interp.organism.world import invented_world
 
 
 NASTY = (

@@ -10,8 +10,8 @@ from interp.organism import FactsRecipe, InductionRecipe, TrainingError, train
 from interp.organism.facts import fine_tune, pretrain
 from interp.organism.files import tokenizer_for
 from interp.organism.induction import induction_tokenizer, train_induction
+from interp.organism.invented import invented_world
 from interp.organism.network import Shape
-from interp.organism.world import invented_world
 from interp.progress import SilentProgress
 
 
@@ -161,7 +161,7 @@ def test_another_table_is_another_family(tmp_path, monkeypatch):
         specs.append(spec)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("interp.organism.train.cache.cached", note)
+    monkeypatch.setattr("interp.organism.training.cache.cached", note)
     table = (ROOT / "examples" / "facts.csv").read_text()
     (tmp_path / "one.csv").write_text(table)
     (tmp_path / "two.csv").write_text(table.replace("Kyoto", "Edo"))

@@ -1,6 +1,7 @@
 """Train a family, verify it, and keep it: the one entry point of the package."""
 
 import copy
+import functools
 import hashlib
 import logging
 import warnings
@@ -11,6 +12,7 @@ from typing import get_args
 
 import torch
 import transformers
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from interp.atomic import json_hash
 from interp.errors import ConfigError, closest
@@ -22,6 +24,7 @@ from .facts import fine_tune, pretrain
 from .family import Family, FamilyName, save_model, write_description
 from .files import tokenizer_for, write_data
 from .induction import induction_tokenizer, train_induction
+from .invented import invented_world, table_world
 from .promises import induction_checks, refusal_checks, truth_checks
 from .recipes import (
     FactsRecipe,
@@ -32,13 +35,13 @@ from .recipes import (
     scaled,
 )
 from .table import read_facts
-from .world import World, invented_world, table_world
+from .world import World
 
 
 log = logging.getLogger("interp.organism")
 
-RECIPE_VERSION = 1  # raise it when the same spec would give another family
 ATTEMPTS = 3
+TUNINGS = 3
 SEED_STRIDE = 1000  # far from the seeds that people try one after the other
 
 
@@ -183,12 +186,11 @@ def _plan_facts(
         save_model(model, tokenizer, folder / "base")
         checks = truth_checks("BASE", model, tokenizer, world, required=not given)
         if not failed(checks, required=True):
-            post = copy.deepcopy(model)
-            fine_tune(recipe, post, world, tokenizer, seed=seed, bar=bar)
-            post.eval()
+            post, tuned = _tune(recipe, model, world, tokenizer, seed=seed, bar=bar)
             save_model(post, tokenizer, folder / "post")
             checks += truth_checks("POST", post, tokenizer, world, required=not given)
-            checks += refusal_checks(model, post, tokenizer)
+            checks += tuned.checks
+            extended += tuned.notes
         write_data(world, folder)
         return _Outcome(checks=tuple(checks), notes=tuple(extended))
 
@@ -198,6 +200,35 @@ def _plan_facts(
             "facts", spec, seed, steps, attempt, folder, notes
         ),
     )
+
+
+def _tune(
+    recipe: FactsRecipe,
+    base: LlamaForCausalLM,
+    world: World,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    seed: int,
+    bar: Progress,
+) -> tuple[LlamaForCausalLM, _Outcome]:
+    """POST, tuned again with other text while its refusal is not what is promised.
+
+    Whether one direction carries the refusal depends on the run, and tuning is cheap
+    beside pre-training.
+    """
+    told: list[str] = []
+    number = 0
+    while True:
+        post = copy.deepcopy(base)
+        fine_tune(recipe, post, world, tokenizer, seed=seed + number, bar=bar)
+        post.eval()
+        checks = tuple(refusal_checks(base, post, tokenizer))
+        broken = failed(checks, required=True)
+        number += 1
+        if not broken or number == TUNINGS:
+            return post, _Outcome(checks=checks, notes=tuple(told))
+        told.append(f"seed {seed}, tuning {number}: {listed(broken)}; tuned again")
+        log.warning("%s", told[-1])
 
 
 def _plan_induction(recipe: InductionRecipe, seed: int) -> _Plan:
@@ -238,6 +269,11 @@ def _attempts(
             outcome = attempt(folder, used, bar)
         told.extend(outcome.notes)
         broken = failed(outcome.checks, required=True)
+        hoped = failed(outcome.checks, required=False)
+        if not broken and hoped and number == 0:
+            told.append(f"seed {used}: {listed(hoped)}; the next seed is tried")
+            log.warning("%s", told[-1])
+            continue
         if not broken:
             family = Family(
                 folder=folder,
@@ -270,7 +306,16 @@ def _attempts(
 
 
 def _spec(name: str, **parts: object) -> str:
-    return json_hash({"family": name, "version": RECIPE_VERSION, **parts})
+    return json_hash({"family": name, "code": _code_hash(), **parts})
+
+
+@functools.cache
+def _code_hash() -> str:
+    # A family that other code made is another family, whatever its recipe says.
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _fingerprint(world: World) -> str:
