@@ -1,7 +1,7 @@
 """Progress of long work, behind two methods so that any display can be put under it.
 
-The library never prints. It opens a bar with `progress_bar`; where that goes is decided by
-`INTERP_PROGRESS` (`auto`, `bar`, `lines`, `off`) or, inside `using`, by the caller.
+The library never prints. It opens a bar with `progress_bar`; where that goes is decided
+by `INTERP_PROGRESS` (`auto`, `bar`, `lines`, `off`) or, inside `using`, by the caller.
 """
 
 import os

@@ -1,7 +1,7 @@
 """The rules of the house: import direction, module size, no pickle, documented."""
 
 import ast
-import importlib
+import importlib.util
 import inspect
 import subprocess
 import sys

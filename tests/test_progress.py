@@ -7,6 +7,9 @@ from interp.errors import ConfigError
 
 
 class Recorded:
+    events: list[object]
+    last: "Recorded"
+
     def __init__(self, description, total, unit):
         self.events = [(description, total, unit)]
         Recorded.last = self

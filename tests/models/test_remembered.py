@@ -1,4 +1,4 @@
-"""Maps of architectures are made once; whatever is wrong with a kept one is harmless."""
+"""Maps of architectures are made once; a kept one that is damaged is harmless."""
 
 import json
 
