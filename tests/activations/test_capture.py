@@ -316,6 +316,24 @@ def test_rows_that_cross_from_an_accelerator_are_the_same(positions, monkeypatch
         assert torch.equal(shipped.values[name], value)
 
 
+def test_rows_that_wait_keep_no_activation_alive(monkeypatch):
+    model = load("gpt_neox")
+    sizes = []
+
+    class Looking(rows._Shipment):
+        def __init__(self, staged, index):
+            for value in staged.values():
+                sizes.append((value.nbytes, value.untyped_storage().nbytes()))
+            super().__init__(staged, index)
+
+    monkeypatch.setattr(rows, "_arrives", lambda *_: False)
+    monkeypatch.setattr(rows, "_Shipment", Looking)
+    # Of equal lengths, so that what is read is a view of the activation.
+    interp.capture(model, [[5] * 6] * 4, sites=["resid_post.*", "q.*"])
+    assert len(sizes) == 6
+    assert all(own == held for own, held in sizes)
+
+
 def test_a_site_that_never_runs_is_named():
     model = load("llama")
     # A block that goes round its own MLP.
