@@ -67,6 +67,8 @@ SHAPES: dict[str, dict[str, Any]] = {
         "max_position_embeddings": 2048,
     },
 }
+# Medians of ratios differ by about this much from run to run on a quiet machine.
+NOISE = 1.03
 GOAL_LAST, GOAL_SIX, GOAL_FEW_SHOT, GOAL_WASTE = 1.05, 1.10, 1 / 5, 1.05
 
 
@@ -207,7 +209,8 @@ def measure(case: Case, repeats: int, clock: Callable[[], float]) -> dict[str, A
         "seconds_bare": statistics.median(times["bare"]),
         "goal": case.goal,
         "goal_met": case.goal is None or found["interp"] <= case.goal,
-        "slower_than_a_peer": found["interp"] > min(others, default=float("inf")),
+        "slower_than_a_peer": found["interp"]
+        > NOISE * min(others, default=float("inf")),
         **case.facts,
     }
 
