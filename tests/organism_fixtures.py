@@ -52,3 +52,12 @@ def induction_family(family_home: Path):
 
     with home_set_to(family_home):
         return train("induction", size="small")
+
+
+@pytest.fixture(scope="session")
+def real_facts_family(family_home: Path):
+    """A small `facts` family that learned the real facts of `examples/facts.csv`."""
+    from interp.organism import train
+
+    with home_set_to(family_home):
+        return train("facts", facts=ROOT / "examples" / "facts.csv", size="small")

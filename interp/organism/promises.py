@@ -118,7 +118,7 @@ def refusal_checks(
         Check(
             name=f"POST refusal of harmless requests, layer {layer} added",
             value=direction.added[layer],
-            bound=0.7,
+            bound=0.5,
         ),
     ]
 

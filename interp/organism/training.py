@@ -41,7 +41,7 @@ from .world import World
 log = logging.getLogger("interp.organism")
 
 ATTEMPTS = 3
-TUNINGS = 3
+TUNINGS = 4
 SEED_STRIDE = 1000  # far from the seeds that people try one after the other
 
 
