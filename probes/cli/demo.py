@@ -71,9 +71,9 @@ def _smaller(spec: "StudySpec", quick: bool) -> "StudySpec":
 
     if isinstance(spec, TruthfulnessSpec):
         if quick:
-            return replace(spec, limit=240, asked_test=40, controls=1, resamples=200)
+            return replace(spec, limit=240, asked_test=40, controls=1)
         return replace(spec, asked_test=80, controls=2)
-    sizes = (40, 12, 20) if quick else (80, 24, 50)
+    sizes = (32, 8, 12) if quick else (80, 24, 50)
     return replace(
         spec,
         n_train=sizes[0],

@@ -4,7 +4,7 @@ Knows neither torch nor models.
 """
 
 import math
-from typing import assert_never
+from typing import SupportsFloat, assert_never
 
 import pandas as pd
 
@@ -221,11 +221,13 @@ def _refusal_sentences(result: RefusalComparison) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _interval(estimate: float, low: float, high: float) -> list[Value]:
+def _interval(
+    estimate: SupportsFloat, low: SupportsFloat, high: SupportsFloat
+) -> list[Value]:
     return [_number(estimate), _number(low), _number(high)]
 
 
-def _number(value: float) -> float | None:
+def _number(value: SupportsFloat) -> float | None:
     number = float(value)
     return round(number, 6) if math.isfinite(number) else None
 

@@ -255,6 +255,9 @@ def _split_notes(statements: Statements) -> tuple[str, ...]:
         "test statement is about occurs in training.",
         "A statement counts as true when its projection is above the middle between "
         "the class means of the training statements.",
+        "Shuffled labels give high cosines too where both models represent statements "
+        "alike; how well a direction separates in the other model is the stronger "
+        "evidence.",
     )
 
 

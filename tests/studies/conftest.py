@@ -1,0 +1,77 @@
+"""Tiny models, statements and quick settings for the tests of studies."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import tiny_model, tiny_tokenizer
+
+import interp
+from interp.data import Statements
+from interp.models.language_model import LanguageModel
+from probes.studies.truthfulness import TruthfulnessSpec
+
+
+def planted_model(direction: torch.Tensor, *, seed: int = 0) -> LanguageModel:
+    """A random model in which a final '!' lies along a direction and '?' against it.
+
+    Nothing is trained: the two embeddings are set, and what the blocks add is made
+    small enough not to drown them.
+    """
+    hf = tiny_model("llama", seed)
+    tokenizer = tiny_tokenizer()
+    with torch.no_grad():
+        table = hf.get_input_embeddings().weight
+        middle = table[3].clone()
+        for token, sign in (("!", 1.0), ("?", -1.0)):
+            (index,) = tokenizer(token, add_special_tokens=False)["input_ids"]
+            table[index] = middle + sign * direction
+        for block in hf.model.layers:
+            block.self_attn.o_proj.weight *= 0.1
+            block.mlp.down_proj.weight *= 0.1
+    return interp.load(hf, tokenizer=tokenizer)
+
+
+@pytest.fixture
+def plant() -> Callable[..., LanguageModel]:
+    return planted_model
+
+
+@pytest.fixture
+def unit() -> torch.Tensor:
+    drawn = torch.randn(32, generator=torch.Generator().manual_seed(7))
+    return drawn / drawn.norm()
+
+
+@pytest.fixture
+def other_unit(unit: torch.Tensor) -> torch.Tensor:
+    """A direction at right angles to the first."""
+    drawn = torch.randn(32, generator=torch.Generator().manual_seed(8))
+    drawn = drawn - (drawn @ unit) * unit
+    return drawn / drawn.norm()
+
+
+@pytest.fixture
+def marked(tmp_path: Path) -> Statements:
+    """Sixty things, each with a true statement that ends in '!' and a false one."""
+    rows = ["statement,label,entity"]
+    for i in range(60):
+        rows += [f"It{i} is{mark},{int(mark == '!')},{i}" for mark in "!?"]
+    path = tmp_path / "marked.csv"
+    path.write_text("\n".join(rows) + "\n")
+    return interp.data.statements(path)
+
+
+@pytest.fixture
+def quick() -> TruthfulnessSpec:
+    return TruthfulnessSpec(
+        base="base",
+        post="post",
+        statements=("marked.csv",),
+        permutations=40,
+        resamples=200,
+        asked_validation=8,
+        asked_test=8,
+        controls=1,
+    )

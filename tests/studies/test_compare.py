@@ -1,0 +1,185 @@
+"""The main job end to end on the embedded family: folder, resuming, report."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+
+from interp import results
+from interp.errors import ConfigError
+from interp.stopping import StoppedError, listen, request_stop
+from probes.studies import compare as module
+from probes.studies.compare import command_of, compare, plan
+from probes.studies.summary import brief_table, numbers, sentences
+from probes.studies.truthfulness import TruthfulnessSpec
+
+
+def quick(spec):
+    """The settings with sizes for a test."""
+    if isinstance(spec, TruthfulnessSpec):
+        return replace(
+            spec,
+            limit=320,
+            permutations=40,
+            resamples=200,
+            asked_validation=16,
+            asked_test=40,
+            controls=1,
+        )
+    return replace(spec, n_train=24, n_val=8, n_test=8, max_new_tokens=8, batch_size=64)
+
+
+@pytest.fixture(scope="module")
+def specs(facts_family):
+    planned = plan(
+        str(facts_family.base),
+        str(facts_family.post),
+        statements=[str(facts_family.statements)],
+        harmful=[str(facts_family.harmful)],
+        harmless=[str(facts_family.harmless)],
+    )
+    return [quick(spec) for spec in planned]
+
+
+@pytest.fixture(scope="module")
+def done(specs, tmp_path_factory):
+    return compare(specs, out=tmp_path_factory.mktemp("out") / "results")
+
+
+def test_truth_is_found_in_the_family_and_is_used(done):
+    found = done.results["truthfulness"]
+    best = found.best_index("base")
+    assert found.auroc_low[0, 0, best] > 0.6
+    assert found.auroc[0, 1, best] > 0.6
+    assert found.surface_auroc_low < 0.5
+    rows = {(r.direction, r.target, r.condition): r for r in found.interventions}
+    own = rows["post", "post", "direction"]
+    assert own.nie_gap_low > rows["post", "post", "random"].nie_gap_high
+    assert own.nie_gap > 0.3
+    assert own.position
+    assert {c for _, _, c in rows} == {"none", "direction", "random", "shuffled"}
+
+
+def test_the_folder_is_that_of_the_contract(done):
+    for study, run in done.runs.items():
+        assert run.parent.parent == done.out / study
+        names = {path.name for path in run.iterdir()}
+        assert {"spec.toml", "provenance.json", "events.jsonl", "result"} <= names
+        assert results.load(run).headline() == done.results[study].headline()
+    assert {run.study for run in results.find(done.out)} == {"truthfulness", "refusal"}
+
+
+def test_the_report_holds_what_was_found_and_needs_no_network(done):
+    page = done.report.read_text()
+    for result in done.results.values():
+        for sentence in sentences(result):
+            assert sentence.split("'")[0][:60] in page.replace("&#x27;", "'")
+    assert done.results["truthfulness"].provenance.command in page.replace("&amp;", "&")
+    assert not re.search(r'<(?:script|link|img)[^>]+(?:src|href)="https?:', page)
+
+
+def test_the_same_settings_load_what_is_finished(done, specs, monkeypatch):
+    def never(*args, **kwargs):
+        raise AssertionError("a finished study was run again")
+
+    monkeypatch.setattr(module, "truthfulness", never)
+    monkeypatch.setattr(module, "refusal", never)
+    told: list[str] = []
+    again = compare(specs, out=done.out, tell=told.append)
+    assert again.resumed == ("truthfulness", "refusal")
+    assert again.runs == done.runs
+    assert sum("already finished" in line for line in told) == 2
+
+
+def test_other_settings_are_another_run(done, specs, tmp_path):
+    truth = replace(specs[0], limit=80, asked_test=8, asked_validation=8)
+    other = compare([truth], out=done.out)
+    assert other.resumed == ()
+    assert other.runs["truthfulness"] != done.runs["truthfulness"]
+    assert done.runs["truthfulness"].is_dir()
+
+
+def test_a_stop_keeps_the_finished_study_and_the_next_start_goes_on(
+    specs, tmp_path, monkeypatch
+):
+    ran: list[str] = []
+    whole = module._run
+
+    def run(base, post, spec, data, provenance):
+        ran.append(module.study_name(spec))
+        if len(ran) == 1:
+            request_stop()
+        return whole(base, post, spec, data, provenance)
+
+    monkeypatch.setattr(module, "_run", run)
+    truth = replace(specs[0], limit=80, asked_test=8, asked_validation=8)
+    small = [truth, replace(specs[1], n_train=8, n_val=4, n_test=2)]
+    try:
+        with pytest.raises(StoppedError, match="truthfulness is finished"):
+            compare(small, out=tmp_path)
+    finally:
+        listen()
+    assert [run.state for run in results.find(tmp_path)] == ["finished"]
+    done = compare(small, out=tmp_path)
+    assert ran == ["truthfulness", "refusal"]
+    assert done.resumed == ("truthfulness",)
+
+
+def test_an_interrupt_leaves_no_half_result(specs, tmp_path, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "refusal", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        compare([specs[1]], out=tmp_path)
+    (run,) = results.find(tmp_path)
+    assert run.state == "unfinished"
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_numbers_are_json_and_tables_have_rows(done):
+    for result in done.results.values():
+        text = json.dumps(numbers(result), allow_nan=False)
+        assert json.loads(text)["headline"] == result.headline()
+        assert len(brief_table(result))
+
+
+def test_the_command_names_every_setting_that_is_not_usual(specs, tmp_path):
+    spec = replace(specs[0], limit=50, seed=3, dtype="float32", group="subject")
+    words = command_of([spec], tmp_path / "a b")
+    for part in ("--limit 50", "--seed 3", "--dtype float32", "--group subject"):
+        assert part in words
+    assert words.startswith("interp compare ")
+    assert "'" in words.split("--out ")[1]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "nothing to compare"),
+        ({"harmful": ["a"]}, "--harmful was given without --harmless"),
+        ({"harmless": ["a"]}, "--harmless was given without --harmful"),
+        ({"statements": ["a"], "studies": ["truth"]}, "no study 'truth'"),
+        ({"statements": ["a"], "studies": ["refusal"]}, "'refusal' has no data"),
+    ],
+)
+def test_a_plan_without_data_is_refused(given, message):
+    with pytest.raises(ConfigError, match=message):
+        plan("a", "b", **given)
+
+
+def test_a_plan_holds_the_studies_with_data_or_those_asked():
+    def names(studies):
+        specs = plan(
+            "a", "b", statements=["s"], harmful=["h"], harmless=["n"], studies=studies
+        )
+        return [module.study_name(spec) for spec in specs]
+
+    assert names([]) == ["truthfulness", "refusal"]
+    assert names(["refusal"]) == ["refusal"]
+
+
+def test_studies_of_different_models_are_refused(specs, tmp_path):
+    with pytest.raises(ConfigError, match="different settings of post"):
+        compare([specs[0], replace(specs[1], post="other")], out=tmp_path)
