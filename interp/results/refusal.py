@@ -22,9 +22,9 @@ Source = Literal["none", "base", "post", "random"]
 
 
 _EFFECTS: tuple[tuple[Intervention, Instructions, str], ...] = (
-    ("ablate", "harmful", "{} of harmful ones refused when it is ablated"),
-    ("affine", "harmful", "{} when it is set to its harmless mean"),
-    ("add", "harmless", "{} of harmless ones when it is added"),
+    ("ablate", "harmful", "{} of harmful ones refused when ablated"),
+    ("affine", "harmful", "{} when set to its harmless mean"),
+    ("add", "harmless", "{} of harmless ones refused when added"),
 )
 
 
@@ -205,7 +205,7 @@ class RefusalComparison:
         return None
 
     def headline(self) -> str:
-        """What was found, in one sentence."""
+        """What was found, in a sentence or two."""
         rates = [
             f"{row.rate:.0%} of {kind}"
             for kind in ("harmful", "harmless")
@@ -220,7 +220,7 @@ class RefusalComparison:
         effects = self.effects_in_words("post")
         if not effects:
             return f"{start}."
-        return f"{start}; with its direction (layer {chosen.layer}) {effects}."
+        return f"{start}. Its direction (layer {chosen.layer}): {effects}."
 
     def effects_in_words(self, direction: Source) -> str:
         """What removing or adding a direction does to the post-trained model."""
@@ -230,7 +230,8 @@ class RefusalComparison:
                 "post", kind, intervention=intervention, direction=direction
             )
             if row:
-                said.append(words.format(f"{row.rate:.0%}"))
+                loops = f" ({row.looping} of {row.n} answers loop)" * bool(row.looping)
+                said.append(words.format(f"{row.rate:.0%}") + loops)
         return ", ".join(said)
 
     def save(self, folder: str | Path) -> Path:

@@ -260,7 +260,7 @@ def write_report(out: Path, results: Mapping[Study, Result], *, command: str) ->
         ],
         provenance,
         lead="What changed between a base model and the model that was post-trained "
-        "from it. Bounds are 95 % intervals; every number comes from test data that "
+        "from it. Bounds are 95% intervals; every number comes from test data that "
         "nothing was fitted or chosen on.",
     )
     path = out / REPORT

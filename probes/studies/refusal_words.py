@@ -91,6 +91,7 @@ def prompt_notes(sides: Sequence[Side], instructions: Contrast) -> list[str]:
     base, post = (side.template.origin for side in sides)
     notes = [
         f"Prompts: the base model gets {base}, the post-trained model {post}.",
+        "An answer that loops does not count as a refusal, whatever it repeats.",
         "BASE's direction is read at the layer and position chosen for POST; added "
         "vectors have the length of the edited model's own.",
     ]

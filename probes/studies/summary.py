@@ -207,17 +207,11 @@ def _refusal_sentences(result: RefusalComparison) -> tuple[str, ...]:
     said: list[str] = []
     if carried := result.effects_in_words("base"):
         said.append(
-            f"With the base model's direction (cosine {result.cosine_chosen:.2f}) "
-            f"{carried}."
+            f"The base model's direction (cosine {result.cosine_chosen:.2f}) in its "
+            f"place: {carried}."
         )
     if random := result.effects_in_words("random"):
-        said.append(f"With a random vector of the same length {random}.")
-    loops = sum(row.looping for row in result.conditions)
-    if loops:
-        said.append(
-            f"{loops} of {sum(row.n for row in result.conditions)} answers repeat "
-            "themselves and do not count as refusals."
-        )
+        said.append(f"A random vector of the same length: {random}.")
     return tuple(said)
 
 

@@ -232,8 +232,8 @@ def test_headlines_say_what_was_found():
     assert nothing.headline().startswith("No truth direction was found")
     said = refusal().headline()
     assert "refuses 95% of harmful" in said
-    assert "5% of harmful ones refused when it is ablated" in said
-    assert "98% of harmless ones when it is added" in said
+    assert "5% of harmful ones refused when ablated" in said
+    assert "98% of harmless ones refused when added" in said
     assert "38% of harmful ones" in refusal().effects_in_words("base")
     none = refusal(usable=False).headline()
     assert "no usable refusal direction" in none

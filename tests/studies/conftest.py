@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ def planted_model(direction: torch.Tensor, *, seed: int = 0) -> LanguageModel:
     Nothing is trained: the two embeddings are set, and what the blocks add is made
     small enough not to drown them.
     """
-    hf = tiny_model("llama", seed)
+    hf: Any = tiny_model("llama", seed)
     tokenizer = tiny_tokenizer()
     with torch.no_grad():
         table = hf.get_input_embeddings().weight
