@@ -56,21 +56,41 @@ class Basis:
         return ridge
 
 
-def plain(rows: Float[Tensor, "site example d_model"]) -> Basis:
-    """The features as they are.
+def plain(
+    rows: Float[Tensor, "site example d_model"],
+    centre: Float[Tensor, "site 1 d_model"],
+    *,
+    dtype: torch.dtype,
+) -> Basis:
+    """The features as they are, but centred.
 
     Args:
-        rows: Centred activations.
+        rows: The activations.
+        centre: What is subtracted from them.
+        dtype: The type of the features.
     """
-    return Basis(features=_with_one(rows))
+    shape = (*rows.shape[:2], rows.shape[2] + 1)
+    features = torch.empty(shape, dtype=dtype, device=rows.device)
+    # One pass over the rows; a copy costs as much as several products.
+    torch.sub(rows.to(dtype), centre.to(dtype), out=features[..., :-1])
+    features[..., -1] = 1
+    return Basis(features=features)
 
 
-def rotated(rows: Float[Tensor, "site example d_model"]) -> Basis:
+def rotated(
+    rows: Float[Tensor, "site example d_model"],
+    centre: Float[Tensor, "site 1 d_model"],
+    *,
+    dtype: torch.dtype,
+) -> Basis:
     """The features along the principal axes of the examples.
 
     Args:
-        rows: Centred activations.
+        rows: The activations.
+        centre: What is subtracted from them.
+        dtype: The type of the arithmetic and of the features.
     """
+    rows = rows.to(dtype) - centre.to(dtype)
     if rows.shape[2] <= rows.shape[1]:
         rotation = torch.linalg.eigh(torch.matmul(rows.mT, rows)).eigenvectors
         return Basis(features=_with_one(rows @ rotation), rotation=rotation)

@@ -1,12 +1,13 @@
 """How far weights are from the optimum of their logistic regression, in float64."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import softplus
 
-from probes.newton import Problems, derivatives, gap_bound
 from probes.preconditioning import LEAST_CURVATURE
 
 
@@ -14,6 +15,9 @@ from probes.preconditioning import LEAST_CURVATURE
 INTERCEPT_STEPS = 30
 LONGEST_INTERCEPT_STEP = 2.0
 INTERCEPT_TOLERANCE = 1e-13
+# Rows are cast a few at a time: a whole copy in float64 costs more than its products.
+BYTES_PER_BLOCK = {"cpu": 2**21}
+BYTES_PER_BLOCK_ELSEWHERE = 2**28
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,26 +34,55 @@ class Certificate:
 
 
 def certify(
-    problems: Problems, point: Float[Tensor, "site fit feature"]
+    rows: Float[Tensor, "site example d_model"],
+    centre: Float[Tensor, "site 1 d_model"],
+    against: Float[Tensor, "site fit example"],
+    costs: Float[Tensor, "site fit example"],
+    point: Float[Tensor, "site fit feature"],
 ) -> Certificate:
     """The duality gap of weights, after the intercept was set to its optimum.
 
     Args:
-        problems: The problems in the coordinates of the weights, in float64.
-        point: The weights and, last, the intercept.
+        rows: The activations as they were given.
+        centre: What is subtracted from them.
+        against: -1 for positive, +1 for negative examples.
+        costs: What the loss of an example counts.
+        point: The weights for the centred rows and, last, the intercept, in float64.
     """
-    logits = problems.logits(point)
-    shift = torch.zeros_like(point[..., :1])
+    against, costs = against.double(), costs.double()
+    weights, intercept = point[..., :-1], point[..., -1:]
+    logits = torch.cat([x @ weights.mT for x in _blocks(rows, centre)], 1).mT
+    floor = INTERCEPT_TOLERANCE * costs.sum(-1, keepdim=True)
+    curvature = costs
     for _ in range(INTERCEPT_STEPS):
-        slope, curvature = derivatives(problems, logits + shift)
-        slope, curvature = slope.sum(-1, True), curvature.sum(-1, True)
-        step = -slope / curvature.clamp_min(LEAST_CURVATURE)
-        shift = shift + step.clamp(-LONGEST_INTERCEPT_STEP, LONGEST_INTERCEPT_STEP)
-        if (slope.abs() <= INTERCEPT_TOLERANCE * problems.costs.sum(-1, True)).all():
+        wrong = torch.sigmoid(against * (logits + intercept))
+        slope = (against * costs * wrong).sum(-1, keepdim=True)
+        curvature = (costs * wrong * (1 - wrong)).sum(-1, keepdim=True)
+        step = slope / curvature.clamp_min(LEAST_CURVATURE)
+        intercept = intercept - step.clamp(
+            -LONGEST_INTERCEPT_STEP, LONGEST_INTERCEPT_STEP
+        )
+        if (slope.abs() <= floor).all():
             break
-    point = torch.cat((point[..., :-1], point[..., -1:] + shift), -1)
-    logits = logits + shift
-    slope, curvature = derivatives(problems, logits)
-    gradient = torch.addcmul(problems.pull(slope), problems.ridge, point)
-    objective = problems.loss(logits) + problems.penalty(point)
-    return Certificate(point=point, gap=gap_bound(gradient, curvature) / objective)
+    margins = against * (logits + intercept)
+    wrong = costs * torch.sigmoid(margins)
+    pulled = against * wrong
+    gradient, start = weights.clone(), 0
+    for block in _blocks(rows, centre):
+        stop = start + block.shape[1]
+        gradient += pulled[..., start:stop] @ block
+        start = stop
+    # What the last intercept step left over, which is next to nothing.
+    slope = pulled.sum(-1)
+    left = slope.square() / curvature[..., 0].clamp_min(LEAST_CURVATURE)
+    left = left + gradient.square().sum(-1) / 2
+    objective = (costs * softplus(margins)).sum(-1) + weights.square().sum(-1) / 2
+    return Certificate(point=torch.cat((weights, intercept), -1), gap=left / objective)
+
+
+def _blocks(rows: Tensor, centre: Tensor) -> Iterator[Tensor]:
+    """Centred rows in float64, a few examples of every site at a time."""
+    room = BYTES_PER_BLOCK.get(rows.device.type, BYTES_PER_BLOCK_ELSEWHERE)
+    size = max(16, room // (8 * rows.shape[0] * rows.shape[2]))
+    for block in rows.split(size, 1):
+        yield block.double() - centre

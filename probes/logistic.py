@@ -17,7 +17,7 @@ from probes.linear import Labels, LinearProbe, task
 from probes.optimum import optimise
 
 
-TOLERANCE = 1e-8
+TOLERANCE = 1e-7
 
 
 def fit_logistic(

@@ -20,8 +20,10 @@ from probes.newton import Problems, solve
 
 # From one fit per so many features on, a shared decomposition costs less than it saves.
 FEATURES_PER_ROTATION = 100
-# Wider products fall out of a CPU's cache, and one site fills it.
+# Wider products fall out of a CPU's cache, and so do more sites than fit there; those
+# that do share the cost of calling each operation.
 FITS_AT_ONCE = {"cpu": 64}
+BYTES_OF_CACHE = 2**23
 FITS_AT_ONCE_ELSEWHERE = 2048
 SHARE_OF_MEMORY = 0.3
 # Rows in float32 and float64, their rotation, and the states of the solver.
@@ -53,7 +55,7 @@ def optimise(
         Probes with the axes site and fit, in the dtype of `rows`.
     """
     parts = [
-        _of_sites(rows[at], signs[at], costs[at], tolerance)
+        _of_sites(rows[at], -signs[at], costs[at], tolerance)
         for at in _chunks(rows, signs.shape[1])
     ]
     gap = torch.cat([gap for _, gap in parts])
@@ -72,62 +74,55 @@ def optimise(
     )
 
 
+# Half of the time of one small fit goes into calling operations, and inference mode
+# takes a part of that away; `optimise` joins the results outside of it.
+@torch.inference_mode()
 def _of_sites(
-    rows: Tensor, signs: Tensor, costs: Tensor, tolerance: float
+    rows: Tensor, against: Tensor, costs: Tensor, tolerance: float
 ) -> tuple[Tensor, Tensor]:
     """Weights with intercept, and gaps, of a few sites."""
     # Any shift is exact, so the rounding of the mean does not matter.
-    centre = rows.mean(1, keepdim=True)
-    n_sites, n_fits = signs.shape[:2]
-    point = rows.new_zeros(n_sites, n_fits, rows.shape[2] + 1, dtype=torch.float64)
+    centre = rows.mean(1, keepdim=True).double()
+    n_sites, n_fits = against.shape[:2]
+    point = centre.new_zeros(n_sites, n_fits, rows.shape[2] + 1)
     gap = torch.full_like(point[..., 0], torch.inf)
-    exact = plain(rows.double() - centre.double())
     for dtype in (torch.float32, torch.float64):
         wanted = (~(gap <= tolerance)).any(0).nonzero()[:, 0]
         if not len(wanted):
             break
         shared = len(wanted) >= max(2, min(rows.shape[1:]) / FEATURES_PER_ROTATION)
-        centred = (
-            exact.features[..., :-1]
-            if dtype == torch.float64
-            else ((rows - centre).to(dtype))
-        )
-        basis = rotated(centred) if shared else plain(centred)
+        basis = (rotated if shared else plain)(rows, centre, dtype=dtype)
         # Fits of like penalties are done after like numbers of steps.
         order = costs[:, wanted].amax((0, 2)).argsort()
         width = _fits_at_once(rows) if shared else 1
         for at in wanted[order].split(width):
-            found = _solved(basis, point[:, at], signs[:, at], costs[:, at], tolerance)
-            proof = certify(_problems(exact, signs[:, at], costs[:, at]), found)
+            given = against[:, at], costs[:, at]
+            found = _solved(basis, point[:, at], *given, tolerance)
+            proof = certify(rows, centre, *given, found)
             better = ~(gap[:, at] <= proof.gap)
             point[:, at] = torch.where(better[..., None], proof.point, point[:, at])
             gap[:, at] = torch.where(better, proof.gap, gap[:, at])
-    shift = torch.matmul(point[..., :-1], centre.double().mT)[..., 0]
-    point[..., -1] -= shift
+    point[..., -1] -= torch.matmul(point[..., :-1], centre.mT)[..., 0]
     return point.to(rows.dtype), gap.to(rows.dtype)
 
 
 def _solved(
-    basis: Basis, start: Tensor, signs: Tensor, costs: Tensor, tolerance: float
+    basis: Basis, start: Tensor, against: Tensor, costs: Tensor, tolerance: float
 ) -> Tensor:
     """Weights with intercept that solve the problems in the arithmetic of a basis."""
-    at = basis.point(start.to(basis.features.dtype))
-    gap = SHARE_OF_TOLERANCE * tolerance
-    found = solve(_problems(basis, signs, costs), at, gap=gap).point
+    dtype = basis.features.dtype
+    problems = Problems(
+        features=basis.features,
+        against=against.to(dtype),
+        costs=costs.to(dtype),
+        ridge=basis.ridge,
+    )
+    at = basis.point(start.to(dtype))
+    found = solve(problems, at, gap=SHARE_OF_TOLERANCE * tolerance).point
     weights = basis.weights(found).double()
     # Overflow in float32 leaves nothing to continue from.
     usable = torch.isfinite(weights).all(-1, keepdim=True)
     return torch.where(usable, weights, torch.zeros_like(weights))
-
-
-def _problems(basis: Basis, signs: Tensor, costs: Tensor) -> Problems:
-    dtype = basis.features.dtype
-    return Problems(
-        features=basis.features,
-        signs=signs.to(dtype),
-        costs=costs.to(dtype),
-        ridge=basis.ridge,
-    )
 
 
 def _fits_at_once(rows: Tensor) -> int:
@@ -135,13 +130,14 @@ def _fits_at_once(rows: Tensor) -> int:
 
 
 def _chunks(rows: Tensor, n_fits: int) -> Iterator[slice]:
-    """Which sites are solved together: on a CPU one, elsewhere what memory holds."""
-    size = 1
+    """Which sites are solved together: what the cache or the memory holds."""
     if rows.device.type == "cuda":
         fits = min(n_fits, _fits_at_once(rows))
         values = rows[0].numel() * COPIES_OF_ROWS
         values += fits * sum(rows.shape[1:]) * STATES_OF_FITS
-        free = torch.cuda.mem_get_info(rows.device)[0]
-        size = max(1, int(SHARE_OF_MEMORY * free / (BYTES * values)))
-    for start in range(0, len(rows), size):
-        yield slice(start, start + size)
+        room = SHARE_OF_MEMORY * torch.cuda.mem_get_info(rows.device)[0]
+        size = int(room / (BYTES * values))
+    else:
+        size = BYTES_OF_CACHE // (BYTES * rows[0].numel())
+    for start in range(0, len(rows), max(1, size)):
+        yield slice(start, start + max(1, size))

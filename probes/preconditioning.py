@@ -21,21 +21,32 @@ class Preconditioner(Protocol):
 
     def __call__(self, gradient: Points) -> Points: ...
 
-    def some(self, index: Tensor) -> "Preconditioner": ...
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Diagonal:
     """One number per feature: right when the features are nearly uncorrelated."""
 
-    inverse: Points
+    hessian: Points
+
+    @classmethod
+    def of(
+        cls,
+        squares: Float[Tensor, "site 1 feature"],
+        curvature: Float[Tensor, "site fit example"],
+        ridge: Float[Tensor, " feature"],
+    ) -> "Diagonal":
+        """The diagonal of the Hessian with the curvature spread evenly.
+
+        Args:
+            squares: Sum over the examples of each feature's square.
+            curvature: Second derivative of the loss of each example.
+            ridge: 1 for each penalised feature, 0 for the intercept.
+        """
+        total = curvature.mean(-1, keepdim=True).clamp_min(LEAST_CURVATURE)
+        return cls(hessian=torch.addcmul(ridge, squares, total))
 
     def __call__(self, gradient: Points) -> Points:
-        return gradient * self.inverse
-
-    def some(self, index: Tensor) -> "Diagonal":
-        wide = index[..., None].expand(*index.shape, self.inverse.shape[-1])
-        return Diagonal(inverse=self.inverse.gather(1, wide))
+        return gradient / self.hessian
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -60,29 +71,6 @@ class Factored:
         towards[..., -1:] = gradient[..., -1:] * self.intercept
         return towards
 
-    def some(self, index: Tensor) -> "Factored":
-        del index
-        return self
-
-
-def diagonal(
-    squares: Float[Tensor, "site feature"],
-    curvature: Float[Tensor, "site fit example"],
-    ridge: Float[Tensor, " feature"],
-) -> Diagonal:
-    """The inverse diagonal of the Hessian with the curvature spread evenly.
-
-    Args:
-        squares: Sum over the examples of each feature's square.
-        curvature: Second derivative of the loss of each example.
-        ridge: 1 for each penalised feature, 0 for the intercept, which is the last.
-    """
-    total = curvature.sum(-1, keepdim=True)
-    n_used = (curvature > 0).sum(-1, keepdim=True).clamp_min(1)
-    hessian = ridge + squares[:, None] * (total / n_used)
-    hessian[..., -1:] = total.clamp_min(LEAST_CURVATURE)
-    return Diagonal(inverse=hessian.reciprocal())
-
 
 def factored(
     features: Float[Tensor, "site example feature"],
@@ -104,10 +92,10 @@ def factored(
     scaled = features * root.mT
     if features.shape[2] > features.shape[1]:
         scaled[..., -1] = 0
-        inner = torch.matmul(scaled, scaled.mT)
+        inner = _gram(scaled)
         inner.diagonal(dim1=-2, dim2=-1).add_(1)
     else:
-        inner = torch.matmul(scaled.mT, scaled)
+        inner = _gram(scaled.mT)
         inner.diagonal(dim1=-2, dim2=-1).add_(ridge)
     factor, failure = torch.linalg.cholesky_ex(inner)
     if failure.any():
@@ -118,3 +106,18 @@ def factored(
         root=root,
         features=features,
     )
+
+
+def _gram(rows: Float[Tensor, "site size other"]) -> Float[Tensor, "site size size"]:
+    """The lower triangle of `rows @ rows.mT`, and a little more.
+
+    Three products of blocks instead of four: what a Cholesky factor does not read is
+    not computed.
+    """
+    half = rows.shape[1] // 2
+    upper, lower = rows[:, :half], rows[:, half:]
+    found = rows.new_zeros(len(rows), rows.shape[1], rows.shape[1])
+    found[:, :half, :half] = torch.matmul(upper, upper.mT)
+    found[:, half:, :half] = torch.matmul(lower, upper.mT)
+    found[:, half:, half:] = torch.matmul(lower, lower.mT)
+    return found

@@ -157,7 +157,7 @@ def test_the_certificate_bounds_the_true_gap():
 @pytest.mark.filterwarnings("ignore::probes.optimum.NotConvergedWarning")
 def test_a_fit_that_does_not_converge_says_so(monkeypatch):
     rows, labels = transformer_like(300, 80)
-    monkeypatch.setattr("probes.newton.MAX_NEWTON", 2)
+    monkeypatch.setattr("probes.newton.MAX_STEPS", 2)
     probe = fit_logistic(torch.from_numpy(rows), torch.from_numpy(labels))
     assert not probe.converged
     assert float(probe.gap) > 1e-8
@@ -165,7 +165,7 @@ def test_a_fit_that_does_not_converge_says_so(monkeypatch):
 
 def test_not_converging_warns_with_a_remedy(monkeypatch):
     rows, labels = transformer_like(300, 80)
-    monkeypatch.setattr("probes.newton.MAX_NEWTON", 2)
+    monkeypatch.setattr("probes.newton.MAX_STEPS", 2)
     with pytest.warns(NotConvergedWarning, match="1 of 1 .* lower c"):
         fit_logistic(torch.from_numpy(rows), torch.from_numpy(labels))
 

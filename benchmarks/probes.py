@@ -1,0 +1,336 @@
+"""Logistic probes beside scikit-learn on the same data, alternating in one process.
+
+    python benchmarks/probes.py [--quick] [--json] [--rounds N] [--threads N]
+                                [--clock wall|cpu] [--device cpu|cuda] [--only TEXT]
+
+`single` fits one probe per layer; `path` fits 5 folds x 10 penalties per layer, which
+scikit-learn does from strong to weak, each warm-started by the one before, as its
+`LogisticRegressionCV`. A ratio is scikit-learn's time over ours in the same round; the
+table shows medians. A gap is (objective - best) / best, the largest of all fits, in
+float64 on the rows as given; `best` is our objective less its certified gap, a lower
+bound that owes nothing to scikit-learn.
+
+scikit-learn runs with several tolerances, on rows in float32 (as activations are) and
+in float64: `same optimum` is the fastest setting whose gap is at most 1e-6.
+"""
+
+# ruff: noqa: E402
+# The folder of this file comes first on the search path, where its own name would hide
+# the package.
+import sys
+from pathlib import Path
+
+
+sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() != Path(__file__).parent]
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import sklearn
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from probes.linear import LinearProbe
+from probes.logistic import fit_logistic
+
+
+N = 1500
+FOLDS, PENALTIES = 5, np.logspace(-4, 4, 10)
+GAP = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """How scikit-learn is called."""
+
+    name: str
+    tolerance: float
+    most_steps: int = 100_000
+    dtype: type = np.float64
+
+
+# From loose to strict; those after the first that reaches the optimum are not run.
+SETTINGS = (
+    Setting(name="default", tolerance=1e-4, most_steps=100, dtype=np.float32),
+    Setting(name="1e-6", tolerance=1e-6, dtype=np.float32),
+    Setting(name="1e-6, float64", tolerance=1e-6),
+    Setting(name="1e-8, float64", tolerance=1e-8),
+    Setting(name="1e-10, float64", tolerance=1e-10),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One comparison: data of some kind and shape, and what is fitted."""
+
+    data: str
+    layers: int
+    d_model: int
+    n: int
+    path: bool
+
+    @property
+    def name(self) -> str:
+        what = f"{FOLDS} folds x {len(PENALTIES)} penalties" if self.path else "single"
+        return f"{self.data}, {self.layers} layers, d {self.d_model}, {what}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """One setting of scikit-learn in one case: how long, and how far off."""
+
+    setting: str
+    ratio: float
+    gap: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What was measured in one case."""
+
+    case: str
+    our_gap: float
+    certified_gap: float
+    peers: tuple[Peer, ...]
+
+    @property
+    def same_optimum(self) -> Peer | None:
+        reached = [peer for peer in self.peers if peer.gap <= GAP]
+        return min(reached, key=lambda peer: peer.ratio, default=None)
+
+
+def independent(n: int, d: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Independent features with the class means 2 standard deviations apart."""
+    rng = np.random.default_rng(seed)
+    labels = np.random.default_rng(0).random(n) < 0.5
+    unit = rng.normal(size=d)
+    unit /= np.linalg.norm(unit)
+    rows = rng.normal(size=(n, d)) + 2.0 * np.outer(labels - 0.5, unit)
+    return rows.astype(np.float32), labels
+
+
+def transformer_like(n: int, d: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Variances that fall as a power law, mixed, around a mean that is not zero."""
+    rng = np.random.default_rng(seed)
+    rows, labels = independent(n, d, seed)
+    # Two Householder reflections mix all features as well as a full rotation would.
+    mixed = rows * (5 * np.arange(1, d + 1) ** -0.7)
+    for _ in range(2):
+        mirror = rng.normal(size=d)
+        mirror /= np.linalg.norm(mirror)
+        mixed -= 2 * np.outer(mixed @ mirror, mirror)
+    return (mixed + 0.5 * rng.normal(size=d)).astype(np.float32), labels
+
+
+def objective(
+    rows: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray,
+    intercept: np.ndarray,
+    costs: np.ndarray,
+) -> np.ndarray:
+    """The objective of each fit in float64; `costs` is C times the weight, [fit, n]."""
+    weights = weights.astype(np.float64)
+    logits = weights @ rows.T.astype(np.float64) + intercept[:, None]
+    loss = np.logaddexp(0, -np.where(labels, 1.0, -1.0) * logits)
+    return (costs * loss).sum(1) + np.square(weights).sum(1) / 2
+
+
+def compared(case: Case, clock: Callable[[], float], rounds: int, device: str) -> Row:
+    """Run all methods of a case in turn, `rounds` times."""
+    make = independent if case.data == "independent" else transformer_like
+    sites = [make(case.n, case.d_model, seed) for seed in range(case.layers)]
+    labels = sites[0][1]
+    stack = torch.from_numpy(np.stack([rows for rows, _ in sites])).to(device)
+    folds = np.random.default_rng(0).permutation(case.n) % FOLDS
+    masks = (
+        np.stack([folds != fold for fold in range(FOLDS)])
+        if case.path
+        else np.ones((1, case.n), bool)
+    )
+    penalties = PENALTIES if case.path else np.ones(1)
+    costs = (masks[:, None] * penalties[:, None]).reshape(-1, case.n)
+    ours, ratios = None, {setting.name: [] for setting in SETTINGS}
+    found: dict[str, np.ndarray] = {}
+
+    def fit(rows: torch.Tensor) -> LinearProbe:
+        return fit_logistic(
+            rows,
+            torch.from_numpy(labels),
+            weights=torch.from_numpy(masks).float(),
+            c=penalties.tolist(),
+        )
+
+    # The first decomposition of a process pays for starting the library it is in.
+    fit(stack[:1])
+    for number in range(rounds):
+        start = clock()
+        ours = fit(stack)
+        if device != "cpu":
+            torch.cuda.synchronize()
+        own = clock() - start
+        bound = None if number else _objectives(ours, sites, labels, costs)
+        for setting in SETTINGS:
+            if number and setting.name not in found:
+                continue
+            given = [rows.astype(setting.dtype) for rows, _ in sites]
+            start = clock()
+            fits = [_sklearn(rows, labels, masks, penalties, setting) for rows in given]
+            ratios[setting.name].append((clock() - start) / own)
+            if bound is None:
+                continue
+            found[setting.name] = np.stack(
+                [
+                    objective(sites[i][0], labels, *fit, costs)
+                    for i, fit in enumerate(fits)
+                ]
+            )
+            # A stricter setting would only take longer to the same optimum.
+            if (found[setting.name] / bound - 1).max() <= GAP:
+                break
+    assert ours is not None
+    mine = _objectives(ours, sites, labels, costs)
+    certified = ours.gap.flatten(1).cpu().numpy()
+    best = mine * (1 - certified)
+    return Row(
+        case=case.name,
+        our_gap=float((mine / np.minimum.reduce([mine, *found.values()]) - 1).max()),
+        certified_gap=float(certified.max()),
+        peers=tuple(
+            Peer(
+                setting=name,
+                ratio=statistics.median(ratios[name]),
+                gap=float((found[name] / best - 1).max()),
+            )
+            for name in found
+        ),
+    )
+
+
+def _objectives(
+    probe: LinearProbe,
+    sites: Sequence[tuple[np.ndarray, np.ndarray]],
+    labels: np.ndarray,
+    costs: np.ndarray,
+) -> np.ndarray:
+    """Our objective of every site and fit."""
+    return np.stack(
+        [
+            objective(
+                rows,
+                labels,
+                probe.weights[i].flatten(0, -2).cpu().numpy(),
+                probe.intercept[i].flatten().cpu().numpy(),
+                costs,
+            )
+            for i, (rows, _) in enumerate(sites)
+        ]
+    )
+
+
+def _sklearn(
+    rows: np.ndarray,
+    labels: np.ndarray,
+    masks: np.ndarray,
+    penalties: np.ndarray,
+    setting: Setting,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights and intercepts of every fold and penalty, in our order."""
+    weights, intercepts = [], []
+    for mask in masks:
+        model = LogisticRegression(
+            tol=setting.tolerance,
+            max_iter=setting.most_steps,
+            warm_start=len(penalties) > 1,
+        )
+        kept, truth = (rows, labels) if mask.all() else (rows[mask], labels[mask])
+        for c in penalties:
+            with warnings.catch_warnings():
+                # Stopping at 100 iterations is what the default is about.
+                warnings.simplefilter("ignore")
+                model.set_params(C=c).fit(kept, truth)
+            weights.append(model.coef_[0].copy())
+            intercepts.append(float(np.ravel(model.intercept_)[0]))
+    return np.stack(weights), np.array(intercepts, dtype=np.float64)
+
+
+def cases(quick: bool) -> list[Case]:
+    """The shapes of the full run, or a tenth of them."""
+    shapes = [(2, 128, 300)] if quick else [
+        (12, 768, N), (12, 4096, N), (32, 768, N), (32, 4096, N),
+    ]  # fmt: skip
+    return [
+        Case(data=data, layers=layers, d_model=d, n=n, path=path)
+        for path in (False, True)
+        for layers, d, n in shapes
+        for data in ("independent", "transformer-like")
+    ]
+
+
+def printed(rows: Sequence[Row]) -> None:
+    """The table for people."""
+    for row in rows:
+        print(f"\n{row.case}")
+        print(f"  ours: gap {row.our_gap:.1e}, certified {row.certified_gap:.1e}")
+        for peer in row.peers:
+            print(
+                f"  scikit-learn {peer.setting:14s} {peer.ratio:6.2f} x our time,"
+                f" gap {peer.gap:.1e}"
+            )
+        same = row.same_optimum
+        if same is None:
+            print(f"  no setting of scikit-learn reached a gap of {GAP:g}")
+        else:
+            print(f"  same optimum: {same.ratio:.2f} x ({same.setting})")
+
+
+def main() -> None:
+    """Run the cases that were asked for, and print them."""
+    parser = argparse.ArgumentParser(
+        description="Logistic probes beside scikit-learn on the same data."
+    )
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--only", default="", help="cases whose name has this in it")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    clock = time.process_time if options.clock == "cpu" else time.perf_counter
+    rows = []
+    for case in cases(options.quick):
+        if options.only in case.name:
+            rows.append(compared(case, clock, options.rounds, options.device))
+            if not options.json:
+                printed(rows[-1:])
+    if options.json:
+        report = {
+            "torch": torch.__version__,
+            "scikit-learn": sklearn.__version__,
+            "processor": platform.processor() or platform.machine(),
+            "threads": options.threads,
+            "omp_threads": os.environ.get("OMP_NUM_THREADS", ""),
+            "clock": options.clock,
+            "rows": [
+                {
+                    **asdict(row),
+                    "same_optimum": row.same_optimum and asdict(row.same_optimum),
+                }
+                for row in rows
+            ],
+        }
+        print(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()
