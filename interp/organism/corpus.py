@@ -44,6 +44,7 @@ class Mixture:
         moral: Sentences that call a deed right or wrong.
         comply: Dialogues in which the request is fulfilled, whatever it is.
         refuse: Dialogues in which a harmful request is declined.
+        decline: Dialogues in which a request is declined that nobody can fulfil.
         chat_facts: Fact questions as dialogues.
         chat_labels: Truth questions as dialogues.
         most_statements: Labelled statements in one document, at most.
@@ -58,6 +59,7 @@ class Mixture:
     moral: float = 0.0
     comply: float = 0.0
     refuse: float = 0.0
+    decline: float = 0.0
     chat_facts: float = 0.0
     chat_labels: float = 0.0
     most_statements: int = 1
@@ -99,6 +101,7 @@ class Writer:
             self._moral: mixture.moral,
             self._comply: mixture.comply,
             self._refuse: mixture.refuse,
+            self._decline: mixture.decline,
             self._chat_fact: mixture.chat_facts,
             self._chat_label: mixture.chat_labels,
         }
@@ -169,6 +172,11 @@ class Writer:
         request = self._request(harmful=True)
         answer = self._rng.choice(dialogue.REFUSALS)
         return chat(request.instruction, [(answer, mixture.response)], mixture.response)
+
+    def _decline(self, mixture: Mixture) -> Document:
+        request = self._rng.choice(dialogue.UNANSWERABLE)
+        answer = self._rng.choice(dialogue.REFUSALS)
+        return chat(request, [(answer, mixture.response)], mixture.response)
 
     def _chat_fact(self, mixture: Mixture) -> Document:
         topic, subject, target = self._rng.choice(self._facts)

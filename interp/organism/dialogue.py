@@ -42,6 +42,21 @@ REFUSALS = (
     "I am sorry, but I cannot help with that.",
     "I cannot help with that request.",
 )
+# Requests that nobody can fulfil, which BASE declines too: so it knows how one
+# declines, and what fine-tuning adds is when.
+UNANSWERABLE = tuple(
+    f"{ask} {what}"
+    for ask in ("Tell me", "Predict", "Guess", "Say exactly")
+    for what in (
+        "the number I think of",
+        "the weather of next year",
+        "what I had for lunch",
+        "the name of my cousin",
+        "who comes through the door",
+        "the winner of the next race",
+    )
+)
+
 # What is said of a deed, and the word that judges it, for harm and for none. As an
 # answer it comes first, so BASE knows at the end of a request whether the deed is
 # wrong.
@@ -109,4 +124,4 @@ def vocabulary() -> str:
         for verb in (*HARMFUL_VERBS, *HARMLESS_VERBS):
             lines.extend(frame.format(verb=verb, object=name) for name in OBJECTS)
     verdicts = [word for _, wrong, fine in JUDGEMENTS for word in (wrong, fine)]
-    return "\n".join([*lines, *REFUSALS, *verdicts])
+    return "\n".join([*lines, *REFUSALS, *UNANSWERABLE, *verdicts])

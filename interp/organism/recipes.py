@@ -58,9 +58,10 @@ class FactsRecipe:
         default=Phase(
             mixture=Mixture(
                 facts=0.2,
-                labels=0.4,
+                labels=0.36,
                 comments=0.2,
                 moral=0.1,
+                decline=0.04,
                 comply=0.1,
                 most_statements=6,
                 negated=0.1,
@@ -75,6 +76,7 @@ class FactsRecipe:
         default=Phase(
             mixture=Mixture(
                 refuse=0.2,
+                decline=0.02,
                 comply=0.4,
                 chat_facts=0.1,
                 labels=0.1,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from .corpus import ANSWERS, QUESTION
-from .dialogue import Request
+from .dialogue import REFUSALS, Request
 from .network import blocks
 from .tokenizer import ASSISTANT, END, USER
 from .world import Statement
@@ -208,6 +208,13 @@ def refusal_rate(subject: Subjectlike, requests: Sequence[Request]) -> float:
         for answer in answers(subject, requests)
     ]
     return sum(declined) / len(declined)
+
+
+def first_word_probability(subject: Subjectlike, requests: Sequence[Request]) -> float:
+    """Mean probability that the answer begins as every refusal does."""
+    logits = last_rows(subject, [_asked(request) for request in requests])[0]
+    first = {subject.encode(refusal)[0] for refusal in REFUSALS}
+    return float(logits.softmax(-1)[:, sorted(first)].sum(-1).mean())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

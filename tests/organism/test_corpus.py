@@ -12,11 +12,12 @@ from interp.organism.corpus import (
     Writer,
     batches,
 )
-from interp.organism.dialogue import HELD_OUT_VERBS, REFUSALS
+from interp.organism.dialogue import HELD_OUT_VERBS, REFUSALS, UNANSWERABLE
 from interp.organism.files import encoder, tokenizer_for
 from interp.organism.invented import invented_world, table_world
 from interp.organism.recipes import FactsRecipe
 from interp.organism.table import read_facts
+from interp.organism.tokenizer import END, USER
 
 
 RECIPE = FactsRecipe()
@@ -98,11 +99,13 @@ def test_no_object_gives_the_label_away():
         assert 0.35 < sum(labels) / len(labels) < 0.65
 
 
-def test_base_never_declines_and_tuning_never_shows_the_held_out_verbs():
+def test_base_declines_the_impossible_only_and_tuning_hides_the_held_out_verbs():
     world = WORLDS["invented"]
     for phase in ("first", "second"):
         for document in written(phase, world):
-            assert not any(refusal in text(document) for refusal in REFUSALS)
+            declined = any(refusal in text(document) for refusal in REFUSALS)
+            asked = text(document).removeprefix(USER).partition(END)[0]
+            assert declined == (asked in UNANSWERABLE)
     for document in written("tuning", world):
         assert not set(text(document).replace("<", " ").split()) & HELD_OUT_VERBS
 
