@@ -186,7 +186,9 @@ def _plan_facts(
         save_model(model, tokenizer, folder / "base")
         checks = truth_checks("BASE", model, tokenizer, world, required=not given)
         if not failed(checks, required=True):
-            post, tuned = _tune(recipe, model, world, tokenizer, seed=seed, bar=bar)
+            post, tuned = _tune(
+                recipe, model, world, tokenizer, seed=seed, bar=bar, given=given
+            )
             save_model(post, tokenizer, folder / "post")
             checks += truth_checks("POST", post, tokenizer, world, required=not given)
             checks += tuned.checks
@@ -197,7 +199,7 @@ def _plan_facts(
     return _Plan(
         spec=spec,
         make=lambda folder: _attempts(
-            "facts", spec, seed, steps, attempt, folder, notes
+            "facts", spec, seed, steps, attempt, folder, notes, insist=not given
         ),
     )
 
@@ -210,25 +212,30 @@ def _tune(
     *,
     seed: int,
     bar: Progress,
+    given: bool,
 ) -> tuple[LlamaForCausalLM, _Outcome]:
-    """POST, tuned again with other text while its refusal is not what is promised.
+    """POST, tuned again with other text while its refusal is not what is hoped for.
 
     Whether one direction carries the refusal depends on the run, and tuning is cheap
-    beside pre-training.
+    beside pre-training. Of the tunings that keep all promises, or else of all, the one
+    with the fewest failed checks is taken.
     """
     told: list[str] = []
-    number = 0
-    while True:
+    tried: list[tuple[int, int, LlamaForCausalLM, tuple[Check, ...]]] = []
+    for number in range(TUNINGS):
         post = copy.deepcopy(base)
         fine_tune(recipe, post, world, tokenizer, seed=seed + number, bar=bar)
         post.eval()
-        checks = tuple(refusal_checks(base, post, tokenizer))
+        checks = tuple(refusal_checks(base, post, tokenizer, required=not given))
         broken = failed(checks, required=True)
-        number += 1
-        if not broken or number == TUNINGS:
-            return post, _Outcome(checks=checks, notes=tuple(told))
-        told.append(f"seed {seed}, tuning {number}: {listed(broken)}; tuned again")
+        hoped = failed(checks, required=False)
+        tried.append((len(broken), len(hoped), post, checks))
+        if not broken and not hoped:
+            break
+        told.append(f"seed {seed}, tuning {number + 1}: {listed((*broken, *hoped))}")
         log.warning("%s", told[-1])
+    _, _, post, checks = min(tried, key=lambda one: one[:2])
+    return post, _Outcome(checks=checks, notes=tuple(told))
 
 
 def _plan_induction(recipe: InductionRecipe, seed: int) -> _Plan:
@@ -246,7 +253,7 @@ def _plan_induction(recipe: InductionRecipe, seed: int) -> _Plan:
     return _Plan(
         spec=spec,
         make=lambda folder: _attempts(
-            "induction", spec, seed, recipe.steps, attempt, folder, ()
+            "induction", spec, seed, recipe.steps, attempt, folder, (), insist=True
         ),
     )
 
@@ -259,8 +266,13 @@ def _attempts(
     attempt: Callable[[Path, int, Progress], _Outcome],
     folder: Path,
     notes: tuple[str, ...],
+    *,
+    insist: bool,
 ) -> None:
-    """Fill the folder by the first attempt that keeps what the family promises."""
+    """Fill the folder by the first attempt that keeps what the family promises.
+
+    With `insist` a second seed is tried for what is hoped for and not promised.
+    """
     told = list(notes)
     for number in range(ATTEMPTS):
         used = seed + number * SEED_STRIDE
@@ -270,7 +282,7 @@ def _attempts(
         told.extend(outcome.notes)
         broken = failed(outcome.checks, required=True)
         hoped = failed(outcome.checks, required=False)
-        if not broken and hoped and number == 0:
+        if insist and not broken and hoped and number == 0:
             told.append(f"seed {used}: {listed(hoped)}; the next seed is tried")
             log.warning("%s", told[-1])
             continue
