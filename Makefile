@@ -21,6 +21,10 @@ types: $(STAMP)
 unit: $(STAMP)
 	$(BIN)/pytest -n 2 --dist loadgroup
 
+bench: $(STAMP)
+	$(BIN)/python benchmarks/capture.py --quick
+	$(BIN)/python benchmarks/probes.py --quick
+
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
