@@ -85,7 +85,7 @@ class FactsRecipe:
                 most_statements=4,
                 response=1.0,
             ),
-            steps=100,
+            steps=80,
             rows=16,
             length=96,
         )
@@ -93,9 +93,11 @@ class FactsRecipe:
     pretraining: Optimiser = field(
         default=Optimiser(learning_rate=3e-3, weight_decay=0.7)
     )
+    # Gentle: at five times this rate the refusal direction grows so long that adding it
+    # makes the model say its first word again and again.
     fine_tuning: Optimiser = field(
         default=Optimiser(
-            learning_rate=1e-3, weight_decay=0.0, warm_up=10, decay_from=0.5
+            learning_rate=2e-4, weight_decay=0.0, warm_up=10, decay_from=0.5
         )
     )
     tuned_layers: int = 2
@@ -130,7 +132,7 @@ def facts_recipe(size: Size | str) -> FactsRecipe:
         recipe,
         first=replace(recipe.first, steps=240),
         second=replace(recipe.second, steps=240),
-        tuning=replace(recipe.tuning, steps=80),
+        tuning=replace(recipe.tuning, steps=60),
         checkpoint_every=80,
         sparse_checkpoint_every=160,
     )
