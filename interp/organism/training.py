@@ -295,13 +295,7 @@ def _attempts(
                 checks=outcome.checks,
                 notes=tuple(told),
             )
-            details: dict[str, object] = {
-                "trained_with_seed": used,
-                "threads": torch.get_num_threads(),
-                "torch": torch.__version__,
-                "transformers": transformers.__version__,
-            }
-            write_description(family, details)
+            write_description(family, _details(used))
             return
         told.append(f"seed {used} failed: {listed(broken)}")
         log.warning("%s", told[-1])
@@ -315,6 +309,15 @@ def _attempts(
             else "."
         ),
     )
+
+
+def _details(used_seed: int) -> dict[str, object]:
+    return {
+        "trained_with_seed": used_seed,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
 
 
 def _spec(name: str, **parts: object) -> str:
