@@ -15,6 +15,7 @@ from interp.figures.truthfulness import (
     transfer_matrix,
 )
 from interp.results.kinds import Result, title
+from interp.results.patch_map import PatchMap
 from interp.results.refusal import Instructions, RefusalComparison
 from interp.results.sweep import ProbeSweep
 from interp.results.truthfulness import ROLES, TruthfulnessComparison
@@ -36,6 +37,8 @@ def report_section(result: Result) -> Section:
             panels, hidden = _refusal_panels(result), _answer_tables(result)
         case ProbeSweep():
             panels, hidden = (), _probe_tables(result)
+        case PatchMap():
+            panels, hidden = (), ()
         case _:
             assert_never(result)
     return Section(

@@ -7,6 +7,7 @@ from interp.results.kinds import (
     save as save,
     title as title,
 )
+from interp.results.patch_map import PatchMap as PatchMap
 from interp.results.refusal import (
     Completion as Completion,
     InstructionCount as InstructionCount,

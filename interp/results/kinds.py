@@ -6,18 +6,20 @@ from typing import TypeVar, assert_never
 from interp import atomic
 from interp.errors import ResultError, closest
 from interp.results.files import RESULT, read_description, read_result
+from interp.results.patch_map import PatchMap
 from interp.results.refusal import RefusalComparison
 from interp.results.sweep import ProbeSweep
 from interp.results.truthfulness import TruthfulnessComparison
 
 
-Result = TruthfulnessComparison | RefusalComparison | ProbeSweep
+Result = TruthfulnessComparison | RefusalComparison | ProbeSweep | PatchMap
 KINDS: tuple[str, ...] = (
     TruthfulnessComparison.KIND,
     RefusalComparison.KIND,
     ProbeSweep.KIND,
+    PatchMap.KIND,
 )
-Kind = TypeVar("Kind", TruthfulnessComparison, RefusalComparison, ProbeSweep)
+Kind = TypeVar("Kind", TruthfulnessComparison, RefusalComparison, ProbeSweep, PatchMap)
 
 
 def result_class(kind: object) -> type[Result]:
@@ -37,6 +39,8 @@ def result_class(kind: object) -> type[Result]:
             return RefusalComparison
         case ProbeSweep.KIND:
             return ProbeSweep
+        case PatchMap.KIND:
+            return PatchMap
         case _:
             raise ResultError(
                 f"There is no kind of result called {kind!r}.",
@@ -58,6 +62,8 @@ def title(result: Result) -> str:
             return "Refusal"
         case ProbeSweep():
             return "Probes"
+        case PatchMap():
+            return "Activation patching"
         case _:
             assert_never(result)
 

@@ -1,0 +1,3 @@
+"""Causal tracing by activation patching: the exact grid, and its estimate."""
+
+from interp.patching.prompt_pairs import PromptPairs as PromptPairs
