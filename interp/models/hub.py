@@ -5,11 +5,12 @@ wrong name, a closed door or a missing network is reported in seconds. What arri
 in the ordinary Hugging Face cache, where `hf download` puts it too.
 """
 
+import json
 import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ from interp.errors import (
     OfflineError,
     closest,
 )
-from interp.models.checkpoint import wanted_files
+from interp.models.checkpoint import INDEX, SINGLE, wanted_files
 
 
 logger = logging.getLogger("interp.models")
@@ -55,7 +56,13 @@ class Snapshot:
     commit: str
 
 
-def fetch(repo: str, revision: str | None, *, code: bool = False) -> Snapshot:
+def fetch(
+    repo: str,
+    revision: str | None,
+    *,
+    code: bool = False,
+    weights: Sequence[str] | None = None,
+) -> Snapshot:
     """The files that loading needs, downloaded unless they are in the cache.
 
     Without a network a cached copy is used, and a warning says so.
@@ -64,6 +71,7 @@ def fetch(repo: str, revision: str | None, *, code: bool = False) -> Snapshot:
         repo: A hub id such as `"openai-community/gpt2"`.
         revision: A branch, tag or commit; None is the main branch.
         code: Whether Python files are fetched too.
+        weights: The weight files that are wanted; all of them by default.
 
     Raises:
         ModelNotFoundError: If there is no such repository or revision, or it holds no
@@ -83,13 +91,16 @@ def fetch(repo: str, revision: str | None, *, code: bool = False) -> Snapshot:
     cached = _cached(repo, revision)
     if constants.HF_HUB_OFFLINE or (
         # A commit never changes: what the cache has of it is what the hub has.
-        cached and revision and _COMMIT.fullmatch(revision)
+        cached
+        and revision
+        and _COMMIT.fullmatch(revision)
+        and _holds(cached.folder, weights)
     ):
         if cached is None:
             raise _offline(repo, revision, "HF_HUB_OFFLINE is set")
         return cached
     try:
-        return _download(repo, revision, code=code)
+        return _download(repo, revision, code=code, weights=weights)
     except InterpError:
         raise
     except Exception as error:  # httpx errors have no common base with the hub's own
@@ -104,11 +115,19 @@ def fetch(repo: str, revision: str | None, *, code: bool = False) -> Snapshot:
         raise problem from error
 
 
-def _download(repo: str, revision: str | None, *, code: bool) -> Snapshot:
+def _download(
+    repo: str, revision: str | None, *, code: bool, weights: Sequence[str] | None
+) -> Snapshot:
     info = HfApi().model_info(repo, revision=revision, timeout=SECONDS_TO_ANSWER)
     names = [file.rfilename for file in info.siblings or []]
     where = f"The hub repository {repo}"
     wanted = wanted_files(names, where=where, code=code)
+    if weights is not None:
+        wanted = [
+            name
+            for name in wanted
+            if not name.endswith(".safetensors") or name in weights
+        ]
     logger.info("Fetching %d files of %s unless they are cached.", len(wanted), repo)
     with _bars_only_where_seen():
         folder = snapshot_download(
@@ -144,6 +163,16 @@ def _cached(repo: str, revision: str | None) -> Snapshot | None:
         return None
     folder = Path(config).parent
     return Snapshot(folder=folder, commit=folder.name)
+
+
+def _holds(folder: Path, weights: Sequence[str] | None) -> bool:
+    """Whether a cached commit has the weight files: some may never have been wanted."""
+    if weights is None:
+        index = folder / INDEX
+        if not index.is_file():
+            return (folder / SINGLE).is_file()
+        weights = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+    return all((folder / name).is_file() for name in weights)
 
 
 def _explained(error: Exception, repo: str, revision: str | None) -> InterpError | None:
