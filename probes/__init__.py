@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from probes.optimum import NotConvergedWarning as NotConvergedWarning
     from probes.path import fit_logistic_cv as fit_logistic_cv
     from probes.sweeping import sweep as sweep
+    from probes.transfer import transfer_matrix as transfer_matrix
     from probes.ttpd import fit_ttpd as fit_ttpd, truth_directions as truth_directions
     from probes.unsupervised import fit_ccs as fit_ccs, fit_crc as fit_crc
 
@@ -41,6 +42,7 @@ _WHERE = {
     "fit_ttpd": "probes.ttpd",
     "one_by_one": "probes.loops",
     "sweep": "probes.sweeping",
+    "transfer_matrix": "probes.transfer",
     "truth_directions": "probes.ttpd",
 }
 _MODULES = ("estimators",)

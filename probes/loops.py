@@ -60,3 +60,14 @@ def one_by_one(fit_one: FitOne) -> Fit:
 
     fit.__name__ = getattr(fit_one, "__name__", "fit")
     return fit
+
+
+def name_of(fit: Fit) -> str:
+    """What a fit is called; a partial has the name of what it wraps.
+
+    Example:
+        >>> name_of(one_by_one(max))
+        'max'
+    """
+    inner = getattr(fit, "func", fit)
+    return str(getattr(inner, "__name__", type(inner).__name__))

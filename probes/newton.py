@@ -124,12 +124,17 @@ class Derivatives:
     curvature: Examples
     gradient: Points
 
-    def gap_bound(self) -> Values:
-        """What is at most left to gain, if the intercept is near its own optimum."""
-        inner = self.gradient[..., :-1]
-        left = self.gradient[..., -1].square()
-        left = left / self.curvature.sum(-1).clamp_min(LEAST_CURVATURE)
-        return torch.linalg.vecdot(inner, inner) / 2 + left
+    def gap_bound(self, offset: Values) -> Values:
+        """What is at most left to gain, once the intercept is at its own optimum.
+
+        Args:
+            offset: How far the examples of each problem are from the origin on average:
+                what moving the intercept adds to the gradient in the weights.
+        """
+        inner, slope = self.gradient[..., :-1], self.gradient[..., -1].abs()
+        curvature = self.curvature.sum(-1).clamp_min(LEAST_CURVATURE)
+        length = torch.linalg.vector_norm(inner, dim=-1) + offset * slope
+        return length.square() / 2 + slope.square() / curvature
 
     def some(self, index: Tensor) -> "Derivatives":
         return Derivatives(
@@ -156,9 +161,10 @@ class _State:
     step: Joint
     objective: Values
     before: Values
+    offset: Values
 
     def keep(self, kept: Tensor) -> None:
-        for name in ("index", "joint", "step", "objective", "before"):
+        for name in ("index", "joint", "step", "objective", "before", "offset"):
             setattr(self, name, _take(getattr(self, name), kept))
 
     def stalls(self, bound: Values) -> Tensor:
@@ -185,7 +191,7 @@ def solve(problems: Problems, start: Points, *, gap: float) -> Solution:
     patience = max(LEAST_PATIENCE, min(work.features.shape[1:]) // FEATURES_PER_STEP)
     for number in range(1, MAX_STEPS + 1):
         at = work.derivatives(state.joint)
-        bound = at.gap_bound()
+        bound = at.gap_bound(state.offset)
         done = bound <= gap * state.objective
         ended = done
         if number % STEPS_TO_STALL == 0:
@@ -226,12 +232,15 @@ def _started(problems: Problems, start: Points) -> _State:
     sites, fits = start.shape[:2]
     joint = problems.joint(start)
     objective = problems.objective(joint)
+    means = torch.matmul(problems.costs, problems.features)
+    means = means / means[..., -1:].clamp_min(LEAST_CURVATURE)
     return _State(
         index=torch.arange(fits, device=start.device).repeat(sites, 1),
         joint=joint,
         step=torch.zeros_like(joint),
         objective=objective,
         before=torch.full_like(objective, torch.inf),
+        offset=torch.linalg.vector_norm(means[..., :-1], dim=-1),
     )
 
 

@@ -3,18 +3,49 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from interp.activations import Activations
 from interp.errors import DataError, EmptyClassError, ShapeError
+from interp.positions import Positions
+from interp.provenance import ModelRecord
 from interp.results.sweep import NO_LAYER
+from interp.sites import Site
 
 
-Rows = Activations | Float[Tensor, "example *sites d_model"] | np.ndarray
+@runtime_checkable
+class Captured(Protocol):
+    """What is read of `interp.Activations`.
+
+    The class itself is not imported here: importing capture takes seconds, and plain
+    arrays need none of it.
+    """
+
+    @property
+    def sites(self) -> tuple[Site, ...]: ...
+
+    @property
+    def texts(self) -> tuple[str | None, ...]: ...
+
+    @property
+    def resolved(self) -> Positions: ...
+
+    @property
+    def mask(self) -> Bool[Tensor, "example pos"]: ...
+
+    @property
+    def provenance(self) -> ModelRecord | None: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, name: str) -> Float[Tensor, "example ..."]: ...
+
+
+Rows = Captured | Float[Tensor, "example *sites d_model"] | np.ndarray
 LabelValues = Sequence[bool] | Sequence[int] | np.ndarray | Tensor
 
 # One call of a fit gets at most so many bytes of rows, as one stack.
@@ -43,7 +74,7 @@ def readings(activations: Rows) -> list[Reading]:
         ShapeError: If an array has another number of axes, or a prompt lacks one of the
             positions.
     """
-    if isinstance(activations, Activations):
+    if isinstance(activations, Captured):
         return [
             one
             for site in activations.sites
@@ -116,20 +147,18 @@ def truth_values(labels: LabelValues, n: int) -> Bool[np.ndarray, " example"]:
     return found
 
 
-def _of_site(
-    activations: Activations, name: str, layer: int | None
-) -> Iterator[Reading]:
+def _of_site(activations: Captured, name: str, layer: int | None) -> Iterator[Reading]:
     rows = activations[name]
     layer = NO_LAYER if layer is None else layer
     if activations.resolved.kind != "several":
-        at = activations.positions
+        at = activations.resolved.spec
         yield Reading(site=name, layer=layer, position=at, rows=rows.flatten(1))
         return
     lacking = (~activations.mask).any(1)
     if lacking.any():
         raise ShapeError(
             f"Prompt {int(lacking.nonzero()[0])} lacks some of the positions"
-            f" {activations.positions!r}.",
+            f" {activations.resolved.spec!r}.",
             expected="A probe is fitted at a position that every example has.",
             remedy="Capture positions such as 'last' or 'template[-3:]'.",
         )
@@ -137,6 +166,6 @@ def _of_site(
         yield Reading(
             site=name,
             layer=layer,
-            position=f"{activations.positions}:{slot}",
+            position=f"{activations.resolved.spec}:{slot}",
             rows=rows[:, slot].flatten(1),
         )

@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
-from interp.activations import Activations
 from interp.errors import ShapeError
 from interp.provenance import ModelRecord, record
 from interp.results.sweep import Baseline, ProbeSweep
@@ -33,9 +32,11 @@ from probes.evaluate import quality
 from probes.folds import Groups
 from probes.linear import Fit
 from probes.logistic import fit_logistic
+from probes.loops import name_of
 from probes.mdl import online_compression
 from probes.permutation import permutation_p_values, shuffled_aurocs, shuffles
 from probes.reading import (
+    Captured,
     LabelValues,
     Rows,
     readings,
@@ -106,7 +107,7 @@ def sweep(
         notes.append(f"With {design.n_folds} folds no site is chosen inside each.")
     null = np.concatenate([part.null for part in measured], axis=1)
     return ProbeSweep(
-        fit=_name(fit),
+        fit=name_of(fit),
         split=design.split,
         sites=tuple(one.site for one in given),
         layers=np.array([one.layer for one in given], dtype=np.int32),
@@ -265,7 +266,7 @@ def _texts(activations: Rows, controls: Controls) -> Sequence[str]:
     """The texts that were given, or those of captured activations."""
     if controls.texts is not None:
         return controls.texts
-    if not isinstance(activations, Activations):
+    if not isinstance(activations, Captured):
         return ()
     texts = [text for text in activations.texts if text is not None]
     return texts if len(texts) == len(activations) else ()
@@ -288,12 +289,6 @@ def _baselines(
         resamples=controls.resamples,
         seed=seed,
     )
-
-
-def _name(fit: Fit) -> str:
-    """What a fit is called; a partial has the name of what it wraps."""
-    inner = getattr(fit, "func", fit)
-    return str(getattr(inner, "__name__", type(inner).__name__))
 
 
 def _float(values: np.ndarray) -> Float32[np.ndarray, "..."]:
