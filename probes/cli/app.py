@@ -10,6 +10,7 @@ from probes.cli.compare import compare
 from probes.cli.demo import demo
 from probes.cli.doctor import doctor
 from probes.cli.show import show
+from probes.cli.study import study
 from probes.cli.train import train
 
 
@@ -47,6 +48,7 @@ def _root(
 
 app.command()(demo)
 app.command()(compare)
+app.command()(study)
 app.command()(capture)
 app.add_typer(train, name="train")
 app.command()(show)

@@ -1,6 +1,7 @@
 """`interp compare`: what post-training changed, as results and a report."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from probes.cli.output import emit, say
 
 if TYPE_CHECKING:
     from probes.studies.compare import Comparison
+    from probes.studies.kinds import StudySpec
 
 Files = list[str] | None
 
@@ -79,38 +81,46 @@ def compare(
     Runs the studies whose data is given and writes OUT/report.html. The same command
     again loads what is finished and goes on from there.
     """
-    from probes.studies.compare import compare as run, plan
-    from probes.studies.truthfulness import TruthfulnessSpec
+    from probes.studies.compare import compare as run
+    from probes.studies.kinds import Sources
+    from probes.studies.planning import plan
 
+    sources = Sources(
+        statements=(*(statements or ()), *(more or ())),
+        harmful=tuple(harmful or ()),
+        harmless=tuple(harmless or ()),
+    )
     specs = plan(
         base,
         post,
-        statements=[*(statements or []), *(more or [])],
-        harmful=harmful or [],
-        harmless=harmless or [],
+        sources,
         studies=[name.strip() for name in studies.split(",") if name.strip()],
         seed=seed,
     )
-    chosen = []
-    for spec in specs:
-        spec = replace(
-            spec,
-            base_revision=base_revision,
-            post_revision=post_revision,
-            dtype=dtype,
-            limit=limit,
-        )
-        if isinstance(spec, TruthfulnessSpec):
-            chosen.append(replace(spec, group=group))
-        else:
-            chosen.append(
-                replace(spec, max_new_tokens=max_new_tokens, batch_size=batch_size)
-            )
+    settings = {
+        "base_revision": base_revision,
+        "post_revision": post_revision,
+        "dtype": dtype,
+        "limit": limit,
+        "group": group,
+        "max_new_tokens": max_new_tokens,
+        "batch_size": batch_size,
+    }
     done = run(
-        chosen, out=out, device=device, trust_remote_code=trust_remote_code, tell=say
+        [_with(spec, settings) for spec in specs],
+        out=out,
+        device=device,
+        trust_remote_code=trust_remote_code,
+        tell=say,
     )
     report(done, as_json=as_json)
     return 0
+
+
+def _with(spec: "StudySpec", settings: Mapping[str, object]) -> "StudySpec":
+    """A study's settings with those of the command line that it has."""
+    own = {field.name for field in fields(spec)} & set(settings)
+    return replace(spec, **{name: settings[name] for name in own})
 
 
 def report(done: "Comparison", *, as_json: bool) -> None:

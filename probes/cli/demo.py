@@ -4,7 +4,7 @@ import shlex
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, assert_never
 
 import typer
 
@@ -14,7 +14,7 @@ from probes.cli.output import say
 
 
 if TYPE_CHECKING:
-    from probes.studies.compare import StudySpec
+    from probes.studies.kinds import StudySpec
 
 # Answers of the embedded models are one short sentence.
 ANSWER_TOKENS = 20
@@ -36,7 +36,9 @@ def demo(
     minutes once; the models are then kept under INTERP_HOME.
     """
     from interp.organism import OrganismWarning, train
-    from probes.studies.compare import compare, plan
+    from probes.studies.compare import compare
+    from probes.studies.kinds import Sources
+    from probes.studies.planning import plan
 
     say("Models: trained here from scratch, or taken from the last time.")
     with warnings.catch_warnings():
@@ -48,9 +50,11 @@ def demo(
     specs = plan(
         str(family.base),
         str(family.post),
-        statements=[str(family.statements)],
-        harmful=[str(family.harmful)],
-        harmless=[str(family.harmless)],
+        Sources(
+            statements=(str(family.statements),),
+            harmful=(str(family.harmful),),
+            harmless=(str(family.harmless),),
+        ),
         seed=seed,
     )
     words = ["interp", "demo", "--out", str(out)]
@@ -67,18 +71,22 @@ def demo(
 
 def _smaller(spec: "StudySpec", quick: bool) -> "StudySpec":
     """The settings with sizes that suit models of half a million parameters."""
-    from probes.studies.truthfulness import TruthfulnessSpec
+    from probes.studies.refusal.spec import RefusalSpec
+    from probes.studies.truthfulness.spec import TruthfulnessSpec
 
-    if isinstance(spec, TruthfulnessSpec):
-        if quick:
-            return replace(spec, limit=240, asked_test=40, controls=1)
-        return replace(spec, asked_test=80, controls=2)
-    sizes = (32, 8, 12) if quick else (80, 24, 50)
-    return replace(
-        spec,
-        n_train=sizes[0],
-        n_val=sizes[1],
-        n_test=sizes[2],
-        max_new_tokens=ANSWER_TOKENS,
-        batch_size=64,
-    )
+    match spec:
+        case TruthfulnessSpec():
+            if quick:
+                return replace(spec, limit=240, asked_test=40, controls=1)
+            return replace(spec, asked_test=80, controls=2)
+        case RefusalSpec():
+            n_train, n_val, n_test = (32, 8, 12) if quick else (80, 24, 50)
+            return replace(
+                spec,
+                n_train=n_train,
+                n_val=n_val,
+                n_test=n_test,
+                max_new_tokens=ANSWER_TOKENS,
+            )
+        case _:
+            assert_never(spec)

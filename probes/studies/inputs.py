@@ -8,8 +8,8 @@ from interp import data
 from interp.data import Contrast, Instructions, Statements
 from interp.data.statements import fingerprint
 from interp.provenance import DatasetRecord
-from probes.studies.refusal_setting import RefusalSpec
-from probes.studies.truthfulness import TruthfulnessSpec
+from probes.studies.refusal.spec import RefusalSpec
+from probes.studies.truthfulness.spec import TruthfulnessSpec
 
 
 def statements_of(spec: TruthfulnessSpec) -> Statements:

@@ -10,7 +10,7 @@ from sample_results import refusal, truthfulness
 from interp.provenance import record
 from interp.results import open_run
 from probes.cli.run import run
-from probes.studies.truthfulness import TruthfulnessSpec
+from probes.studies.truthfulness.spec import TruthfulnessSpec
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tiny import tiny_model, tiny_tokenizer
 import interp
 from interp.data import Statements
 from interp.models.language_model import LanguageModel
-from probes.studies.truthfulness import TruthfulnessSpec
+from probes.studies.truthfulness.spec import TruthfulnessSpec
 
 
 def planted_model(direction: torch.Tensor, *, seed: int = 0) -> LanguageModel:

@@ -8,8 +8,8 @@ from tiny import tiny_model, tiny_tokenizer
 import interp
 from interp.errors import DataError
 from probes.studies.fewshot import ANSWERS, QUESTION, demonstrations, questions
-from probes.studies.spots import BEFORE, LAST, Spot, slots_of, spots_of
-from probes.studies.steering import (
+from probes.studies.truthfulness.spots import BEFORE, LAST, Spot, slots_of, spots_of
+from probes.studies.truthfulness.steering import (
     Place,
     judge,
     layers_to_try,

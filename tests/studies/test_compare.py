@@ -10,9 +10,19 @@ from interp import results
 from interp.errors import ConfigError
 from interp.stopping import StoppedError, listen, request_stop
 from probes.studies import compare as module
-from probes.studies.compare import command_of, compare, plan
+from probes.studies.compare import compare
+from probes.studies.kinds import (
+    STUDIES,
+    Sources,
+    default_spec,
+    needs,
+    sources_of,
+    spec_class,
+    study_name,
+)
+from probes.studies.planning import command_of, plan
 from probes.studies.summary import brief_table, numbers, sentences
-from probes.studies.truthfulness import TruthfulnessSpec
+from probes.studies.truthfulness.spec import TruthfulnessSpec
 
 
 def quick(spec):
@@ -35,9 +45,11 @@ def specs(facts_family):
     planned = plan(
         str(facts_family.base),
         str(facts_family.post),
-        statements=[str(facts_family.statements)],
-        harmful=[str(facts_family.harmful)],
-        harmless=[str(facts_family.harmless)],
+        Sources(
+            statements=(str(facts_family.statements),),
+            harmful=(str(facts_family.harmful),),
+            harmless=(str(facts_family.harmless),),
+        ),
     )
     return [quick(spec) for spec in planned]
 
@@ -83,8 +95,7 @@ def test_the_same_settings_load_what_is_finished(done, specs, monkeypatch):
     def never(*args, **kwargs):
         raise AssertionError("a finished study was run again")
 
-    monkeypatch.setattr(module, "truthfulness", never)
-    monkeypatch.setattr(module, "refusal", never)
+    monkeypatch.setattr(module, "run_study", never)
     told: list[str] = []
     again = compare(specs, out=done.out, tell=told.append)
     assert again.resumed == ("truthfulness", "refusal")
@@ -104,15 +115,15 @@ def test_a_stop_keeps_the_finished_study_and_the_next_start_goes_on(
     specs, tmp_path, monkeypatch
 ):
     ran: list[str] = []
-    whole = module._run
+    whole = module.run_study
 
-    def run(base, post, spec, data, provenance):
-        ran.append(module.study_name(spec))
+    def run(spec, data, setting):
+        ran.append(study_name(spec))
         if len(ran) == 1:
             request_stop()
-        return whole(base, post, spec, data, provenance)
+        return whole(spec, data, setting)
 
-    monkeypatch.setattr(module, "_run", run)
+    monkeypatch.setattr(module, "run_study", run)
     truth = replace(specs[0], limit=80, asked_test=8, asked_validation=8)
     small = [truth, replace(specs[1], n_train=8, n_val=4, n_test=2)]
     try:
@@ -130,7 +141,7 @@ def test_an_interrupt_leaves_no_half_result(specs, tmp_path, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "refusal", interrupted)
+    monkeypatch.setattr(module, "run_study", interrupted)
     with pytest.raises(KeyboardInterrupt):
         compare([specs[1]], out=tmp_path)
     (run,) = results.find(tmp_path)
@@ -158,23 +169,28 @@ def test_the_command_names_every_setting_that_is_not_usual(specs, tmp_path):
     ("given", "message"),
     [
         ({}, "nothing to compare"),
-        ({"harmful": ["a"]}, "--harmful was given without --harmless"),
-        ({"harmless": ["a"]}, "--harmless was given without --harmful"),
-        ({"statements": ["a"], "studies": ["truth"]}, "no study 'truth'"),
-        ({"statements": ["a"], "studies": ["refusal"]}, "'refusal' has no data"),
+        ({"harmful": ("a",)}, "--harmful was given without --harmless"),
+        ({"harmless": ("a",)}, "--harmless was given without --harmful"),
     ],
 )
 def test_a_plan_without_data_is_refused(given, message):
     with pytest.raises(ConfigError, match=message):
-        plan("a", "b", **given)
+        plan("a", "b", Sources(**given))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("truth", "no study 'truth'"), ("refusal", "'refusal' has no data")],
+)
+def test_a_study_that_cannot_be_run_is_named(name, message):
+    with pytest.raises(ConfigError, match=message):
+        plan("a", "b", Sources(statements=("a",)), studies=[name])
 
 
 def test_a_plan_holds_the_studies_with_data_or_those_asked():
     def names(studies):
-        specs = plan(
-            "a", "b", statements=["s"], harmful=["h"], harmless=["n"], studies=studies
-        )
-        return [module.study_name(spec) for spec in specs]
+        sources = Sources(statements=("s",), harmful=("h",), harmless=("n",))
+        return [study_name(spec) for spec in plan("a", "b", sources, studies=studies)]
 
     assert names([]) == ["truthfulness", "refusal"]
     assert names(["refusal"]) == ["refusal"]
@@ -183,3 +199,14 @@ def test_a_plan_holds_the_studies_with_data_or_those_asked():
 def test_studies_of_different_models_are_refused(specs, tmp_path):
     with pytest.raises(ConfigError, match="different settings of post"):
         compare([specs[0], replace(specs[1], post="other")], out=tmp_path)
+
+
+def test_every_study_has_settings_data_and_a_name():
+    sources = Sources(statements=("s",), harmful=("h",), harmless=("n",))
+    for name in STUDIES:
+        spec = default_spec(name, "a", "b", sources, seed=3)
+        assert isinstance(spec, spec_class(name))
+        assert study_name(spec) == name
+        assert (spec.base, spec.post, spec.seed) == ("a", "b", 3)
+        given = sources_of(spec)
+        assert all(getattr(given, need) for need in needs(name))

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from probes.studies.effects import effect, gap_interval, nie_gap, nie_saturation
+from probes.studies.truthfulness.effects import (
+    effect,
+    gap_interval,
+    nie_gap,
+    nie_saturation,
+)
 
 
 def test_no_change_is_no_effect():

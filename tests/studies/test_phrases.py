@@ -2,7 +2,7 @@
 
 import pytest
 
-from probes.studies.phrases import (
+from probes.studies.refusal.phrases import (
     PREFIX_PHRASES,
     SUBSTRING_PHRASES,
     distinct_runs,

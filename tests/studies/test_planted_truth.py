@@ -9,7 +9,7 @@ import torch
 from interp.errors import DataError, IncompatibleError
 from interp.models.language_model import LanguageModel
 from interp.provenance import record
-from probes.studies.truthfulness import truthfulness
+from probes.studies.truthfulness.study import truthfulness
 
 
 LENGTH = 4.0

@@ -6,7 +6,7 @@ import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import roc_auc_score
 
-from probes.studies import readout
+from probes.studies.truthfulness import readout
 
 
 @pytest.fixture

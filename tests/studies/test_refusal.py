@@ -10,12 +10,12 @@ from tiny import tiny_model, tiny_tokenizer
 import interp
 from interp.data import contrast, instructions
 from interp.provenance import record
-from probes.studies import refusal as module
-from probes.studies.chat import templates
-from probes.studies.completions import Condition, Vector, answer
-from probes.studies.refusal import refusal
-from probes.studies.refusal_direction import Prompts, can_ablate, directions
-from probes.studies.refusal_setting import RefusalSpec
+from probes.studies.refusal import study as module
+from probes.studies.refusal.chat import templates
+from probes.studies.refusal.completions import Condition, Vector, answer
+from probes.studies.refusal.direction import Prompts, can_ablate, directions
+from probes.studies.refusal.spec import RefusalSpec
+from probes.studies.refusal.study import refusal
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from interp.results import RefusalCandidate
-from probes.studies.refusal_direction import Rule, choose
+from probes.studies.refusal.direction import Rule, choose
 
 
 RULE = Rule(max_bypass=5.0)

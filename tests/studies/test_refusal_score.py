@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from probes.studies.refusal_score import (
+from probes.studies.refusal.score import (
     chance_of,
     divergence,
     refusal_score,

@@ -18,7 +18,7 @@ from interp.data import Statements
 from interp.edits import steer
 from interp.models.language_model import LanguageModel
 from probes.studies.fewshot import AnswerTokens, Questions, demonstrations, questions
-from probes.studies.spots import Slots, Spot
+from probes.studies.truthfulness.spots import Slots, Spot
 
 
 # Starting layers that are tried: beyond this many they are spread evenly.

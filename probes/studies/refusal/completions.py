@@ -14,10 +14,10 @@ from interp.models.language_model import LanguageModel
 from interp.results import Completion
 from interp.results.refusal import Instructions, Intervention, Source
 from interp.results.truthfulness import Role
-from probes.studies.chat import Ids
-from probes.studies.phrases import loops, refused
-from probes.studies.refusal_direction import first_tokens
-from probes.studies.refusal_score import chance_of, refusal_score
+from probes.studies.refusal.chat import Ids
+from probes.studies.refusal.direction import first_tokens
+from probes.studies.refusal.phrases import loops, refused
+from probes.studies.refusal.score import chance_of, refusal_score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

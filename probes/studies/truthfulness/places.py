@@ -11,10 +11,10 @@ from interp.data import Splits, Statements
 from interp.models.language_model import LanguageModel
 from interp.progress import progress_bar
 from interp.statistics import Interval, auroc
-from probes.studies.effects import effect, gap_interval
-from probes.studies.readout import fit, project, split_rows
-from probes.studies.spots import Slots, spots_of
-from probes.studies.steering import (
+from probes.studies.truthfulness.effects import effect, gap_interval
+from probes.studies.truthfulness.readout import fit, project, split_rows
+from probes.studies.truthfulness.spots import Slots, spots_of
+from probes.studies.truthfulness.steering import (
     Place,
     Quiz,
     judge,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from interp.results import RefusalCandidate
 from interp.results.refusal import Source
 from interp.results.truthfulness import ROLES, Role
-from probes.studies.completions import Vector, random_vector
-from probes.studies.refusal_direction import (
+from probes.studies.refusal.completions import Vector, random_vector
+from probes.studies.refusal.direction import (
     Ablation,
     Directions,
     Rule,
@@ -16,8 +16,9 @@ from probes.studies.refusal_direction import (
     first_tokens,
     score_candidates,
 )
-from probes.studies.refusal_score import chance_of, refusal_score
-from probes.studies.refusal_setting import Kept, RefusalSpec, Side
+from probes.studies.refusal.score import chance_of, refusal_score
+from probes.studies.refusal.setting import Kept, Side
+from probes.studies.refusal.spec import RefusalSpec
 
 
 # When no candidate passes the strict rule, adding one must at least bring harmless

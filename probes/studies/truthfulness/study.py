@@ -14,7 +14,6 @@ from torch import Tensor
 
 from interp.activations import capture
 from interp.data import Splits, Statements, bag_of_words_scores, split_by_group
-from interp.errors import IncompatibleError
 from interp.models.language_model import LanguageModel
 from interp.provenance import Provenance
 from interp.results import SplitCount, TruthfulnessComparison
@@ -25,54 +24,15 @@ from interp.statistics import (
     mean_interval,
     permutation_p,
 )
-from probes.studies import readout
-from probes.studies.intervention import Interventions, intervene
-from probes.studies.places import subject_of
-from probes.studies.spots import LAST, slots_of
+from probes.studies.pair import require_same_shape
+from probes.studies.truthfulness import readout
+from probes.studies.truthfulness.intervention import Interventions, intervene
+from probes.studies.truthfulness.places import subject_of
+from probes.studies.truthfulness.spec import TruthfulnessSpec
+from probes.studies.truthfulness.spots import LAST, slots_of
 
 
 Split = Literal["train", "val", "test"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TruthfulnessSpec:
-    """Settings of the study.
-
-    Attributes:
-        base: Hub id or folder of the base model.
-        post: Hub id or folder of the post-trained model.
-        statements: Files or data sets of the hub with statements and labels.
-        base_revision: Revision of a hub model.
-        post_revision: Revision of a hub model.
-        dtype: How the weights run.
-        group: The column of the things that statements are about; found by default.
-        limit: At most so many statements are used, whole groups of them.
-        fractions: Shares of train, validation and test.
-        permutations: Shuffles of the labels for the band of cosines.
-        resamples: Bootstrap samples of each interval.
-        strength: How often the difference of class means is added.
-        asked_validation: Statements on which the place of the intervention is chosen.
-        asked_test: Statements on which its effect is measured.
-        controls: Vectors of each kind that mean nothing.
-        seed: Of splits, shuffles, demonstrations and controls.
-    """
-
-    base: str
-    post: str
-    statements: tuple[str, ...]
-    base_revision: str | None = None
-    post_revision: str | None = None
-    dtype: str = "auto"
-    group: str | None = None
-    limit: int | None = None
-    fractions: tuple[float, float, float] = (0.5, 0.2, 0.3)
-    permutations: int = 200
-    resamples: int = 1000
-    strength: float = 1.0
-    asked_validation: int = 32
-    asked_test: int = 120
-    controls: int = 3
-    seed: int = 0
 
 
 def truthfulness(
@@ -122,22 +82,6 @@ def truthfulness(
     ]
     done = intervene((subjects[0], subjects[1]), statements, splits, spec=spec)
     return _result(statements, splits, table, done, spec, provenance, base)
-
-
-def require_same_shape(base: LanguageModel, post: LanguageModel) -> None:
-    """Refuse models whose directions cannot be compared.
-
-    Raises:
-        IncompatibleError: If they differ in depth or width.
-    """
-    for name in ("n_layers", "d_model"):
-        first, second = getattr(base, name), getattr(post, name)
-        if first != second:
-            raise IncompatibleError(
-                f"{base.name!r} has {name} {first} and {post.name!r} has {second}.",
-                expected="BASE and POST are one model before and after post-training.",
-                remedy="Name two models of one family.",
-            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

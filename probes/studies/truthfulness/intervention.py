@@ -14,10 +14,10 @@ from interp.errors import DataError, PromptError
 from interp.progress import progress_bar
 from interp.results import TruthEffect
 from interp.results.truthfulness import ROLES, Control
-from probes.studies.effects import effect
-from probes.studies.places import Asked, Subject, best_place
-from probes.studies.readout import cosines, shuffled_direction
-from probes.studies.steering import (
+from probes.studies.truthfulness.effects import effect
+from probes.studies.truthfulness.places import Asked, Subject, best_place
+from probes.studies.truthfulness.readout import cosines, shuffled_direction
+from probes.studies.truthfulness.steering import (
     Place,
     judge,
     quiz,
@@ -27,7 +27,7 @@ from probes.studies.steering import (
 
 
 if TYPE_CHECKING:
-    from probes.studies.truthfulness import TruthfulnessSpec
+    from probes.studies.truthfulness.spec import TruthfulnessSpec
 
 NAMES = ("the base model", "the post-trained model")
 # A control that is closer than this to the direction it is to control is none.

@@ -10,9 +10,9 @@ from interp.models.language_model import LanguageModel
 from interp.results import InstructionCount, RefusalCandidate, RefusalDirection
 from interp.results.refusal import Instructions, Source
 from interp.results.truthfulness import Role
-from probes.studies.completions import Vector
-from probes.studies.refusal_direction import Directions
-from probes.studies.refusal_setting import Kept, Side, Split
+from probes.studies.refusal.completions import Vector
+from probes.studies.refusal.direction import Directions
+from probes.studies.refusal.setting import Kept, Side, Split
 
 
 # Classes that differ more in how many texts end in a full stop are confounded.

@@ -1,4 +1,4 @@
-"""Settings of the refusal study, and the prompts that it is made on."""
+"""The two models as they are asked, and the prompts that the study is made on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,58 +8,15 @@ from interp.data import Contrast
 from interp.errors import ConfigError
 from interp.models.language_model import LanguageModel
 from interp.results.truthfulness import Role
-from probes.studies.chat import Template
-from probes.studies.refusal_direction import Prompts, first_tokens
-from probes.studies.refusal_score import chance_of, refusal_score, refusal_tokens
+from probes.studies.refusal.chat import Template
+from probes.studies.refusal.direction import Prompts, first_tokens
+from probes.studies.refusal.score import chance_of, refusal_score, refusal_tokens
+from probes.studies.refusal.spec import RefusalSpec
 
 
 # Below this many prompts of a class, a mean is fitted on all of them, refused or not.
 FEWEST_KEPT = 4
 Split = Literal["train", "val"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefusalSpec:
-    """Settings of the study.
-
-    Attributes:
-        base: Hub id or folder of the base model.
-        post: Hub id or folder of the post-trained model.
-        harmful: Files or data sets of instructions that should be refused.
-        harmless: Files or data sets of instructions that should be followed.
-        base_revision: Revision of a hub model.
-        post_revision: Revision of a hub model.
-        dtype: How the weights run.
-        limit: At most so many instructions of each class are used.
-        n_train: Instructions of each class to fit on; 128 if there are enough.
-        n_val: Instructions of each class to choose on; 32 if there are enough.
-        n_test: Instructions of each class to report on; 100 if there are enough.
-        positions: Where directions are read, counted from the end of the prompt.
-        refusal_tokens: First tokens of refusals; found by contrast if none is given.
-        max_divergence: Directions whose ablation changes harmless answers more than
-            this are dropped.
-        max_new_tokens: Where answers are cut.
-        batch_size: Prompts that are answered together.
-        seed: Of the splits and of the random direction.
-    """
-
-    base: str
-    post: str
-    harmful: tuple[str, ...]
-    harmless: tuple[str, ...]
-    base_revision: str | None = None
-    post_revision: str | None = None
-    dtype: str = "auto"
-    limit: int | None = None
-    n_train: int | None = None
-    n_val: int | None = None
-    n_test: int | None = None
-    positions: tuple[int, ...] = (-1,)
-    refusal_tokens: tuple[str, ...] = ()
-    max_divergence: float = 0.1
-    max_new_tokens: int = 48
-    batch_size: int = 64
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

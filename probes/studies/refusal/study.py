@@ -17,27 +17,27 @@ from interp.provenance import Provenance
 from interp.results import Completion, RefusalComparison, conditions_of
 from interp.results.refusal import Instructions, Source
 from interp.results.truthfulness import ROLES, Role
-from probes.studies.chat import templates
-from probes.studies.completions import Vector, answer, conditions
-from probes.studies.readout import cosines
-from probes.studies.refusal_choice import judged_candidates, vectors_of
-from probes.studies.refusal_direction import Directions, can_ablate, directions
-from probes.studies.refusal_setting import (
+from probes.studies.pair import require_same_shape
+from probes.studies.refusal.chat import templates
+from probes.studies.refusal.choice import judged_candidates, vectors_of
+from probes.studies.refusal.completions import Vector, answer, conditions
+from probes.studies.refusal.direction import Directions, can_ablate, directions
+from probes.studies.refusal.setting import (
     Kept,
-    RefusalSpec,
     Side,
     Split,
     kept_of,
     tokens_of,
 )
-from probes.studies.refusal_words import (
+from probes.studies.refusal.spec import RefusalSpec
+from probes.studies.refusal.words import (
     ablation_notes,
     chosen_directions,
     counts_of,
     position_in_words,
     prompt_notes,
 )
-from probes.studies.truthfulness import require_same_shape
+from probes.studies.truthfulness.readout import cosines
 
 
 SPLITS: tuple[Split, Split] = ("train", "val")

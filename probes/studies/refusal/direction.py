@@ -24,8 +24,8 @@ from interp.models.language_model import LanguageModel
 from interp.progress import progress_bar
 from interp.results import RefusalCandidate
 from interp.results.truthfulness import Role
-from probes.studies.chat import Ids
-from probes.studies.refusal_score import chance_of, divergence, refusal_score
+from probes.studies.refusal.chat import Ids
+from probes.studies.refusal.score import chance_of, divergence, refusal_score
 
 
 # Later layers are too close to the output to be more than the first token of an answer.

@@ -1,0 +1,90 @@
+"""`interp study`: one study with all its settings from a file."""
+
+import shlex
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from probes.cli.compare import report
+from probes.cli.options import Device, Json, TrustRemoteCode
+from probes.cli.output import emit, say
+
+
+if TYPE_CHECKING:
+    from probes.studies.kinds import StudySpec
+
+
+def study(
+    name: Annotated[str, typer.Argument(help="truthfulness or refusal.")],
+    config: Annotated[
+        Path, typer.Argument(help="TOML file of settings, such as a run's spec.toml.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for results and report.")] = Path(
+        "results"
+    ),
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Another value; repeatable."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check settings and data, run nothing.")
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(help="Take what is finished, or compute everything again."),
+    ] = True,
+    device: Device = "auto",
+    trust_remote_code: TrustRemoteCode = False,
+    as_json: Json = False,
+) -> int:
+    """Run the study NAME with the settings in CONFIG.
+
+    The same settings again load what is finished and go on from there. The least that
+    CONFIG must hold are the two models and the data, for example
+
+        base = "org/model"
+        post = "org/model-instruct"
+        statements = ["cities.csv"]
+    """
+    from interp.config import override, read_spec
+    from probes.studies.kinds import checked_name, spec_class
+
+    kind = spec_class(checked_name(name))
+    spec = override(read_spec(config, kind), assignments or [])
+    if dry_run:
+        _show_plan(name, spec, out, as_json=as_json)
+        return 0
+    from probes.studies.compare import compare
+
+    words = ["interp", "study", name, str(config), "--out", str(out)]
+    words += [word for one in assignments or () for word in ("--set", one)]
+    done = compare(
+        [spec],
+        out=out,
+        device=device,
+        trust_remote_code=trust_remote_code,
+        resume=resume,
+        command=shlex.join(words),
+        tell=say,
+    )
+    report(done, as_json=as_json)
+    return 0
+
+
+def _show_plan(name: str, spec: "StudySpec", out: Path, *, as_json: bool) -> None:
+    """Say what would run, after reading the data as the run would."""
+    from interp.config import to_toml
+    from probes.studies.inputs import record_of
+    from probes.studies.kinds import Sources, data_of, sources_of
+
+    given = sources_of(spec)
+    files = [file for kind in fields(Sources) for file in getattr(given, kind.name)]
+    read = record_of(data_of(spec), ", ".join(files))
+    say(f"{name}: {spec.base} and {spec.post}, {read.rows} rows of {read.name}")
+    say(f"results would go to {out / name}")
+    say(f"\n{to_toml(spec)}")
+    if as_json:
+        values = {field.name: getattr(spec, field.name) for field in fields(spec)}
+        emit({"ok": True, "study": name, "rows": read.rows, "settings": values})

@@ -1,0 +1,1 @@
+"""Which direction makes a model refuse, and whether its base model has it too."""
