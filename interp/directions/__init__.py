@@ -7,3 +7,10 @@ from interp.directions.means import (
     mean_difference as mean_difference,
     mean_differences as mean_differences,
 )
+from interp.directions.nulls import (
+    CosineNull as CosineNull,
+    CosineTest as CosineTest,
+    cosine_test as cosine_test,
+    isotropic_null as isotropic_null,
+)
+from interp.directions.shuffling import shuffled_labels as shuffled_labels

@@ -1,0 +1,89 @@
+"""Labels in other orders, for directions that mean nothing."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool
+
+from interp.errors import ConfigError, DataError, ShapeError
+
+
+Groups = Sequence[object] | np.ndarray
+
+
+def shuffled_labels(
+    labels: Bool[np.ndarray, " example"],
+    *,
+    groups: Groups | None = None,
+    count: int,
+    seed: int = 0,
+) -> Bool[np.ndarray, "shuffle example"]:
+    """Labels in other orders that are as likely if labels do not matter.
+
+    Examples of a group depend on each other: groups of one size exchange their labels
+    as a whole, and labels are shuffled within a group.
+
+    Args:
+        labels: The observed labels.
+        groups: The group of each example, such as its entity; without groups every
+            order is as likely.
+        count: How many orders.
+        seed: Feeds them.
+
+    Raises:
+        ConfigError: If no order is asked for.
+        DataError: If no other order is possible.
+        ShapeError: If groups and labels disagree in length.
+
+    Source:
+        Winkler et al. (2015), "Multi-level block permutation".
+
+    Example:
+        >>> shuffled_labels(np.array([True, False, False]), count=5).sum(1).tolist()
+        [1, 1, 1, 1, 1]
+    """
+    if count < 1:
+        raise ConfigError(
+            f"{count} permutations were asked for.", expected="1 or more."
+        )
+    codes = group_codes(groups, len(labels))
+    order = np.argsort(codes, kind="stable")
+    sizes = np.bincount(codes)
+    starts = np.cumsum(sizes) - sizes
+    rng = np.random.default_rng(seed)
+    found = np.tile(labels, (count, 1))
+    movable = False
+    for size in np.unique(sizes):
+        # [group, member]: which examples the groups of this size have.
+        members = order[starts[sizes == size][:, None] + np.arange(size)]
+        held = labels[members]
+        movable |= bool((held != held.flat[0]).any())
+        for row in found:
+            dealt = rng.permutation(held, axis=0)
+            row[members] = rng.permuted(dealt, axis=1)
+    if not movable:
+        raise DataError(
+            f"The labels of {len(labels)} examples in {len(sizes)} groups cannot be"
+            " permuted.",
+            expected="Two groups of one size with different labels, or a group with"
+            " both labels.",
+            remedy="Use other groups, or none.",
+        )
+    return found
+
+
+def group_codes(groups: Groups | None, n_examples: int) -> np.ndarray:
+    """The number of each example's group; without groups each is its own.
+
+    Raises:
+        ShapeError: If there are not as many as examples.
+    """
+    if groups is None:
+        return np.arange(n_examples)
+    if len(groups) != n_examples:
+        raise ShapeError(
+            f"Groups were given for {len(groups)} examples.",
+            expected=f"There are {n_examples}.",
+        )
+    numbers: dict[object, int] = {}
+    return np.array([numbers.setdefault(group, len(numbers)) for group in groups])
