@@ -33,6 +33,8 @@ ALLOWED = {
     "interp.activations": BASE | {"models"},
     "interp.directions": BASE | {"models", "activations"},
     "interp.edits": BASE | {"models", "activations", "directions"},
+    "interp.neurons": BASE | {"models", "activations", "edits", "results"},
+    "interp.heads": BASE | {"models", "activations", "edits", "results"},
     "interp.store": BASE | {"models", "activations"},
     "interp.data": BASE,
     "interp.results": BASE,
