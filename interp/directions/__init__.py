@@ -1,6 +1,12 @@
 """Directions: vectors of a model's activations that stand for something."""
 
 from interp.directions.direction import Direction as Direction, cosine as cosine
+from interp.directions.erasure import (
+    Eraser as Eraser,
+    fit_inlp as fit_inlp,
+    fit_leace as fit_leace,
+    least_squares_direction as least_squares_direction,
+)
 from interp.directions.files import load as load, save as save
 from interp.directions.means import (
     checked_labels as checked_labels,
@@ -12,5 +18,12 @@ from interp.directions.nulls import (
     CosineTest as CosineTest,
     cosine_test as cosine_test,
     isotropic_null as isotropic_null,
+)
+from interp.directions.selection import (
+    Selection as Selection,
+    SelectionRule as SelectionRule,
+    Stability as Stability,
+    select as select,
+    stability as stability,
 )
 from interp.directions.shuffling import shuffled_labels as shuffled_labels
