@@ -1,3 +1,4 @@
 """Causal tracing by activation patching: the exact grid, and its estimate."""
 
 from interp.patching.prompt_pairs import PromptPairs as PromptPairs
+from interp.patching.trace import trace as trace

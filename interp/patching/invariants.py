@@ -1,0 +1,186 @@
+"""What must hold for every causal model, checked on real cells before a trace begins.
+
+On one pair, by whole forward passes over whole prompts:
+
+(a) a patch before the first token that differs changes nothing;
+(b) a patch in the last layer changes nothing unless it is at the last position;
+(c) the residual stream of the last layer at the last position gives the other run's LD.
+
+If one fails the sites are not where they should be, or the model is not causal, and no
+cell could be trusted. Between models only (b) has to hold. The same passes tell which
+path of computation is exact for this model.
+"""
+
+import logging
+from dataclasses import dataclass, replace
+
+import torch
+
+from interp.errors import SelfCheckError
+from interp.models.selfcheck import TOLERANCE
+from interp.patching.block_call import CannotEnterError
+from interp.patching.group_grid import Path, Prefixes, wavefront_of
+from interp.patching.plan import Group, Job, Unit
+from interp.patching.recording import Runs, run_unpatched
+from interp.patching.whole_passes import Cell, patched_ld
+
+
+logger = logging.getLogger("interp.patching")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """How the grid is to be computed.
+
+    Attributes:
+        path: The fastest path that gave what whole passes over whole prompts give.
+        reason: Why a faster one was not taken, or nothing.
+        tolerance: How closely the paths had to agree, in units of LD.
+        token_layers: Tokens times blocks that the check computed.
+    """
+
+    path: Path
+    reason: str
+    tolerance: float
+    token_layers: int
+
+
+def check(job: Job, group: Group, prefixes: Prefixes) -> Checked:
+    """Check the invariants on the first pair of a group, and choose the path.
+
+    Args:
+        job: The trace.
+        group: Where the pair is from.
+        prefixes: Where the prefix may be kept for the trace.
+
+    Raises:
+        SelfCheckError: If an invariant does not hold.
+    """
+    one = replace(group, pairs=group.pairs[:1])
+    job = replace(job, units=_units(job))
+    runs = run_unpatched(job, one, None, None)
+    tolerance = _tolerance(job, runs)
+    cells = _spots(job, one)
+    truth = patched_ld(
+        job, one, runs, [*_invariant_cells(job, one), *cells], prefix=None
+    )
+    n_known = len(truth) - len(cells)
+    _check_invariants(job, one, runs, truth[:n_known], tolerance)
+    path, reason = _choose(job, one, cells, truth[n_known:], prefixes, tolerance)
+    if reason:
+        logger.info("%s: %s: %s", job.model.name, path, reason)
+    length = len(one.prefix) + one.length
+    return Checked(
+        path=path,
+        reason=reason,
+        tolerance=tolerance,
+        token_layers=(len(truth) + 2 + job.crosses) * length * job.model.n_layers,
+    )
+
+
+def _units(job: Job) -> tuple[Unit, ...]:
+    """The residual stream, which (c) is about, and one unit of each component."""
+    first = {unit.component: unit for unit in reversed(job.units)}
+    return (first.pop("resid_post", Unit(component="resid_post")), *first.values())
+
+
+def _tolerance(job: Job, runs: Runs) -> float:
+    relative = TOLERANCE.get(job.model.dtype, TOLERANCE[torch.bfloat16])
+    # Of a difference of two logits.
+    return 2 * relative * max(runs.logit_scale, 1e-12)
+
+
+def _invariant_cells(job: Job, group: Group) -> list[Cell]:
+    last = job.model.n_layers - 1
+    places = {"b": (last, group.length - 2), "c": (last, group.length - 1)}
+    start = job.pairs.start[group.pairs[0]]
+    before = job.pairs.first_difference[group.pairs[0]] - start - 1
+    places["a"] = (last // 2, before)
+    return [
+        Cell(unit=0, pair=0, layer=places[name][0], position=places[name][1])
+        for name in _names(job, group)
+    ]
+
+
+def _names(job: Job, group: Group) -> list[str]:
+    """Which invariants say something about this pair."""
+    pair = group.pairs[0]
+    starts_alike = job.pairs.first_difference[pair] > job.pairs.start[pair]
+    names = ["a"] if starts_alike and not job.crosses else []
+    names += ["b"] if group.length > 1 else []
+    return names if job.crosses else [*names, "c"]
+
+
+def _check_invariants(
+    job: Job, group: Group, runs: Runs, truth: torch.Tensor, tolerance: float
+) -> None:
+    said = {
+        "a": "before the first token that differs changes LD",
+        "b": "in the last layer, not at the last position, changes LD",
+        "c": "in the last layer at the last position does not give the other run's LD",
+    }
+    for name, value in zip(_names(job, group), truth.tolist(), strict=True):
+        right = float((runs.other_ld if name == "c" else runs.base_ld)[0])
+        if not abs(value - right) <= tolerance:
+            raise SelfCheckError(
+                f"In {job.model.name or 'the model'} a patch {said[name]}"
+                f" ({value:.4g} instead of {right:.4g}).",
+                expected="In a causal model whose sites are known it cannot.",
+                remedy="Run interp doctor on the model.",
+            )
+
+
+def _spots(job: Job, group: Group) -> list[Cell]:
+    """Cells for comparing the paths: one inside for each unit, and the last ones."""
+    last = job.model.n_layers - 1
+    row = group.rows[0] if group.rows else group.length - 1
+    places = [(last // 2, row)] if last else []
+    places.append((last, group.length - 1))
+    return [
+        Cell(unit=unit, pair=0, layer=layer, position=position)
+        for unit in range(len(job.units))
+        for layer, position in places
+    ]
+
+
+def _choose(
+    job: Job,
+    group: Group,
+    cells: list[Cell],
+    truth: torch.Tensor,
+    prefixes: Prefixes,
+    tolerance: float,
+) -> tuple[Path, str]:
+    try:
+        found = _by_wavefront(job, group, cells, prefixes)
+        if (found - truth).abs().max() <= tolerance:
+            return "wavefront", ""
+        reason = "entering its blocks in the middle changes its logits"
+    except CannotEnterError as error:
+        reason = f"its blocks cannot be entered: {error}"
+    prefix = prefixes.of(job.model, group.prefix)
+    source_prefix = prefixes.of(job.source, group.prefix)
+    if prefix is not None and source_prefix is not None:
+        runs = run_unpatched(job, group, prefix, source_prefix)
+        found = patched_ld(job, group, runs, cells, prefix=prefix)
+        if (found - truth).abs().max() <= tolerance:
+            return "cached prefix", reason
+    return "whole prompts", reason
+
+
+def _by_wavefront(
+    job: Job, group: Group, cells: list[Cell], prefixes: Prefixes
+) -> torch.Tensor:
+    front, _, _ = wavefront_of(job, group, prefixes)
+    last = job.model.n_layers - 1
+    at_last = front.last_cell()
+    inside = [cell for cell in cells if cell.layer < last]
+    if inside:
+        at = inside[0]
+        grid = front.grid([at.position], [at.layer])
+    return torch.stack(
+        [
+            at_last[cell.unit, 0] if cell.layer == last else grid[cell.unit, 0, 0, 0]
+            for cell in cells
+        ]
+    )
