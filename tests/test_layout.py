@@ -39,7 +39,7 @@ ALLOWED = {
     "interp.data": BASE,
     "interp.results": BASE,
     "interp.figures": BASE | {"results"},
-    "interp.patching": BASE | {"models", "activations", "edits", "results"},
+    "interp.patching": BASE | {"models", "activations", "edits", "data", "results"},
     "interp.organism": BASE | {"models", "data", "activations", "directions", "edits"},
 }
 TORCH_FREE = ("interp.results", "interp.figures", "interp.data", *sorted(BASE))

@@ -8,6 +8,11 @@ from interp.data.instructions import (
     instructions as instructions,
     overlap as overlap,
 )
+from interp.data.pairing import pair_statements as pair_statements
+from interp.data.pairing_values import (
+    StatementPair as StatementPair,
+    StatementPairs as StatementPairs,
+)
 from interp.data.prompts import PromptTable as PromptTable, prompts as prompts
 from interp.data.splits import Splits as Splits, split_by_group as split_by_group
 from interp.data.statements import (
