@@ -1,5 +1,6 @@
 """The grid of one group of pairs, by the fastest path that is exact for the model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -33,6 +34,18 @@ class GroupGrid:
     other_ld: Float32[np.ndarray, " pair"]
     token_layers: int
 
+    @staticmethod
+    def joined(parts: "Mapping[tuple[int, ...], GroupGrid]") -> "GroupGrid":
+        """The grid of a whole group, from parts by the pairs that they hold."""
+        order = np.argsort([i for chosen in parts for i in chosen])
+        found = list(parts.values())
+        return GroupGrid(
+            ld=np.concatenate([part.ld for part in found], axis=1)[:, order],
+            base_ld=np.concatenate([part.base_ld for part in found])[order],
+            other_ld=np.concatenate([part.other_ld for part in found])[order],
+            token_layers=sum(part.token_layers for part in found),
+        )
+
 
 class Prefixes:
     """The keys and values of the prefix that was used last, of each model."""
@@ -65,14 +78,7 @@ def grid_of(job: Job, group: Group, path: Path, prefixes: Prefixes) -> GroupGrid
 
     length = group.length + (len(group.prefix) if path == "whole prompts" else 0)
     run_batches([2 * length] * len(group.pairs), step, token_budget=job.token_budget)
-    order = np.argsort([i for chosen in parts for i in chosen])
-    found = list(parts.values())
-    return GroupGrid(
-        ld=np.concatenate([part.ld for part in found], axis=1)[:, order],
-        base_ld=np.concatenate([part.base_ld for part in found])[order],
-        other_ld=np.concatenate([part.other_ld for part in found])[order],
-        token_layers=sum(part.token_layers for part in found),
-    )
+    return GroupGrid.joined(parts)
 
 
 def wavefront_of(

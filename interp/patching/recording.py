@@ -1,7 +1,7 @@
 """The unpatched runs of a group of pairs, with everything the grid is made from."""
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,6 +18,10 @@ from interp.patching.block_call import BlockCall, CannotEnterError, recorded_cal
 from interp.patching.cache import Prefix, plain_layers
 from interp.patching.plan import Group, Job
 from interp.sites import Site
+
+
+# Gets component, layer and value; returns what shall replace the value, or None.
+Keep = Callable[[str, int, Tensor], Tensor | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -90,7 +94,7 @@ def run_unpatched(
 
     with ExitStack() as stack:
         if not job.crosses:
-            stack.enter_context(_listening(job, job.model, keep))
+            stack.enter_context(listening(job, job.model, keep))
         if recording is not None:
             stack.enter_context(_recording(job.model, recording, n_pairs))
         cache = None if prefix is None else prefix.cache(2 * n_pairs)
@@ -101,7 +105,7 @@ def run_unpatched(
         assert prefix is not None
         _keep_cache(recording, cache, n_pairs, prefix.length, group.length)
     if job.crosses:
-        with _listening(job, job.source, keep):
+        with listening(job, job.source, keep):
             cache = None if source_prefix is None else source_prefix.cache(n_pairs)
             tails = [row[skip if source_prefix else 0 :] for row in other]
             final_logits(job.source, tails, cache)
@@ -152,15 +156,17 @@ def takes_logits_to_keep(model_class: type) -> bool:
 
 
 @contextmanager
-def _listening(job: Job, model: LanguageModel, keep: Any) -> Iterator[None]:
-    """Hand the value of every component and layer to `keep`."""
+def listening(job: Job, model: LanguageModel, keep: Keep) -> Iterator[None]:
+    """Hand the value of every component and layer to `keep`, which may replace it."""
     with ExitStack() as stack:
         for component in job.components:
             for layer in range(model.n_layers):
                 point = model.architecture.point(Site(layer=layer, component=component))
 
-                def listen(value: Tensor, at: Any = (component, layer)) -> None:
-                    keep(*at, value)
+                def listen(
+                    value: Tensor, at: tuple[str, int] = (component, layer)
+                ) -> Tensor | None:
+                    return keep(*at, value)
 
                 for remove in plant(point, listen):
                     stack.callback(remove)

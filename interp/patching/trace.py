@@ -113,7 +113,7 @@ def trace(
     with ExitStack() as stack:
         stack.enter_context(model.lock)
         stack.enter_context(job.source.lock)
-        _refuse_edited(job)
+        refuse_edited(job)
         stack.enter_context(torch.no_grad())
         prefixes = Prefixes()
         checked = check(job, next((g for g in groups if g.rows), groups[0]), prefixes)
@@ -239,7 +239,8 @@ def _run(
     return grids
 
 
-def _refuse_edited(job: Job) -> None:
+def refuse_edited(job: Job) -> None:
+    """Refuse models that are under edits or hooks; for the error see `trace`."""
     for model in (job.model, job.source):
         if is_followed(model.hf) or has_hooks(model.hf):
             raise ConfigError(

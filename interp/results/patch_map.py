@@ -108,22 +108,27 @@ class PatchMap:
 
     def headline(self) -> str:
         """What was found, in one sentence."""
+        moved = self.ld - self.unpatched_ld[:, None, None]
+        lengths = [len([name for name in row if name]) for row in self.roles]
+        # At the end of the last layer a patch gives the other run, in any model.
+        last = np.array(lengths)[:, None] - 1 == np.arange(moved.shape[-1])
+        if self.ld.shape[-1] > 1:
+            moved = np.where(last[:, None, :], np.nan, moved)
+        counted = (~np.isnan(moved)).sum(axis=1)
         gap = float(np.mean(self.other_ld - self.unpatched_ld))
-        put = "clean values" if self.direction == "denoise" else "corrupted values"
-        moved = np.nansum(self.ld - self.unpatched_ld[:, None, None], axis=1)
-        counted = (~np.isnan(self.ld)).sum(axis=1)
-        mean = np.divide(
-            moved, counted, out=np.zeros_like(moved), where=counted > 0
-        ) * np.sign(gap)
-        unit, layer, position = np.unravel_index(int(mean.argmax()), mean.shape)
-        names = {row[position] for row in self.roles if position < len(row)} - {""}
+        what = "clean values" if self.direction == "denoise" else "corrupted values"
+        if not counted.any():
+            return f"No cell before the last position was patched; LD gap {gap:+.2f}."
+        mean = np.nansum(moved, axis=1) / np.maximum(counted, 1)
+        best = (mean * np.sign(gap or 1.0)).argmax()
+        unit, layer, position = np.unravel_index(int(best), mean.shape)
+        names = {row[position] for row in self.roles if row[position]}
         where = names.pop() if len(names) == 1 else f"grid position {position}"
-        share = mean[unit, layer, position] / abs(gap) if gap else float("nan")
-        how = "" if self.method == "exact" else " (first-order estimate)"
+        how = "" if self.method == "exact" else ", to first order"
         return (
-            f"Of the LD gap of {abs(gap):.2f} between clean and corrupted prompts, "
-            f"{put} of {self.units[unit]} in layer {self.layers[layer]} at {where} "
-            f"move {share:.0%}, the most of one place{how}."
+            f"Before the last position {what} of {self.units[unit]} move LD most in "
+            f"layer {self.layers[layer]} at {where}: by {mean[unit, layer, position]:+.2f}"
+            f" of a gap of {gap:+.2f}{how}."
         )
 
     def save(self, folder: str | Path) -> Path:

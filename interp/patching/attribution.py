@@ -1,0 +1,303 @@
+"""Attribution patching: the whole grid to first order, from one gradient.
+
+The effect of a patch is estimated as the gradient of LD with respect to the patched
+value, times the change of that value. It takes two forward passes and one backward
+pass for all cells of a pair, and says where to look, not what is there: between a value
+and its replacement LD is far from linear. `screen` therefore measures on some pairs how
+well the estimate follows the exact grid.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from interp.activations.batching import run_batches
+from interp.errors import ConfigError
+from interp.models.language_model import LanguageModel
+from interp.patching.cache import Prefix
+from interp.patching.group_grid import GroupGrid, Prefixes
+from interp.patching.plan import Group, Job, Unit, plan_groups, wanted_positions
+from interp.patching.prompt_pairs import PromptPairs
+from interp.patching.recording import final_logits, listening, logit_difference
+from interp.patching.trace import assemble, make_job, refuse_edited, trace
+from interp.progress import progress_bar
+from interp.results.patch_map import Direction, PatchMap
+
+
+# A backward pass costs about as much as two forward passes.
+PASSES_OF_BACKWARD = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Screening:
+    """An estimated map, and how well it follows the exact one on some pairs.
+
+    Attributes:
+        estimate: Of all pairs.
+        exact: Of the sample.
+        sample: Which pairs those are.
+        pearson: Correlation of estimated and exact effects over the cells of the
+            sample that are not known beforehand, by unit.
+        spearman: The same of their ranks.
+    """
+
+    estimate: PatchMap
+    exact: PatchMap
+    sample: tuple[int, ...]
+    pearson: Float32[np.ndarray, " unit"]
+    spearman: Float32[np.ndarray, " unit"]
+
+
+def attribute(
+    model: LanguageModel,
+    pairs: PromptPairs,
+    *,
+    sites: str | Sequence[str] = ("resid_post",),
+    positions: Sequence[str] | None = None,
+    direction: Direction = "denoise",
+    source: LanguageModel | None = None,
+    token_budget: int | None = None,
+) -> PatchMap:
+    """The grid of `trace`, estimated to first order by one gradient per pair.
+
+    For the arguments and errors see `trace`.
+
+    Returns:
+        A map whose `method` is `"attribution"`.
+
+    Source:
+        Nanda (2023), "Attribution patching: activation patching at industrial scale".
+
+    Example:
+        >>> from tiny import tiny_model
+        >>> import interp
+        >>> model = interp.load(tiny_model("llama"))
+        >>> pairs = PromptPairs(
+        ...     clean_ids=((5, 6, 7, 8),), corrupted_ids=((5, 9, 7, 8),),
+        ...     positive=(3,), negative=(4,), start=(1,), groups=("a",),
+        ...     roles=(("subject", "template", "last"),),
+        ... )
+        >>> attribute(model, pairs).method
+        'attribution'
+    """
+    job = make_job(
+        model,
+        pairs,
+        sites=sites,
+        direction=direction,
+        source=source,
+        token_budget=token_budget,
+    )
+    groups = plan_groups(job, wanted_positions(pairs, positions))
+    prefixes = Prefixes()
+    with ExitStack() as stack:
+        stack.enter_context(model.lock)
+        stack.enter_context(job.source.lock)
+        refuse_edited(job)
+        stack.enter_context(torch.no_grad())
+        bar = stack.enter_context(progress_bar("attribution", len(pairs), "pairs"))
+        grids = []
+        for group in groups:
+            grids.append(_group_grid(job, group, prefixes))
+            bar.advance(len(group.pairs))
+    distinct = {group.prefix for group in groups}
+    prefix_tokens = sum(map(len, distinct)) * (2 if job.crosses else 1)
+    computed = sum(grid.token_layers for grid in grids)
+    return assemble(
+        job,
+        groups,
+        grids,
+        method="attribution",
+        notes=("A first-order estimate by attribution patching, not the effect.",),
+        token_layers=computed + prefix_tokens * model.n_layers,
+    )
+
+
+def screen(
+    model: LanguageModel,
+    pairs: PromptPairs,
+    *,
+    sites: str | Sequence[str] = ("resid_post",),
+    positions: Sequence[str] | None = None,
+    direction: Direction = "denoise",
+    source: LanguageModel | None = None,
+    sample: int = 8,
+    seed: int = 0,
+    token_budget: int | None = None,
+) -> Screening:
+    """The estimate for all pairs, and its correlation with the exact grid on a sample.
+
+    For the other arguments and the errors see `trace`.
+
+    Args:
+        model: The model that runs.
+        pairs: The prompts.
+        sites: What is patched in every layer.
+        positions: The roles of the grid positions; all by default.
+        direction: Which prompt's values go into the other's run.
+        source: Another model of the same shape whose values are put in.
+        sample: How many pairs are traced exactly.
+        seed: Decides which.
+        token_budget: The most tokens in a batch.
+    """
+    if sample < 1:
+        raise ConfigError(f"sample is {sample}.", expected="At least one pair.")
+    draw = np.random.default_rng(seed)
+    size = min(sample, len(pairs))
+    chosen = sorted(draw.choice(len(pairs), size=size, replace=False).tolist())
+    estimate = attribute(
+        model,
+        pairs,
+        sites=sites,
+        positions=positions,
+        direction=direction,
+        source=source,
+        token_budget=token_budget,
+    )
+    exact = trace(
+        model,
+        pairs.subset(chosen),
+        sites=sites,
+        positions=positions,
+        direction=direction,
+        source=source,
+        token_budget=token_budget,
+    )
+    crosses = source is not None and source.hf is not model.hf
+    pearson, spearman = _correlations(
+        estimate, exact, pairs, chosen, all_positions=crosses
+    )
+    found = "; ".join(
+        f"{unit} {r:.2f} and {rho:.2f}"
+        for unit, r, rho in zip(estimate.units, pearson, spearman, strict=True)
+    )
+    note = f"Pearson and Spearman correlation with the exact cells of {size} pairs: "
+    return Screening(
+        estimate=replace(estimate, notes=(*estimate.notes, f"{note}{found}.")),
+        exact=exact,
+        sample=tuple(chosen),
+        pearson=pearson,
+        spearman=spearman,
+    )
+
+
+def _correlations(
+    estimate: PatchMap,
+    exact: PatchMap,
+    pairs: PromptPairs,
+    chosen: Sequence[int],
+    *,
+    all_positions: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    width = exact.ld.shape[-1]
+    first = np.array(
+        [
+            0 if all_positions else pairs.first_difference[i] - pairs.start[i]
+            for i in chosen
+        ]
+    )
+    # What the invariants give would make any estimate look good.
+    open_cells = np.arange(width) >= first[:, None]
+    pearson, spearman = [], []
+    for unit in range(len(exact.units)):
+        true = exact.ld[unit] - exact.unpatched_ld[:, None, None]
+        guess = estimate.ld[unit, list(chosen), :, :width]
+        guess = guess - estimate.unpatched_ld[list(chosen), None, None]
+        kept = open_cells[:, None, :] & ~np.isnan(true)
+        kept[:, -1] = False
+        x, y = true[kept].astype(float), guess[kept].astype(float)
+        if len(x) < 3 or not x.std() or not y.std():
+            pearson.append(np.nan)
+            spearman.append(np.nan)
+            continue
+        pearson.append(np.corrcoef(x, y)[0, 1])
+        spearman.append(spearmanr(x, y).statistic)
+    return np.array(pearson, dtype=np.float32), np.array(spearman, dtype=np.float32)
+
+
+def _group_grid(job: Job, group: Group, prefixes: Prefixes) -> GroupGrid:
+    """The estimates of a group, in smaller parts if memory runs out."""
+    parts: dict[tuple[int, ...], GroupGrid] = {}
+
+    def step(chosen: tuple[int, ...]) -> None:
+        chosen = tuple(sorted(chosen))
+        some = replace(group, pairs=tuple(group.pairs[i] for i in chosen))
+        parts[chosen] = _estimate(job, some, prefixes)
+
+    lengths = [2 * group.length] * len(group.pairs)
+    run_batches(lengths, step, token_budget=job.token_budget)
+    return GroupGrid.joined(parts)
+
+
+def _estimate(job: Job, group: Group, prefixes: Prefixes) -> GroupGrid:
+    prefix = prefixes.of(job.model, group.prefix)
+    source_prefix = prefixes.of(job.source, group.prefix)
+    source: dict[tuple[str, int], Tensor] = {}
+    values: dict[tuple[str, int], Tensor] = {}
+
+    def keep_source(component: str, layer: int, value: Tensor) -> None:
+        source[component, layer] = value[:, -group.length :].clone()
+
+    def keep_graph(component: str, layer: int, value: Tensor) -> Tensor:
+        # Frozen weights leave nothing to differentiate before the first site.
+        if not value.requires_grad:
+            value = value.detach().requires_grad_()
+        values[component, layer] = value
+        # Returned, so that the model goes on with this very tensor, not with one
+        # that it is a view of.
+        return value
+
+    with listening(job, job.source, keep_source):
+        logits = _run(job.source, job.other_ids, group, source_prefix)
+    if job.crosses:
+        logits = _run(job.model, job.other_ids, group, prefix)
+    other_ld = logit_difference(logits, job, group.pairs)
+    with torch.enable_grad(), listening(job, job.model, keep_graph):
+        logits = _run(job.model, job.base_ids, group, prefix)
+        base_ld = logit_difference(logits, job, group.pairs)
+        held = list(values.values())
+        gradients = torch.autograd.grad(base_ld.sum(), held)
+    n_layers = job.model.n_layers
+    shape = (len(job.units), len(group.pairs), n_layers, group.length)
+    ld = np.full(shape, np.nan, dtype=np.float32)
+    wanted = list(group.wanted)
+    for (key, value), gradient in zip(values.items(), gradients, strict=True):
+        change = source[key].to(value) - value.detach()[:, -group.length :]
+        slope = gradient[:, -group.length :]
+        for number, unit in enumerate(job.units):
+            if unit.component == key[0]:
+                effect = _effect(slope, change, unit)
+                found = base_ld.detach()[:, None] + effect
+                ld[number, :, key[1]][:, wanted] = found[:, wanted].float().cpu()
+    length = group.length + (0 if prefix is not None else len(group.prefix))
+    passes = (3 if job.crosses else 2) + PASSES_OF_BACKWARD
+    return GroupGrid(
+        ld=ld,
+        base_ld=base_ld.detach().float().cpu().numpy(),
+        other_ld=other_ld.float().cpu().numpy(),
+        token_layers=passes * len(group.pairs) * length * n_layers,
+    )
+
+
+def _effect(slope: Tensor, change: Tensor, unit: Unit) -> Tensor:
+    if unit.head is not None:
+        slope, change = slope[:, :, unit.head], change[:, :, unit.head]
+    wide = torch.promote_types(slope.dtype, torch.float32)
+    return (slope.to(wide) * change.to(wide)).sum(-1)
+
+
+def _run(
+    model: LanguageModel,
+    ids: Sequence[Sequence[int]],
+    group: Group,
+    prefix: Prefix | None,
+) -> Tensor:
+    skip = len(group.prefix) if prefix is not None else 0
+    cache = None if prefix is None else prefix.cache(len(group.pairs))
+    return final_logits(model, [ids[i][skip:] for i in group.pairs], cache)
