@@ -1,10 +1,13 @@
 """Neurons of the last MLP that regulate confidence: find, test, compare and swap."""
 
-from interp.neurons.confidence import (
+from interp.neurons.calibration import (
     Bins as Bins,
-    TokenConfidence as TokenConfidence,
     calibration_error as calibration_error,
+    ratio_interval as ratio_interval,
     reliability as reliability,
+)
+from interp.neurons.confidence import (
+    TokenConfidence as TokenConfidence,
     token_confidence as token_confidence,
 )
 from interp.neurons.effects import effects as effects

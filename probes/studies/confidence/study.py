@@ -1,0 +1,232 @@
+"""The confidence study: how sure two models are, and what their neurons do to it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.errors import IncompatibleError
+from interp.models.language_model import LanguageModel
+from interp.models.tokens import tokenize
+from interp.neurons import overlap, own_token_counts, token_counts, unigram_direction
+from interp.neurons.frequency import cosines_with_target
+from interp.neurons.output import Output, output_of
+from interp.neurons.spectrum import head_moments
+from interp.neurons.swaps import require_same_neurons
+from interp.neurons.table import computing_device, table_of
+from interp.provenance import Provenance
+from interp.results.confidence import ConfidenceComparison, NeuronEffect
+from interp.results.neurons import NeuronTable
+from interp.results.truthfulness import ROLES
+from probes.studies.confidence.ablation import ablated
+from probes.studies.confidence.spec import ConfidenceSpec
+from probes.studies.confidence.swapping import Swapped, measured
+from probes.studies.confidence.texts import Texts
+
+
+Pair = tuple[LanguageModel, LanguageModel]
+Ids = tuple[tuple[int, ...], ...]
+
+
+def confidence(
+    base: LanguageModel,
+    post: LanguageModel,
+    texts: Texts,
+    *,
+    spec: ConfidenceSpec,
+    provenance: Provenance,
+) -> ConfidenceComparison:
+    """How sure both models are of the same tokens, and which neurons make them so.
+
+    Candidates come from the weights alone; what they do is measured on the first
+    `effect_texts` texts, confidence and swaps on all of them.
+
+    Args:
+        base: The base model.
+        post: The post-trained model.
+        texts: Ordinary texts.
+        spec: The settings.
+        provenance: What goes into the result as its origin.
+
+    Raises:
+        IncompatibleError: If the models have other neurons, vocabularies or tokens.
+        UnsupportedModelError: If their last MLP is a mixture of experts.
+        PromptError: If no text is long enough.
+
+    Source:
+        Stolfo et al. (2024), arXiv:2406.16254; Du et al. (2025), arXiv:2504.02904.
+    """
+    models = (base, post)
+    require_same_neurons(base, post)
+    ids = tokens_of(models, texts.texts, max_tokens=spec.max_tokens)
+    outputs = (output_of(base), output_of(post))
+    counts = (
+        token_counts(base, ids)
+        if spec.unigram == "texts"
+        else own_token_counts(base, seed=spec.seed)
+    )
+    unigram = unigram_direction(counts)
+    weighed = [
+        _weighed(model, output, unigram, spec)
+        for model, output in zip(models, outputs, strict=True)
+    ]
+    effects: list[NeuronEffect] = []
+    for role, model, own in zip(ROLES, models, weighed, strict=True):
+        effects += ablated(
+            model, ids, own.table, own.cosine, unigram, role=role, spec=spec
+        )
+    tables = (weighed[0].table, weighed[1].table)
+    swapped = measured(models, outputs, ids, tables, spec=spec)
+    return _result(
+        texts,
+        ids,
+        tables,
+        (weighed[0].cosine, weighed[1].cosine),
+        tuple(effects),
+        swapped,
+        spec,
+        provenance,
+    )
+
+
+def tokens_of(models: Pair, texts: Sequence[str], *, max_tokens: int) -> Ids:
+    """The tokens of texts, cut to a length, if both models read them alike.
+
+    Args:
+        models: Base and post.
+        texts: The texts.
+        max_tokens: Longer texts are cut; also to what the models can read.
+
+    Raises:
+        IncompatibleError: If the models read a text as different tokens.
+    """
+    rows: list[Ids] = []
+    for model in models:
+        most = min(max_tokens, model.context_length or max_tokens)
+        whole = tokenize(model.tokenizer, texts, d_vocab=model.d_vocab)
+        rows.append(tuple(row[:most] for row in whole.ids))
+    for number, (first, second) in enumerate(zip(*rows, strict=True)):
+        if first != second:
+            raise IncompatibleError(
+                f"{models[0].name!r} and {models[1].name!r} read text {number} as "
+                "different tokens.",
+                expected="Confidence is compared on the same tokens.",
+            )
+    return rows[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Weighed:
+    """What the weights of one model say."""
+
+    table: NeuronTable
+    cosine: Float[np.ndarray, " neuron"]
+
+
+def _weighed(
+    model: LanguageModel,
+    output: Output,
+    unigram: Float[Tensor, " vocab"],
+    spec: ConfidenceSpec,
+) -> _Weighed:
+    moments = head_moments(
+        output.head,
+        output.final_norm,
+        target=unigram,
+        device=computing_device(output, None),
+    )
+    table = table_of(
+        output,
+        moments,
+        identity=model.identity(hashes=False),
+        percentile=spec.percentile,
+        n_candidates=spec.candidates,
+        null_share=spec.null_share,
+    )
+    return _Weighed(table=table, cosine=cosines_with_target(output, moments, unigram))
+
+
+def _result(
+    texts: Texts,
+    ids: Ids,
+    tables: tuple[NeuronTable, NeuronTable],
+    cosines: tuple[np.ndarray, np.ndarray],
+    effects: tuple[NeuronEffect, ...],
+    swapped: Swapped,
+    spec: ConfidenceSpec,
+    provenance: Provenance,
+) -> ConfidenceComparison:
+    base, post = tables
+    shared = overlap(base, post)
+    clean = swapped.clean
+    return ConfidenceComparison(
+        models=(spec.base, spec.post),
+        datasets=texts.sources,
+        n_texts=len({*clean[0].groups.tolist()}),
+        layer=base.layer,
+        final_norm=base.final_norm,
+        percentile=spec.percentile,
+        null_directions=base.null_directions,
+        norm=np.stack([one.norm for one in tables]),
+        logit_var=np.stack([one.logit_var for one in tables]),
+        null_fraction=np.stack([one.null_fraction for one in tables]),
+        frequency_cosine=np.stack(cosines),
+        singular_values=np.stack([one.singular_values for one in tables]),
+        candidates=(
+            tuple(base.candidates.tolist()),
+            tuple(post.candidates.tolist()),
+        ),
+        sizes=shared.sizes,
+        overlap=shared.iou,
+        overlap_expected=shared.expected,
+        overlap_low=shared.low,
+        overlap_high=shared.high,
+        overlap_p=shared.p,
+        effects=effects,
+        confidence=swapped.rows,
+        gap=float(swapped.gap.estimate),
+        gap_low=float(swapped.gap.low),
+        gap_high=float(swapped.gap.high),
+        entropy=np.stack([one.entropy for one in clean]),
+        top=np.stack([one.top for one in clean]),
+        correct=np.stack([one.correct for one in clean]),
+        loss=np.stack([one.loss for one in clean]),
+        brier=np.stack([one.brier for one in clean]),
+        groups=clean[0].groups,
+        notes=_notes(texts, ids, tables, swapped, spec),
+        provenance=provenance,
+    )
+
+
+def _notes(
+    texts: Texts,
+    ids: Ids,
+    tables: tuple[NeuronTable, NeuronTable],
+    swapped: Swapped,
+    spec: ConfidenceSpec,
+) -> tuple[str, ...]:
+    notes = [*texts.notes, *dict.fromkeys(n for one in tables for n in one.notes)]
+    cut = sum(len(row) == spec.max_tokens for row in ids)
+    if cut:
+        notes.append(f"{cut} texts were cut to {spec.max_tokens} tokens.")
+    notes.append(
+        "Predictions are those of every token but the first two: what stands first is "
+        "where attention rests."
+    )
+    notes.append(
+        f"Swaps take the {swapped.n_neurons} neurons that are candidates in either "
+        "model, with their incoming and output weights, or the gain of the final norm; "
+        "random neurons are of about the same norms."
+    )
+    if not (swapped.gap.low > 0 or swapped.gap.high < 0):
+        notes.append(
+            "The models do not differ in mean entropy for certain, so that shares of "
+            "that difference are not given."
+        )
+    notes.append(
+        "The overlap's null draws from all neurons; that large norms stay large in "
+        "fine-tuning is part of what it is compared with."
+    )
+    return tuple(notes)
