@@ -13,6 +13,8 @@ if TYPE_CHECKING:
         ablate as ablate,
         clamp as clamp,
         edit as edit,
+        erase as erase,
+        orthogonalise as orthogonalise,
         patch as patch,
         steer as steer,
     )
@@ -50,10 +52,12 @@ _WHERE = {
     "capture": "interp.activations",
     "Activations": "interp.activations",
     "edit": "interp.edits",
+    "erase": "interp.edits",
     "steer": "interp.edits",
     "ablate": "interp.edits",
     "patch": "interp.edits",
     "clamp": "interp.edits",
+    "orthogonalise": "interp.edits",
 }
 _MODULES = (
     "activations",
