@@ -133,7 +133,7 @@ class _Runner:
     def run_batch(self, rows: tuple[int, ...]) -> None:
         skip = 0 if self._prefix is None else self._prefix.length
         lengths = [self.lengths[row] for row in rows]
-        input_ids, mask = _padded(
+        input_ids, mask = padded(
             [self._job.ids[row][skip:] for row in rows], lengths, self._padding_id
         )
         selection = select_positions(
@@ -190,7 +190,7 @@ def padding_id(model: LanguageModel) -> int:
     return 0
 
 
-def _padded(
+def padded(
     ids: Sequence[tuple[int, ...]], lengths: Sequence[int], padding: int
 ) -> tuple[Tensor, Tensor | None]:
     """The ids padded on the right, and the mask of real tokens if any is padded."""

@@ -1,5 +1,6 @@
 """Figures and reports: pure functions from results to plotly figures and HTML."""
 
+from interp.figures.heads import copy_curve as copy_curve, head_map as head_map
 from interp.figures.refusal import refusal_rates as refusal_rates
 from interp.figures.report import (
     Hidden as Hidden,
@@ -11,8 +12,16 @@ from interp.figures.sections import report_section as report_section
 from interp.figures.tokens import token_strip as token_strip
 from interp.figures.truthfulness import (
     cosine_curve as cosine_curve,
-    intervention_bars as intervention_bars,
     layer_curve as layer_curve,
     score_histogram as score_histogram,
     transfer_matrix as transfer_matrix,
+)
+from interp.figures.truthfulness_effects import (
+    dose_response as dose_response,
+    intervention_bars as intervention_bars,
+)
+from interp.figures.truthfulness_probes import (
+    dataset_matrix as dataset_matrix,
+    probe_curves as probe_curves,
+    transfer_curve as transfer_curve,
 )

@@ -1,5 +1,6 @@
 """Results of studies: frozen values that are saved, found and opened without torch."""
 
+from interp.results.heads import HeadScores as HeadScores
 from interp.results.kinds import (
     KINDS as KINDS,
     Result as Result,
@@ -25,7 +26,11 @@ from interp.results.runs import (
 )
 from interp.results.sweep import Baseline as Baseline, ProbeSweep as ProbeSweep
 from interp.results.truthfulness import (
+    CarriedOver as CarriedOver,
+    DatasetTransfer as DatasetTransfer,
+    ProbeScore as ProbeScore,
     SplitCount as SplitCount,
+    TruthCosine as TruthCosine,
     TruthEffect as TruthEffect,
     TruthfulnessComparison as TruthfulnessComparison,
 )

@@ -1,25 +1,24 @@
 """The closed set of result kinds, and opening a folder of any of them."""
 
 from pathlib import Path
-from typing import TypeVar, assert_never
+from typing import TypeVar, assert_never, get_args
 
 from interp import atomic
 from interp.errors import ResultError, closest
 from interp.results.files import RESULT, read_description, read_result
+from interp.results.heads import HeadScores
 from interp.results.patch_map import PatchMap
 from interp.results.refusal import RefusalComparison
 from interp.results.sweep import ProbeSweep
 from interp.results.truthfulness import TruthfulnessComparison
 
 
-Result = TruthfulnessComparison | RefusalComparison | ProbeSweep | PatchMap
-KINDS: tuple[str, ...] = (
-    TruthfulnessComparison.KIND,
-    RefusalComparison.KIND,
-    ProbeSweep.KIND,
-    PatchMap.KIND,
-)
-Kind = TypeVar("Kind", TruthfulnessComparison, RefusalComparison, ProbeSweep, PatchMap)
+# A new kind is a member here, a heading in `title`, and a case wherever the type
+# checker asks for one.
+Result = TruthfulnessComparison | RefusalComparison | ProbeSweep | PatchMap | HeadScores
+CLASSES: tuple[type[Result], ...] = get_args(Result)
+KINDS: tuple[str, ...] = tuple(kind.KIND for kind in CLASSES)
+Kind = TypeVar("Kind", bound=Result)
 
 
 def result_class(kind: object) -> type[Result]:
@@ -32,21 +31,14 @@ def result_class(kind: object) -> type[Result]:
         >>> result_class("refusal").__name__
         'RefusalComparison'
     """
-    match kind:
-        case TruthfulnessComparison.KIND:
-            return TruthfulnessComparison
-        case RefusalComparison.KIND:
-            return RefusalComparison
-        case ProbeSweep.KIND:
-            return ProbeSweep
-        case PatchMap.KIND:
-            return PatchMap
-        case _:
-            raise ResultError(
-                f"There is no kind of result called {kind!r}.",
-                expected=f"Kinds: {', '.join(KINDS)}.",
-                remedy=closest(str(kind), KINDS) or "A newer interp may know it.",
-            )
+    for known in CLASSES:
+        if kind == known.KIND:
+            return known
+    raise ResultError(
+        f"There is no kind of result called {kind!r}.",
+        expected=f"Kinds: {', '.join(KINDS)}.",
+        remedy=closest(str(kind), KINDS) or "A newer interp may know it.",
+    )
 
 
 def title(result: Result) -> str:
@@ -64,6 +56,8 @@ def title(result: Result) -> str:
             return "Probes"
         case PatchMap():
             return "Activation patching"
+        case HeadScores():
+            return "Attention heads"
         case _:
             assert_never(result)
 

@@ -8,6 +8,7 @@ from typing import assert_never
 import pandas as pd
 
 from interp.results import (
+    HeadScores,
     PatchMap,
     ProbeSweep,
     RefusalComparison,
@@ -17,7 +18,7 @@ from interp.results import (
 from probes.studies import sweep_summary
 from probes.studies.refusal import summary as refusal
 from probes.studies.truthfulness import summary as truthfulness
-from probes.studies.values import Value
+from probes.studies.values import Value, number
 
 
 def numbers(result: Result) -> dict[str, Value]:
@@ -34,6 +35,11 @@ def numbers(result: Result) -> dict[str, Value]:
             return sweep_summary.numbers(result)
         case PatchMap():
             return {}
+        case HeadScores():
+            return {
+                name: [list(result.top(name)), number(result.value(name).max())]
+                for name in result.metrics
+            }
         case _:
             assert_never(result)
 
@@ -48,6 +54,8 @@ def sentences(result: Result) -> tuple[str, ...]:
         case ProbeSweep():
             return (result.headline(),)
         case PatchMap():
+            return (result.headline(),)
+        case HeadScores():
             return (result.headline(),)
         case _:
             assert_never(result)
@@ -64,5 +72,8 @@ def brief_table(result: Result) -> pd.DataFrame:
             return sweep_summary.probe_table(result)
         case PatchMap():
             return result.to_dataframe()
+        case HeadScores():
+            frame = result.to_dataframe()
+            return frame.sort_values("score", ascending=False).groupby("metric").head(5)
         case _:
             assert_never(result)

@@ -1,0 +1,222 @@
+"""`score`: what each attention head looks at, and how well the model repeats."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from interp.activations.batching import run_batches
+from interp.activations.capture import checked_budget
+from interp.activations.forward import padded, padding_id
+from interp.errors import ConfigError, PromptError, closest
+from interp.heads.averages import sequence_mean
+from interp.heads.sequences import RepeatedTokens, repeated_tokens
+from interp.heads.targets import (
+    PATTERN_METRICS,
+    PatternMetric,
+    Targets,
+    head_scores,
+    targets_of,
+)
+from interp.models.attention import watched_attention
+from interp.models.hookpoints import plant
+from interp.models.language_model import LanguageModel
+from interp.progress import progress_bar
+from interp.provenance import record
+from interp.results.heads import HeadScores
+
+
+def score(
+    model: LanguageModel,
+    sequences: RepeatedTokens | Sequence[Sequence[int]] | None = None,
+    *,
+    metrics: Sequence[str] = PATTERN_METRICS,
+    resamples: int = 1000,
+    seed: int = 0,
+    token_budget: int | None = None,
+) -> HeadScores:
+    """Attention scores of every head, sequence by sequence, and the loss by position.
+
+    Each pattern is reduced to one number per sequence, head and score as soon as it is
+    formed, and then dropped: at no time are the patterns of two layers held. All
+    scores of one call come from the same forward passes.
+
+    Args:
+        model: The model; inside `interp.ablate` and the like the edited one is scored.
+        sequences: Token ids; random blocks that repeat by default, see
+            `interp.heads.repeated_tokens`. They may differ in length.
+        metrics: Which scores; see `interp.heads.targets_of`.
+        resamples: Bootstrap samples of the intervals, over sequences.
+        seed: Feeds the sequences and the intervals.
+        token_budget: The most tokens in a batch; chosen by default.
+
+    Raises:
+        ConfigError: If there is no such score.
+        PromptError: If a sequence is too short or too long, or holds foreign ids.
+        MissingSiteError: If the model does not show its attention patterns.
+
+    Source:
+        Olsson et al. (2022), arXiv:2209.11895; Singh et al. (2024), arXiv:2404.07129.
+
+    Example:
+        >>> from tiny import tiny_model
+        >>> import interp
+        >>> model = interp.load(tiny_model("llama"))
+        >>> scores = score(model, resamples=20)
+        >>> scores.value("prefix_matching").shape
+        (3, 4)
+    """
+    chosen = _checked_metrics(metrics)
+    given = repeated_tokens(model, seed=seed) if sequences is None else sequences
+    rows = given.ids.tolist() if isinstance(given, RepeatedTokens) else list(given)
+    ids = model.tokenize([list(row) for row in rows]).ids
+    if min(len(row) for row in ids) < 2:
+        raise PromptError(
+            "A sequence of one token has no attention to score.",
+            expected="Two tokens or more.",
+        )
+    tables = _Tables(model, chosen, ids)
+    with (
+        model.lock,
+        torch.inference_mode(),
+        progress_bar("heads", len(ids), "sequences") as bar,
+    ):
+
+        def step(batch: tuple[int, ...]) -> None:
+            tables.fill(batch)
+            bar.advance(len(batch))
+
+        lengths = [len(row) for row in ids]
+        run_batches(lengths, step, token_budget=checked_budget(token_budget, model))
+    found = sequence_mean(tables.samples, resamples=resamples, seed=seed)
+    return HeadScores(
+        metrics=chosen,
+        mean=found.estimate.astype(np.float32),
+        low=found.low.astype(np.float32),
+        high=found.high.astype(np.float32),
+        samples=tables.samples,
+        uniform=tables.uniform,
+        loss=tables.loss,
+        correct=tables.correct,
+        periods=given.periods.astype(np.int32)
+        if isinstance(given, RepeatedTokens)
+        else np.zeros(len(ids), dtype=np.int32),
+        has_bos=isinstance(given, RepeatedTokens) and given.bos is not None,
+        notes=(),
+        provenance=record("heads", models=[model.identity(hashes=False)], seed=seed),
+    )
+
+
+class _Tables:
+    """What is kept of every sequence, filled batch by batch."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        metrics: tuple[PatternMetric, ...],
+        ids: Sequence[tuple[int, ...]],
+    ) -> None:
+        longest, n = max(len(row) for row in ids), len(ids)
+        shape = (len(metrics), model.n_layers, model.n_heads, n)
+        self._model = model
+        self._metrics = metrics
+        self._ids = ids
+        self._points = model.architecture.points("pattern.*")
+        self.samples = np.full(shape, np.nan, dtype=np.float32)
+        self.uniform = np.full((len(metrics), n), np.nan, dtype=np.float32)
+        self.loss = np.full((n, longest - 1), np.nan, dtype=np.float32)
+        self.correct = np.full((n, longest - 1), np.nan, dtype=np.float32)
+
+    def fill(self, batch: tuple[int, ...]) -> None:
+        rows = [self._ids[row] for row in batch]
+        lengths = [len(row) for row in rows]
+        input_ids, mask = padded(rows, lengths, padding_id(self._model))
+        device = self._model.device
+        input_ids = input_ids.to(device)
+        real = torch.ones_like(input_ids, dtype=torch.bool)
+        if mask is not None:
+            mask = mask.to(device)
+            real = mask.bool()
+        targets = {name: targets_of(name, input_ids, real) for name in self._metrics}
+        where = list(batch)
+        for number, name in enumerate(self._metrics):
+            self.uniform[number, where] = targets[name].uniform.cpu().numpy()
+        logits = self._run(input_ids, mask, where, targets)
+        loss, correct = next_token_losses(logits, input_ids, real)
+        width = loss.shape[1]
+        self.loss[where, :width] = loss.cpu().numpy()
+        self.correct[where, :width] = correct.cpu().numpy()
+
+    def _run(
+        self,
+        input_ids: Tensor,
+        mask: Tensor | None,
+        where: list[int],
+        targets: Mapping[PatternMetric, Targets],
+    ) -> Tensor:
+        """One forward pass with a listener on every layer; returns the logits."""
+        removers = []
+        try:
+            for point in self._points:
+                layer = point.site.layer
+                assert layer is not None
+
+                def listen(pattern: Tensor, layer: int = layer) -> None:
+                    for number, name in enumerate(self._metrics):
+                        found = head_scores(name, pattern, targets[name])
+                        self.samples[number, layer, :, where] = found.cpu().numpy()
+
+                removers += plant(point, listen)
+            with watched_attention(self._model.hf) as arguments:
+                return self._model.hf(
+                    input_ids=input_ids,
+                    attention_mask=mask,
+                    use_cache=False,
+                    **arguments,
+                ).logits
+        finally:
+            for remove in reversed(removers):
+                remove()
+
+
+def next_token_losses(
+    logits: Float[Tensor, "batch pos vocab"],
+    ids: Int[Tensor, "batch pos"],
+    real: Bool[Tensor, "batch pos"],
+) -> tuple[Float[Tensor, "batch next"], Float[Tensor, "batch next"]]:
+    """Loss in nats and whether the guess was right, for every token but the first.
+
+    NaN where the next token is padding. The first number belongs to the second token.
+
+    Args:
+        logits: What the model says after each token.
+        ids: The tokens.
+        real: Which of them are not padding.
+    """
+    following = ids[:, 1:]
+    there = real[:, 1:]
+    said = logits[:, :-1].float()
+    chance = said.gather(-1, following[..., None]).squeeze(-1)
+    loss = said.logsumexp(dim=-1) - chance
+    correct = (said.argmax(dim=-1) == following).float()
+    nothing = torch.full_like(loss, torch.nan)
+    return torch.where(there, loss, nothing), torch.where(there, correct, nothing)
+
+
+def _checked_metrics(metrics: Sequence[str]) -> tuple[PatternMetric, ...]:
+    if not metrics:
+        raise ConfigError("No attention score was asked for.", remedy="Name one.")
+    return tuple(_known(name) for name in dict.fromkeys(metrics))
+
+
+def _known(name: str) -> PatternMetric:
+    for known in PATTERN_METRICS:
+        if known == name:
+            return known
+    raise ConfigError(
+        f"There is no attention score {name!r}.",
+        expected=f"Scores: {', '.join(PATTERN_METRICS)}.",
+        remedy=closest(name, PATTERN_METRICS),
+    )
