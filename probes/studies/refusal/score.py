@@ -8,6 +8,8 @@ from jaxtyping import Float
 
 # Inside both logarithms; bounds the score at +-18.42.
 EPSILON = 1e-8
+# Inside both logarithms of a divergence.
+KL_EPSILON = 1e-6
 # A token belongs to refusals if harmful instructions make it likelier by at least this.
 LEAST_RISE = 0.02
 MOST_TOKENS = 8
@@ -79,6 +81,6 @@ def divergence(
         >>> divergence(chances, chances).tolist()
         [0.0]
     """
-    small = 1e-6
     clean, edited = clean.astype(np.float64), edited.astype(np.float64)
-    return (clean * (np.log(clean + small) - np.log(edited + small))).sum(axis=1)
+    ratio = np.log(clean + KL_EPSILON) - np.log(edited + KL_EPSILON)
+    return (clean * ratio).sum(axis=1)

@@ -1,0 +1,133 @@
+"""Prompts as trees: what they have in common at their beginning is computed once.
+
+A causal model's values at a token depend on nothing but what stands before it. So
+prompts that begin alike share these tokens as nodes of a tree, each token sees its
+ancestors only (a mask says so), and the tree is one row of a batch. There is no
+padding, and every row of a batch can be the same tree under another edit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from probes.studies.refusal.chat import Ids
+
+
+# Attention within a tree costs its nodes squared: kept small beside the matrices, whose
+# cost grows with the width.
+NODES_PER_WIDTH = 1 / 3
+LEAST_NODES, MOST_NODES = 48, 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PromptTree:
+    """Some prompts as one row of tokens.
+
+    Attributes:
+        prompts: Which of the given prompts it holds.
+        ids: The token of each node, parents before their children.
+        parents: The node before each node; -1 where a prompt begins.
+        depths: Which token of its prompts each node is.
+        sees: Which nodes (columns) each node sees: its ancestors and itself.
+        last: The node of each prompt's last token, in the order of `prompts`.
+    """
+
+    prompts: tuple[int, ...]
+    ids: Int[Tensor, " node"]
+    parents: tuple[int, ...]
+    depths: Int[Tensor, " node"]
+    sees: Bool[Tensor, "node node"]
+    last: Int[Tensor, " prompt"]
+
+    def __len__(self) -> int:
+        return len(self.parents)
+
+    def nodes_at(self, position: int) -> Int[Tensor, " prompt"]:
+        """The node of each prompt at a position counted from its end, such as -1."""
+        nodes = self.last.tolist()
+        for _ in range(-1 - position):
+            nodes = [self.parents[node] for node in nodes]
+        return torch.tensor(nodes)
+
+    def is_apart(self, position: int) -> bool:
+        """Whether no prompt's node at a position is another token of a second one."""
+        on_path = self.sees[self.last][:, self.nodes_at(position).unique()]
+        return bool((on_path.sum(dim=1) == 1).all())
+
+
+def plan_trees(prompts: Ids, *, most_nodes: int) -> tuple[PromptTree, ...]:
+    """Trees that hold every prompt once, neighbours in the alphabet together.
+
+    Args:
+        prompts: Token ids.
+        most_nodes: A tree is closed before it has more; a longer prompt gets its own.
+
+    Example:
+        >>> (tree,) = plan_trees(((5, 6, 7), (5, 6, 8), (5, 9)), most_nodes=10)
+        >>> tree.ids.tolist(), tree.parents, tree.last.tolist()
+        ([5, 6, 7, 8, 9], (-1, 0, 1, 1, 0), [2, 3, 4])
+    """
+    trees: list[PromptTree] = []
+    growing = _Growing()
+    for number in sorted(range(len(prompts)), key=lambda i: prompts[i]):
+        ids = prompts[number]
+        if growing.prompts and growing.size_with(ids) > most_nodes:
+            trees.append(growing.done())
+            growing = _Growing()
+        growing.add(number, ids)
+    return (*trees, growing.done()) if growing.prompts else ()
+
+
+def most_nodes_for(width: int) -> int:
+    """How large trees may be in a model of this width."""
+    return min(max(int(width * NODES_PER_WIDTH), LEAST_NODES), MOST_NODES)
+
+
+class _Growing:
+    def __init__(self) -> None:
+        self.prompts: list[int] = []
+        self._tokens: list[int] = []
+        self._parents: list[int] = []
+        self._depths: list[int] = []
+        self._last: list[int] = []
+        self._children: dict[tuple[int, int], int] = {}
+
+    def size_with(self, ids: Sequence[int]) -> int:
+        node = -1
+        for depth, token in enumerate(ids):
+            found = self._children.get((node, token))
+            if found is None:
+                return len(self._tokens) + len(ids) - depth
+            node = found
+        return len(self._tokens)
+
+    def add(self, number: int, ids: Sequence[int]) -> None:
+        node = -1
+        for depth, token in enumerate(ids):
+            key = (node, token)
+            if key not in self._children:
+                self._children[key] = len(self._tokens)
+                self._tokens.append(token)
+                self._parents.append(node)
+                self._depths.append(depth)
+            node = self._children[key]
+        self.prompts.append(number)
+        self._last.append(node)
+
+    def done(self) -> PromptTree:
+        n = len(self._tokens)
+        sees = torch.eye(n, dtype=torch.bool)
+        for node, parent in enumerate(self._parents):
+            if parent >= 0:
+                sees[node] |= sees[parent]
+        return PromptTree(
+            prompts=tuple(self.prompts),
+            ids=torch.tensor(self._tokens),
+            parents=tuple(self._parents),
+            depths=torch.tensor(self._depths),
+            sees=sees,
+            last=torch.tensor(self._last),
+        )
