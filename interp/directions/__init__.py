@@ -7,7 +7,12 @@ from interp.directions.erasure import (
     fit_leace as fit_leace,
     least_squares_direction as least_squares_direction,
 )
-from interp.directions.files import load as load, save as save
+from interp.directions.files import (
+    load as load,
+    load_eraser as load_eraser,
+    load_subspace as load_subspace,
+    save as save,
+)
 from interp.directions.means import (
     checked_labels as checked_labels,
     mean_difference as mean_difference,
@@ -27,3 +32,13 @@ from interp.directions.selection import (
     stability as stability,
 )
 from interp.directions.shuffling import shuffled_labels as shuffled_labels
+from interp.directions.spanning import (
+    class_means as class_means,
+    principal_differences as principal_differences,
+    span as span,
+)
+from interp.directions.subspace import (
+    Subspace as Subspace,
+    SubspaceTest as SubspaceTest,
+    principal_angles as principal_angles,
+)

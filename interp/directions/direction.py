@@ -1,11 +1,13 @@
 """`Direction`: a unit vector of a model's activations, with what makes it usable."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 
 from interp.errors import DataError, ShapeError
+from interp.provenance import ModelRecord
+from interp.sites import parse
 
 
 # float32 vectors of 10 000 entries have norm 1 to about this.
@@ -29,6 +31,9 @@ class Direction:
         n_positive: Examples with label 1.
         model: The name of the model.
         weights: What identifies its weights: a commit or a hash.
+        revision: The commit of the hub that the model was loaded at.
+        template: The hash of the model's chat template, or the name of another one;
+            empty if there is none.
 
     Example:
         >>> up = Direction.from_vector(np.array([0.0, 2.0]), site="resid_post.3")
@@ -47,10 +52,12 @@ class Direction:
     n_positive: int = 0
     model: str = ""
     weights: str = ""
+    revision: str = ""
+    template: str = ""
 
     def __post_init__(self) -> None:
         unit = np.array(self.unit, dtype=np.float32)
-        _check_vector(unit, self.site)
+        check_vector(unit, self.site)
         norm = float(np.linalg.norm(unit.astype(np.float64)))
         if abs(norm - 1) > UNIT_TOLERANCE or not np.isfinite(self.scale):
             raise DataError(
@@ -76,7 +83,7 @@ class Direction:
             ShapeError: If it is no vector.
         """
         held = np.asarray(vector, dtype=np.float64)
-        _check_vector(held, site)
+        check_vector(held, site)
         norm = float(np.linalg.norm(held))
         if norm == 0:
             raise DataError(
@@ -90,6 +97,24 @@ class Direction:
         """The difference of means: `scale * unit`."""
         return np.float32(self.scale) * self.unit
 
+    @property
+    def layer(self) -> int | None:
+        """The layer of the site; None where there is no site, or one without layers.
+
+        Example:
+            >>> Direction.from_vector(np.ones(2), site="resid_post.3").layer
+            3
+        """
+        return parse(self.site).layer if self.site else None
+
+    def of_model(self, record: ModelRecord) -> "Direction":
+        """The same direction, with the model that a record tells.
+
+        Captured activations know the name of their model but not its hashes, which can
+        take longer than a capture: `direction.of_model(model.identity())`.
+        """
+        return replace(self, **source_of(record))
+
     def __repr__(self) -> str:
         at = f" at {self.site}" if self.site else ""
         place = f", {self.position}" if self.position else ""
@@ -97,6 +122,18 @@ class Direction:
             f"Direction({len(self.unit)} dimensions{at}{place},"
             f" scale {self.scale:.4g}: {self.rule})"
         )
+
+
+def source_of(record: ModelRecord | None) -> dict[str, str]:
+    """The model of a record, as the fields of a direction or subspace."""
+    if record is None:
+        return {}
+    return {
+        "model": record.name,
+        "weights": record.weights_hash or record.revision,
+        "revision": record.revision,
+        "template": record.template_hash,
+    }
 
 
 def cosine(
@@ -131,7 +168,13 @@ def _exact(unit: np.ndarray) -> np.ndarray:
     return held / np.linalg.norm(held)
 
 
-def _check_vector(vector: np.ndarray, site: str) -> None:
+def check_vector(vector: np.ndarray, site: str) -> None:
+    """Refuse what is no finite vector.
+
+    Raises:
+        ShapeError: If it has other than one axis, or no entries.
+        DataError: If it is not finite.
+    """
     at = f" at {site!r}" if site else ""
     if vector.ndim != 1 or not len(vector):
         raise ShapeError(

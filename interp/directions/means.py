@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from interp.activations import Activations
-from interp.directions.direction import Direction
+from interp.directions.direction import Direction, source_of
 from interp.errors import (
     ConfigError,
     DataError,
@@ -58,13 +58,12 @@ def mean_difference(
         (4.0, [1.0, 0.0], 4.0)
     """
     site = parse(site) if isinstance(site, str) else site
-    position = model = weights = ""
+    position, source = "", {}
     if isinstance(activations, Activations):
         site = _only_site(activations) if site is None else site
         position = activations.positions
         rows = activations[site]
-        if (record := activations.provenance) is not None:
-            model, weights = record.name, record.weights_hash or record.revision
+        source = source_of(activations.provenance)
     else:
         rows = _layer_of(activations, site)
     at = "" if site is None else site.short
@@ -86,8 +85,7 @@ def mean_difference(
         positive_mean=float(high @ unit),
         n_negative=int((~positive).sum()),
         n_positive=int(positive.sum()),
-        model=model,
-        weights=weights,
+        **source,
     )
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from interp.edits.alignment import on_device
-from interp.edits.values import Add, Edit, ProjectOut, Replace
+from interp.edits.values import Add, Edit, Erase, ProjectOut, Replace
 from interp.edits.where import Locator, read_places
 from interp.errors import MissingSiteError, ShapeError
 from interp.models.attention import watched_attention
@@ -117,6 +117,8 @@ def _check_width(model: LanguageModel, site: Site, one: Edit) -> None:
     match one:
         case Add(vector=held) | Replace(values=held) | ProjectOut(vectors=held):
             width = held.shape[-1] if held.ndim else 0
+        case Erase(eraser=eraser):
+            width = len(eraser.mean)
         case _:
             return
     if site.component in _RESIDUAL and width != model.d_model:

@@ -10,9 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.directions.direction import Direction
+from interp.directions.erasure import Eraser
+from interp.directions.subspace import Subspace
 from interp.edits.alignment import Array, Index, Sites
 from interp.edits.planting import edit, unedited
-from interp.edits.values import Add, Change, Clamp, ProjectOut, Replace
+from interp.edits.values import Add, Change, Clamp, Erase, ProjectOut, Replace
 from interp.edits.where import PositionsAsked, When
 from interp.errors import ConfigError, SelfCheckError
 from interp.models.language_model import LanguageModel
@@ -84,7 +86,7 @@ def steer(
 @contextmanager
 def ablate(
     model: LanguageModel,
-    direction: Vector | Sequence[Vector],
+    direction: Vector | Subspace | Sequence[Vector | Subspace],
     *,
     to: float | Array | None = None,
     sites: Literal["writes"] | Sites = "writes",
@@ -100,8 +102,8 @@ def ablate(
 
     Args:
         model: The model.
-        direction: One direction, or several (a list, or vectors `[k, d_model]`) whose
-            span is removed. Lengths do not matter.
+        direction: One direction, or several (a list, vectors `[k, d_model]`, or a
+            `Subspace`) whose span is removed. Lengths do not matter.
         to: Keep the projection on each unit direction at this value instead of 0, for
             example `direction.negative_mean`. Among the writes the embedding gets it
             and the others nothing, so the whole stream has it at every layer.
@@ -146,6 +148,53 @@ def ablate(
         first, *others = model.architecture.write_sites
         edits = [project_out(first, level), project_out(others, 0.0)]
     with edit(model, edits):
+        yield
+
+
+@contextmanager
+def erase(
+    model: LanguageModel,
+    eraser: Eraser,
+    *,
+    site: Sites | None = None,
+    positions: PositionsAsked = "all",
+    when: When = "both",
+) -> Iterator[None]:
+    """Run a model with a concept erased from its activations.
+
+    At a site of one layer: what later layers compute anew from other positions or from
+    tokens is not erased.
+
+    Args:
+        model: The model.
+        eraser: What `interp.directions.fit_leace` or `fit_inlp` returned.
+        site: Where; by default the site of the activations it was fitted to.
+        positions: At which tokens; see `interp.edits.values`.
+        when: In the prompt, in what is generated, or both.
+
+    Raises:
+        ConfigError: If neither the eraser nor the call names a site.
+        ShapeError: If the eraser does not fit the site.
+
+    Source:
+        Belrose et al. (2023), arXiv:2306.03819.
+
+    Example:
+        >>> from tiny import tiny_model
+        >>> from interp.directions import fit_leace
+        >>> model = LanguageModel(hf=tiny_model("llama"))
+        >>> eraser = fit_leace(torch.randn(50, 32), torch.arange(50) % 2)
+        >>> with erase(model, eraser, site="resid_post.1"):
+        ...     logits = model.hf(input_ids=torch.tensor([[5, 6, 7]])).logits
+    """
+    if site is None and not eraser.site:
+        raise ConfigError(
+            "No site was given to erase at.",
+            expected="This eraser does not know where its activations are from.",
+            remedy="Write site='resid_post.12'.",
+        )
+    place = eraser.site if site is None else site
+    with edit(model, Erase(site=place, eraser=eraser, positions=positions, when=when)):
         yield
 
 
@@ -241,17 +290,24 @@ def _at_layers(site: Sites, layers: int | Sequence[int]) -> list[str]:
     return [f"{component}.{layer}" for component in components for layer in numbers]
 
 
-def _stacked(direction: Vector | Sequence[Vector]) -> Float[Tensor, "..."]:
+def _stacked(
+    direction: Vector | Subspace | Sequence[Vector | Subspace],
+) -> Float[Tensor, "..."]:
     """One vector, or several as rows."""
-    if isinstance(direction, Direction):
-        return torch.from_numpy(direction.unit.copy())
-    if isinstance(direction, Tensor):
-        return direction
-    if isinstance(direction, np.ndarray):
-        return torch.from_numpy(direction.copy())
+    match direction:
+        case Direction():
+            return torch.from_numpy(direction.unit.copy())
+        case Subspace():
+            return torch.from_numpy(direction.basis.copy())
+        case Tensor():
+            return direction
+        case np.ndarray():
+            return torch.from_numpy(direction.copy())
     rows = [_stacked(one) for one in direction]
     if not rows:
         raise ConfigError("No direction was given to ablate.")
+    if any(isinstance(one, Subspace) for one in direction):
+        rows = [row for some in rows for row in some.reshape(-1, some.shape[-1])]
     widths = {tuple(row.shape) for row in rows}
     if len(widths) > 1:
         raise ConfigError(

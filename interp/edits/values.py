@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.directions.erasure import Eraser
 from interp.edits.alignment import (
     Array,
     Index,
@@ -157,6 +158,42 @@ class ProjectOut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Erase:
+    """Remove what an `Eraser` removes from the last axis of the value.
+
+    Unlike `ProjectOut` this is affine, and oblique if the eraser is.
+    """
+
+    site: Sites
+    eraser: Eraser
+    positions: PositionsAsked = "all"
+    when: When = "both"
+    _left: Tensor = field(init=False, repr=False)
+    _right: Tensor = field(init=False, repr=False)
+    _mean: Tensor = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        read_places(self.positions, self.when)
+        _set(self, _left=as_array(self.eraser.left, "eraser", self.site))
+        _set(self, _right=as_array(self.eraser.right, "eraser", self.site))
+        _set(self, _mean=as_array(self.eraser.mean, "eraser", self.site))
+
+    def apply(self, value: Value, where: Where) -> Value:
+        if len(self._mean) != value.shape[-1]:
+            raise ShapeError(
+                f"The eraser for {where.site!r} was fitted to {len(self._mean)}"
+                " dimensions.",
+                expected=f"The last axis of the site has {value.shape[-1]}.",
+            )
+        left, right, mean = (
+            held.to(value.device, value.dtype)
+            for held in (self._left, self._right, self._mean)
+        )
+        new = value - ((value - mean) @ right.mT) @ left.mT
+        return chosen_only(value, new, where)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scale:
     """Multiply a part of the value by a factor.
 
@@ -227,7 +264,7 @@ class Clamp:
         return part.clamp(self.min, self.max)
 
 
-Edit = Add | Replace | ProjectOut | Scale | Clamp
+Edit = Add | Replace | ProjectOut | Erase | Scale | Clamp
 
 
 def _set(edit: Edit, **values: Tensor) -> None:

@@ -1,8 +1,14 @@
+import json
+
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
+from tiny import tiny_model, tiny_tokenizer
 
-from interp.directions import Direction, cosine, load, save
+from interp.activations import capture
+from interp.directions import Direction, cosine, load, mean_difference, save
 from interp.errors import DataError, ResultError, ShapeError
+from interp.models.language_model import LanguageModel
 
 
 FULL = Direction(
@@ -17,6 +23,8 @@ FULL = Direction(
     n_positive=9,
     model="tiny – é",
     weights="abc123",
+    revision="9f8e7d",
+    template="5a5a",
 )
 
 
@@ -87,7 +95,7 @@ def damaged(path, how):
     elif how == "empty":
         path.write_bytes(b"")
     elif how == "newer":
-        path.write_bytes(whole.replace(b'"schema":"1"', b'"schema":"9"'))
+        path.write_bytes(whole.replace(b'"schema":"2"', b'"schema":"9"'))
     elif how == "another kind":
         path.write_bytes(whole.replace(b"interp.direction", b"interp.directorx"))
     elif how == "unknown field":
@@ -117,3 +125,66 @@ def test_a_damaged_file_is_named_and_refused(tmp_path, how, words):
         load(path)
     assert "truth.safetensors" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_layer_is_that_of_the_site():
+    assert FULL.layer == 3
+    assert Direction.from_vector(np.ones(2)).layer is None
+    assert Direction.from_vector(np.ones(2), site="final_norm").layer is None
+
+
+def written(path, facts, *, schema="1", kind="interp.direction", **arrays):
+    metadata = {"kind": kind, "schema": schema, kind.split(".")[1]: json.dumps(facts)}
+    save_file(arrays or {"unit": FULL.unit.copy()}, path, metadata=metadata)
+    return path
+
+
+def test_a_file_of_the_first_version_keeps_loading(tmp_path):
+    old = {
+        name: getattr(FULL, name)
+        for name in FULL.__dataclass_fields__
+        if name not in ("unit", "revision", "template")
+    }
+    found = load(written(tmp_path / "old.safetensors", old))
+    for name, value in old.items():
+        assert getattr(found, name) == value, name
+    assert np.array_equal(found.unit, FULL.unit)
+    assert (found.revision, found.template) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"scale": "far"}, "field 'scale' is 'far'"),
+        ({"scale": True}, "field 'scale' is True"),
+        ({"n_positive": 1.5}, "field 'n_positive' is 1.5"),
+        ({"site": ["resid_post.3"]}, "field 'site'"),
+        ({"unit": [1.0]}, "no field 'unit'"),
+        ([1], "no table"),
+    ],
+)
+def test_a_file_with_facts_of_another_type_is_refused(tmp_path, facts, words):
+    path = written(tmp_path / "odd.safetensors", facts)
+    with pytest.raises(ResultError, match=f"cannot be read: .*{words}"):
+        load(path)
+
+
+def test_a_file_with_an_array_of_another_shape_is_refused(tmp_path):
+    path = written(tmp_path / "odd.safetensors", {}, unit=np.ones((2, 2), np.float32))
+    with pytest.raises(ResultError, match=r"unit has the shape \[2, 2\]"):
+        load(path)
+
+
+def test_a_captured_direction_knows_its_model():
+    model = LanguageModel(
+        hf=tiny_model("llama"), tokenizer=tiny_tokenizer(), name="tiny"
+    )
+    found = mean_difference(
+        capture(model, ["the city", "Paris is"], sites="resid_post.1"), [0, 1]
+    )
+    assert (found.model, found.layer, found.position) == ("tiny", 1, "last")
+    record = model.identity()
+    known = found.of_model(record)
+    assert known.weights == record.weights_hash != ""
+    assert known.template == record.template_hash != ""
+    assert np.array_equal(known.unit, found.unit)
