@@ -8,6 +8,7 @@ from interp.results.kinds import (
     save as save,
     title as title,
 )
+from interp.results.map_comparison import MapComparison as MapComparison
 from interp.results.patch_map import PatchMap as PatchMap
 from interp.results.refusal import (
     Completion as Completion,
