@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     )
     from probes.optimum import NotConvergedWarning as NotConvergedWarning
     from probes.path import fit_logistic_cv as fit_logistic_cv
+    from probes.studies.truthfulness.effects import (
+        nie_gap as nie_gap,
+        nie_saturation as nie_saturation,
+    )
     from probes.sweeping import sweep as sweep
     from probes.transfer import transfer_matrix as transfer_matrix
     from probes.ttpd import fit_ttpd as fit_ttpd, truth_directions as truth_directions
@@ -40,6 +44,8 @@ _WHERE = {
     "fit_mean_difference": "probes.means",
     "fit_ridge": "probes.means",
     "fit_ttpd": "probes.ttpd",
+    "nie_gap": "probes.studies.truthfulness.effects",
+    "nie_saturation": "probes.studies.truthfulness.effects",
     "one_by_one": "probes.loops",
     "sweep": "probes.sweeping",
     "transfer_matrix": "probes.transfer",

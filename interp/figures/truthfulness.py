@@ -1,12 +1,9 @@
 """Figures of a `TruthfulnessComparison`. Each is a pure function of the result."""
 
-from typing import Literal
-
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from interp.errors import ResultError
 from interp.figures.style import (
     DIVERGING,
     FALSE_COLOUR,
@@ -18,10 +15,11 @@ from interp.figures.style import (
     styled,
 )
 from interp.results.refusal import RefusalComparison
-from interp.results.truthfulness import ROLES, Role, TruthEffect, TruthfulnessComparison
+from interp.results.truthfulness import ROLES, TruthfulnessComparison
 
 
 CHANCE = 0.5
+ALIKE, SEPARATE = "labels shuffled alike", "labels shuffled separately"
 N_BINS = 28
 
 
@@ -55,12 +53,12 @@ def layer_curve(result: TruthfulnessComparison) -> go.Figure:
                 "[%{customdata[1]:.3f}, %{customdata[2]:.3f}]",
             )
         )
-    _level(figure, CHANCE, "chance", "dash")
+    level(figure, CHANCE, "chance", "dash")
     if np.isfinite(result.surface_auroc):
-        _level(figure, result.surface_auroc, "words alone", "dot")
+        level(figure, result.surface_auroc, "words alone", "dot")
     lowest = float(np.nanmin([result.auroc_low[0, 0].min(), CHANCE - 0.05, 0.45]))
     figure.update_yaxes(range=[max(0.0, lowest - 0.02), 1.02])
-    _whole_layers(figure, result.layers)
+    whole_layers(figure, result.layers)
     return styled(
         figure,
         title="How well each model's own direction tells true from false",
@@ -70,14 +68,19 @@ def layer_curve(result: TruthfulnessComparison) -> go.Figure:
 
 
 def cosine_curve(result: TruthfulnessComparison | RefusalComparison) -> go.Figure:
-    """Cosine of the two models' directions by layer, with the band of chance.
+    """Cosine of the two models' directions by layer, with the bands of chance.
 
-    The band is what directions from shuffled labels give; refusal results have none.
+    For truth, plain and whitened, each with two bands: directions from labels that are
+    shuffled alike in both models, which are alike wherever the models are, and from
+    labels that are shuffled separately. Refusal results have none.
 
     Args:
         result: The comparison.
     """
+    if isinstance(result, TruthfulnessComparison) and result.cosines:
+        return _cosine_panels(result)
     figure = go.Figure()
+    truth = isinstance(result, TruthfulnessComparison)
     if isinstance(result, TruthfulnessComparison):
         figure.add_trace(
             band(
@@ -85,32 +88,70 @@ def cosine_curve(result: TruthfulnessComparison | RefusalComparison) -> go.Figur
                 result.cosine_null_low,
                 result.cosine_null_high,
                 colour=NEUTRAL,
-                name="shuffled labels",
+                name=ALIKE,
             ).update(showlegend=True)
         )
-        what, site = "truth", "resid_post"
-    else:
-        what, site = "refusal", "resid_pre"
-    figure.add_trace(
-        go.Scatter(
-            x=result.layers,
-            y=result.cosine,
-            mode="lines+markers",
-            name="base against post",
-            line={"color": TRUE_COLOUR, "width": 2.5},
-            customdata=result.layers[:, None],
-            hovertemplate="layer %{x}<br>cosine %{y:.3f}",
-        )
-    )
+    figure.add_trace(_cosine_line(result.layers, result.cosine))
     figure.add_hline(y=0, line={"color": NEUTRAL, "width": 1})
     figure.update_yaxes(range=[-1.05, 1.05])
-    _whole_layers(figure, result.layers)
+    whole_layers(figure, result.layers)
+    what, site = ("truth", "resid_post") if truth else ("refusal", "resid_pre")
     return styled(
         figure,
         title=f"How alike the two models' {what} directions are",
         x=f"layer ({site})",
         y="cosine similarity",
         height=320,
+    )
+
+
+def _cosine_panels(result: TruthfulnessComparison) -> go.Figure:
+    metrics = ("plain", "whitened by the covariance within classes")
+    figure = make_subplots(
+        rows=2,
+        cols=1,
+        shared_xaxes=True,
+        vertical_spacing=0.12,
+        subplot_titles=metrics,
+    )
+    for panel, metric in enumerate(("plain", "whitened"), start=1):
+        rows = [row for row in result.cosines if row.metric == metric]
+        layers = np.array([row.layer for row in rows], np.int32)
+        nulls = (("independent", SEPARATE, TRUE_COLOUR), ("shared", ALIKE, NEUTRAL))
+        for null, name, colour in nulls:
+            low, high = (
+                np.array([getattr(row, f"{null}_{end}") for row in rows], np.float32)
+                for end in ("low", "high")
+            )
+            trace = band(layers, low, high, colour=colour, name=name)
+            trace.update(showlegend=panel == 1, legendgroup=name)
+            figure.add_trace(trace, row=panel, col=1)
+        cosine = np.array([row.cosine for row in rows], np.float32)
+        trace = _cosine_line(layers, cosine).update(
+            showlegend=panel == 1, legendgroup="cosine"
+        )
+        figure.add_trace(trace, row=panel, col=1)
+    figure.add_hline(y=0, line={"color": NEUTRAL, "width": 1})
+    figure.update_yaxes(range=[-1.05, 1.05], title_text="cosine similarity")
+    figure.update_annotations(font={"size": 13}, x=0, xanchor="left")
+    whole_layers(figure, result.layers)
+    figure.update_xaxes(title_text="layer (resid_post)", row=2, col=1)
+    return styled(
+        figure,
+        title="How alike the two models' truth directions are",
+        height=520,
+    ).update_layout(margin={"t": 96})
+
+
+def _cosine_line(layers: np.ndarray, cosine: np.ndarray) -> go.Scatter:
+    return go.Scatter(
+        x=layers,
+        y=cosine,
+        mode="lines+markers",
+        name="base against post",
+        line={"color": TRUE_COLOUR, "width": 2.5},
+        customdata=layers[:, None],
+        hovertemplate="layer %{x}<br>cosine %{y:.3f}",
     )
 
 
@@ -170,66 +211,6 @@ def transfer_matrix(result: TruthfulnessComparison) -> go.Figure:
     return styled(figure, title="AUROC of each direction in each model", height=320)
 
 
-def intervention_bars(
-    result: TruthfulnessComparison,
-    *,
-    effect: Literal["nie_gap", "nie_saturation"] = "nie_gap",
-) -> go.Figure:
-    """How far each vector turns the judgement of each model around, with controls.
-
-    Bars of directions carry bootstrap intervals. Bars of controls are means over the
-    vectors that were drawn, with their range.
-
-    Args:
-        result: The comparison.
-        effect: Which indirect effect.
-
-    Raises:
-        ResultError: If the result has no interventions.
-    """
-    if not any(row.condition != "none" for row in result.interventions):
-        raise ResultError(
-            f"{result!r} has no interventions.",
-            remedy="Its notes say why; draw another figure.",
-        )
-    figure = go.Figure()
-    names = model_names(result.models)
-    for target in ROLES:
-        bars = [
-            (label, *_bar([getattr(row, effect) for row in rows], rows[0], effect))
-            for label, rows in _vectors(result, target).items()
-        ]
-        if not bars:
-            continue
-        labels, sizes, lows, highs = zip(*bars, strict=True)
-        size = np.array(sizes, np.float32)
-        figure.add_trace(
-            go.Bar(
-                y=labels,
-                x=size,
-                orientation="h",
-                name=f"in {names[target]}",
-                marker={"color": MODEL_COLOURS[target]},
-                error_x=_whiskers(size, np.array(lows), np.array(highs)),
-                customdata=np.array([lows, highs], np.float32).T,
-                hovertemplate="%{y}<br>effect %{x:.3f} "
-                "[%{customdata[0]:.3f}, %{customdata[1]:.3f}]",
-            )
-        )
-    figure.add_vline(x=0, line={"color": NEUTRAL, "width": 1})
-    figure.update_yaxes(autorange="reversed")
-    scale = {
-        "nie_gap": "1 = turned around",
-        "nie_saturation": "1 = certain and wrong",
-    }[effect]
-    return styled(
-        figure,
-        title="What pushing along a direction does to the judgement",
-        x=f"indirect effect ({scale})",
-        height=360,
-    )
-
-
 def score_histogram(result: TruthfulnessComparison) -> go.Figure:
     """Scores of true and of false test statements, one panel per model.
 
@@ -277,51 +258,8 @@ def score_histogram(result: TruthfulnessComparison) -> go.Figure:
     ).update_layout(bargap=0, margin={"t": 96})
 
 
-def _vectors(
-    result: TruthfulnessComparison, target: Role
-) -> dict[str, list[TruthEffect]]:
-    """The rows of each vector that was added in a model, controls together."""
-    found: dict[str, list[TruthEffect]] = {
-        "base direction": [],
-        "post direction": [],
-        "shuffled labels": [],
-        "random vector": [],
-    }
-    for row in result.interventions:
-        if row.target != target or row.condition == "none":
-            continue
-        label = {
-            "direction": f"{row.direction} direction",
-            "shuffled": "shuffled labels",
-            "random": "random vector",
-        }[row.condition]
-        found[label].append(row)
-    return {label: rows for label, rows in found.items() if rows}
-
-
-def _bar(
-    values: list[float], first: TruthEffect, effect: str
-) -> tuple[float, float, float]:
-    """Height and whiskers: an interval for one vector, a range for several."""
-    if len(values) == 1:
-        low, high = getattr(first, f"{effect}_low"), getattr(first, f"{effect}_high")
-        return values[0], low, high
-    return float(np.mean(values)), min(values), max(values)
-
-
-def _whiskers(size: np.ndarray, low: np.ndarray, high: np.ndarray) -> dict[str, object]:
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": np.maximum(high - size, 0).astype(np.float32),
-        "arrayminus": np.maximum(size - low, 0).astype(np.float32),
-        "color": NEUTRAL,
-        "thickness": 1.5,
-        "width": 4,
-    }
-
-
-def _level(figure: go.Figure, y: float, text: str, dash: str) -> None:
+def level(figure: go.Figure, y: float, text: str, dash: str) -> None:
+    """Draw a level with its name, such as chance."""
     figure.add_hline(
         y=y,
         line={"color": NEUTRAL, "width": 1.5, "dash": dash},
@@ -330,6 +268,7 @@ def _level(figure: go.Figure, y: float, text: str, dash: str) -> None:
     )
 
 
-def _whole_layers(figure: go.Figure, layers: np.ndarray) -> None:
+def whole_layers(figure: go.Figure, layers: np.ndarray) -> None:
+    """Put ticks at whole layers only."""
     # Plotly would put ticks at halves for few layers.
     figure.update_xaxes(dtick=max(1, len(layers) // 12), tick0=0)

@@ -1,8 +1,9 @@
 """The result of comparing where two models keep whether a statement is true."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -11,59 +12,17 @@ from jaxtyping import Bool, Float32, Int32
 from interp.provenance import Provenance
 from interp.results.display import table_html
 from interp.results.files import Number, write_result
-
-
-Role = Literal["base", "post"]
-ROLES: tuple[Role, Role] = ("base", "post")
-Control = Literal["none", "direction", "random", "shuffled"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SplitCount:
-    """How much one split holds."""
-
-    split: Literal["train", "val", "test"]
-    statements: int
-    true: int
-    groups: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TruthEffect:
-    """What adding one vector does to the judgement of a model.
-
-    Attributes:
-        direction: Whose direction is added; for controls, whose norm is matched.
-        target: The model it is added in.
-        condition: `none` for the unchanged model, `direction` for the truth direction,
-            or a control of equal norm: `random` or `shuffled` (from shuffled labels).
-        coefficient: Strength in units of the gap between the class means.
-        layers: The layers, as `"4..8"`.
-        position: The tokens at which the vector is added, in words.
-        draw: Which of several vectors of one kind of control.
-        n: How many statements.
-        p_difference_true: Mean of P(TRUE) - P(FALSE) over true statements.
-        p_difference_false: The same over false statements.
-        nie_saturation: Indirect effect relative to complete certainty.
-        nie_gap: Indirect effect relative to the distance between the two means.
-    """
-
-    direction: Role
-    target: Role
-    condition: Control
-    coefficient: float
-    layers: str
-    position: str = ""
-    draw: int = 0
-    n: int
-    p_difference_true: Number
-    p_difference_false: Number
-    nie_saturation: Number
-    nie_saturation_low: Number
-    nie_saturation_high: Number
-    nie_gap: Number
-    nie_gap_low: Number
-    nie_gap_high: Number
+from interp.results.truth_rows import (
+    ROLES as ROLES,
+    CarriedOver as CarriedOver,
+    Control as Control,
+    DatasetTransfer as DatasetTransfer,
+    ProbeScore as ProbeScore,
+    Role as Role,
+    SplitCount as SplitCount,
+    TruthCosine as TruthCosine,
+    TruthEffect as TruthEffect,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -86,7 +45,8 @@ class TruthfulnessComparison:
         best_layers: The layer of each model with the best validation AUROC.
         permutation_p: P-value of each model's own AUROC at its best layer.
         cosine: Of the two directions at each layer.
-        cosine_null_low: Band of the cosine of directions from shuffled labels.
+        cosine_null_low: Band of the cosine of directions from labels that are shuffled
+            alike for both models.
         cosine_null_high: Its upper end.
         statements: The test statements.
         labels: Which of them are true.
@@ -94,12 +54,17 @@ class TruthfulnessComparison:
         scores: Projections at the best layer of the direction's model.
         surface_auroc: Of the words alone, on the same splits.
         interventions: What adding the directions does.
+        doses: The same at several strengths, on fewer statements.
+        probes: Every probe at every layer of both models.
+        carried: What each direction loses in the other model, at every layer.
+        dataset_transfer: Every training data set against every test data set.
+        cosines: The cosine at every layer with its nulls, plain and whitened.
         notes: What was left out, is weak or limits the conclusions, in sentences.
         provenance: What produced this.
     """
 
     KIND: ClassVar[str] = "truthfulness"
-    SCHEMA: ClassVar[int] = 1
+    SCHEMA: ClassVar[int] = 2
 
     models: tuple[str, str]
     datasets: tuple[str, ...]
@@ -127,6 +92,12 @@ class TruthfulnessComparison:
     surface_auroc_low: Number
     surface_auroc_high: Number
     interventions: tuple[TruthEffect, ...]
+    # Results of schema 1 have none of these.
+    doses: tuple[TruthEffect, ...] = ()
+    probes: tuple[ProbeScore, ...] = ()
+    carried: tuple[CarriedOver, ...] = ()
+    dataset_transfer: tuple[DatasetTransfer, ...] = ()
+    cosines: tuple[TruthCosine, ...] = ()
     notes: tuple[str, ...] = ()
     provenance: Provenance
 
@@ -176,7 +147,27 @@ class TruthfulnessComparison:
 
     def interventions_dataframe(self) -> pd.DataFrame:
         """One row per intervention."""
-        return pd.DataFrame([asdict(row) for row in self.interventions])
+        return _frame(self.interventions)
+
+    def doses_dataframe(self) -> pd.DataFrame:
+        """One row per vector and strength of the dose-response curves."""
+        return _frame(self.doses)
+
+    def probes_dataframe(self) -> pd.DataFrame:
+        """One row per model, probe and layer."""
+        return _frame(self.probes)
+
+    def carried_dataframe(self) -> pd.DataFrame:
+        """One row per direction and layer: the loss in the other model."""
+        return _frame(self.carried)
+
+    def datasets_dataframe(self) -> pd.DataFrame:
+        """One row per model, layer, training and test data set."""
+        return _frame(self.dataset_transfer)
+
+    def cosines_dataframe(self) -> pd.DataFrame:
+        """One row per layer and metric, with every null."""
+        return _frame(self.cosines)
 
     def headline(self) -> str:
         """What was found, in one sentence."""
@@ -226,3 +217,7 @@ class TruthfulnessComparison:
         best = dict(zip(ROLES, self.best_layers, strict=True))
         wanted = [best[role] for role in frame["direction_model"]]
         return table_html(frame.loc[frame["layer"] == wanted], caption=self.headline())
+
+
+def _frame(rows: Sequence[Any]) -> pd.DataFrame:
+    return pd.DataFrame([asdict(row) for row in rows])

@@ -53,6 +53,15 @@ class Questions:
     answers: AnswerTokens
     demonstrations: str
 
+    def take(self, index: Sequence[int]) -> "Questions":
+        """Some of the prompts, in this order."""
+        return Questions(
+            ids=tuple(self.ids[i] for i in index),
+            spans=tuple(self.spans[i] for i in index),
+            answers=self.answers,
+            demonstrations=self.demonstrations,
+        )
+
 
 def demonstrations(
     statements: Statements, train: Sequence[int] | np.ndarray, *, seed: int = 0

@@ -184,7 +184,14 @@ def run_study(spec: StudySpec, data: Data, setting: Setting) -> Result:
             from probes.studies.truthfulness.study import truthfulness
 
             assert isinstance(data, Statements)
-            return truthfulness(base, post, data, spec=spec, provenance=provenance)
+            return truthfulness(
+                base,
+                post,
+                data,
+                spec=spec,
+                provenance=provenance,
+                folder=setting.folder.shards,
+            )
         case RefusalSpec():
             from probes.studies.refusal.study import refusal
 

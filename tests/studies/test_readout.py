@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
+from sklearn.preprocessing import StandardScaler
 
+from interp.data import Splits
 from probes.studies.truthfulness import readout
 
 
@@ -28,27 +30,48 @@ def test_the_direction_is_the_difference_of_means(data):
         np.testing.assert_allclose(fitted.centre[layer], part.mean(0), atol=1e-6)
 
 
-def test_projections_and_thresholds_are_those_of_isotropic_discriminant_analysis(data):
+def test_the_cut_is_the_boundary_of_a_logistic_regression_on_the_score(data):
     rows, labels = data
     fitted = readout.fit(rows, labels)
     scores = readout.project(rows, fitted.direction, fitted.centre)
-    cut = readout.threshold(scores, labels)
-    # With equal priors and a spherical covariance LDA is the difference of means.
-    sphere = LinearDiscriminantAnalysis(
-        solver="lsqr",
-        priors=[0.5, 0.5],
-        covariance_estimator=_Sphere(),
-    )
+    found = readout.cut(scores, labels)
     for layer in range(2):
-        sphere.fit(rows[:, layer].numpy(), labels)
-        expected = sphere.predict(rows[:, layer].numpy())
-        np.testing.assert_array_equal(scores[layer] > cut[layer], expected)
+        # The penalty is on the standardised score.
+        score = scores[layer][:, None].astype(np.float64)
+        standard = StandardScaler().fit(score)
+        model = LogisticRegression(solver="newton-cholesky", tol=1e-10)
+        model.fit(standard.transform(score), labels)
+        edge = -model.intercept_[0] / model.coef_[0, 0]
+        expected = standard.inverse_transform([[edge]])[0, 0]
+        assert found[layer] == pytest.approx(expected, abs=1e-5)
 
 
-class _Sphere:
-    def fit(self, x):
-        self.covariance_ = np.eye(x.shape[1])
-        return self
+def test_the_cut_of_unequal_classes_is_not_the_middle_between_their_means(data):
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 10 == 0
+    scores = rng.normal(size=200) + 2 * labels
+    middle = (scores[labels].mean() + scores[~labels].mean()) / 2
+    assert float(readout.cut(scores, labels)) > middle + 0.3
+
+
+def test_a_reversed_score_stays_reversed():
+    labels = np.arange(40) % 2 == 0
+    scores = np.where(labels, -1.0, 1.0) + np.linspace(0, 0.1, 40)
+    edge = float(readout.cut(scores, labels))
+    assert ((scores > edge) == labels).mean() == 0
+
+
+def test_each_data_set_of_each_split_is_moved_to_its_own_mean():
+    rows = torch.randn(24, 2, 3, generator=torch.Generator().manual_seed(0))
+    sources = ["a", "b"] * 12
+    splits = Splits(train=np.arange(12), val=np.arange(12, 18), test=np.arange(18, 24))
+    moved = readout.centred(rows, splits, sources)
+    for part in (splits.train, splits.val, splits.test):
+        for name in "ab":
+            at = [i for i in part if sources[i] == name]
+            np.testing.assert_allclose(moved[at].mean(0), 0, atol=1e-6)
+            expected = rows[at] - rows[at].mean(0)
+            np.testing.assert_allclose(moved[at], expected, atol=1e-6)
 
 
 def test_the_best_layer_is_that_of_the_best_auroc_then_of_the_widest_gap():
@@ -57,33 +80,3 @@ def test_the_best_layer_is_that_of_the_best_auroc_then_of_the_widest_gap():
     values = [roc_auc_score(labels, row) for row in scores]
     assert values[1] == values[2] > values[0]
     assert readout.best_layer(scores, labels) == 2
-
-
-def test_null_cosines_equal_a_loop_over_shuffled_labels(data):
-    rows, labels = data
-    other = rows + 0.3 * torch.randn(
-        rows.shape, generator=torch.Generator().manual_seed(1)
-    )
-    found = readout.cosine_null(rows, other, labels, permutations=70, seed=5)
-    shuffled = np.random.default_rng(5).permuted(np.tile(labels, (70, 1)), axis=1)
-    cosines = np.stack(
-        [
-            readout.cosines(
-                readout.fit(rows, one).direction, readout.fit(other, one).direction
-            )
-            for one in shuffled
-        ]
-    )
-    low, high = np.quantile(cosines, [0.025, 0.975], axis=0)
-    np.testing.assert_allclose(found.low, low, atol=1e-5)
-    np.testing.assert_allclose(found.high, high, atol=1e-5)
-    assert ((found.p > 0) & (found.p <= 1)).all()
-
-
-def test_independent_models_have_null_cosines_around_zero():
-    generator = torch.Generator().manual_seed(2)
-    labels = np.arange(40) % 2 == 0
-    a, b = (torch.randn(40, 1, 64, generator=generator) for _ in range(2))
-    found = readout.cosine_null(a, b, labels, permutations=200, seed=0)
-    assert found.low[0] < 0 < found.high[0]
-    assert found.high[0] < 0.4

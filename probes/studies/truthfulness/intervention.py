@@ -1,45 +1,49 @@
 """The intervention of the truthfulness study: chosen on validation, then tested."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Int
-from torch import Tensor
+from jaxtyping import Bool, Int
 
 from interp.data import Splits, Statements
 from interp.errors import DataError, PromptError
 from interp.progress import progress_bar
 from interp.results import TruthEffect
 from interp.results.truthfulness import ROLES, Control
+from probes.studies.truthfulness.controls import ALIKE, controls_at
 from probes.studies.truthfulness.effects import effect
 from probes.studies.truthfulness.places import Asked, Subject, best_place
-from probes.studies.truthfulness.readout import cosines, shuffled_direction
+from probes.studies.truthfulness.readout import cosines
+from probes.studies.truthfulness.shards import Shards
+from probes.studies.truthfulness.spec import TruthfulnessSpec
 from probes.studies.truthfulness.steering import (
     Place,
+    Vectors,
     judge,
     quiz,
-    random_vectors,
     some_of,
 )
 
 
-if TYPE_CHECKING:
-    from probes.studies.truthfulness.spec import TruthfulnessSpec
-
 NAMES = ("the base model", "the post-trained model")
-# A control that is closer than this to the direction it is to control is none.
-ALIKE = 0.4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interventions:
     """What was measured, and in sentences what was chosen or is missing."""
 
-    effects: tuple[TruthEffect, ...]
-    notes: tuple[str, ...]
+    effects: tuple[TruthEffect, ...] = ()
+    doses: tuple[TruthEffect, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """Where vectors are added, if truth can be read anywhere."""
+
+    place: Place | None
 
 
 def intervene(
@@ -47,7 +51,8 @@ def intervene(
     statements: Statements,
     splits: Splits,
     *,
-    spec: "TruthfulnessSpec",
+    spec: TruthfulnessSpec,
+    shards: Shards | None = None,
 ) -> Interventions:
     """Push true statements towards false and false ones towards true, and ask.
 
@@ -56,62 +61,190 @@ def intervene(
         statements: All statements.
         splits: Which are for training, validation and test.
         spec: The settings.
+        shards: Keeps what is finished.
 
     Returns:
         No effects but a note if the models cannot be asked, or do not tell true from
         false statements when asked.
     """
+    shards = Shards() if shards is None else shards
     try:
         chosen_on = [_asked(one, statements, splits, "val", spec) for one in subjects]
         tested_on = [_asked(one, statements, splits, "test", spec) for one in subjects]
     except (DataError, PromptError) as error:
-        note = f"No intervention could be measured: {error}"
-        return Interventions(effects=(), notes=(note,))
+        return Interventions(notes=(f"No intervention could be measured: {error}",))
     able = [
         role
         for role, one in enumerate(chosen_on)
         if one.gap(resamples=spec.resamples, seed=spec.seed).low > 0
     ]
-    effects = [_row(_Job(role, role), one, spec) for role, one in enumerate(tested_on)]
-    notes = [
+    clean = tuple(_unchanged(role, tested_on[role], spec) for role in range(2))
+    notes = tuple(
         note for role in range(2) for note in _answers(role, tested_on[role], spec)
-    ]
-    place = best_place(subjects, chosen_on, able, seed=spec.seed) if able else None
-    if place is None:
-        notes.append(
-            "No vector was added: "
-            + (
-                "truth cannot be read at any token that was tried."
-                if able
-                else "neither model told true from false validation statements."
-            )
-        )
-        return Interventions(effects=tuple(effects), notes=tuple(notes))
-    notes.append(
-        f"Vectors are added at the {place} (counted from 0), chosen on "
-        f"{len(chosen_on[0].quiz.rows)} validation statements; what is reported was "
-        f"measured on {len(tested_on[0].quiz.rows)} test statements."
     )
-    jobs = list(_jobs(subjects, able, place, statements.labels[splits.train], spec))
-    notes += _control_notes(jobs)
-    with progress_bar("intervene", len(jobs), "conditions") as bar:
-        for job in jobs:
-            effects.append(
-                _row(job, tested_on[job.target], spec, subjects[job.target], place)
-            )
-            bar.advance()
-    return Interventions(effects=tuple(effects), notes=tuple(notes))
+    place = None
+    if able:
+
+        def choose() -> Chosen:
+            return Chosen(place=best_place(subjects, chosen_on, able, spec=spec))
+
+        place = shards.kept("place", Chosen, choose).place
+    if place is None:
+        why = "neither model told true from false validation statements."
+        if able:
+            why = "truth cannot be read at any token that was tried."
+        note = f"No vector was added: {why}"
+        return Interventions(effects=clean, notes=(*notes, note))
+    tests = _Tests(
+        subjects=subjects,
+        place=place,
+        labels=statements.labels[splits.train],
+        sources=tuple(statements.sources[int(i)] for i in splits.train),
+        spec=spec,
+    )
+    parts = [
+        shards.kept(
+            f"interventions-{ROLES[target]}",
+            Interventions,
+            lambda target=target: tests.of(target, tested_on[target]),
+        )
+        for target in able
+    ]
+    effects = (*clean, *(row for part in parts for row in part.effects))
+    how = "chosen on" if spec.layers is None else "the tokens chosen on"
+    return Interventions(
+        effects=effects,
+        doses=tuple(row for part in parts for row in part.doses),
+        notes=(
+            *notes,
+            f"Vectors are added at the {place} (counted from 0), {how} "
+            f"{len(chosen_on[0].quiz.rows)} validation statements; what is reported "
+            f"was measured on {len(tested_on[0].quiz.rows)} test statements.",
+            *_control_notes(effects),
+        ),
+    )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Job:
-    """One condition: whose vector, in which model, of what kind."""
+    """One condition: whose vector, in which model, of what kind.
+
+    Attributes:
+        source: Whose direction, or for controls whose norm.
+        target: The model that is changed.
+        condition: What kind of vector.
+        vector: It, as long as it is added once.
+        cosine: With the target's own direction; a mean over data sets.
+        orthogonal: Whether its part along the target's own direction was taken out.
+        draw: Which of several.
+    """
 
     source: int
     target: int
-    condition: Control = "none"
-    vector: Tensor | None = None
+    condition: Control
+    vector: Vectors
+    cosine: float
+    orthogonal: bool = False
     draw: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Tests:
+    """All conditions at one place."""
+
+    subjects: tuple[Subject, Subject]
+    place: Place
+    labels: Bool[np.ndarray, " example"]
+    sources: tuple[str, ...]
+    spec: TruthfulnessSpec
+
+    def of(self, target: int, asked: Asked) -> Interventions:
+        """Every vector in one model, at the strength of the study and at doses."""
+        spec, subject = self.spec, self.subjects[target]
+        jobs = list(self._jobs(target))
+        length = float(subject.difference_at(self.place).norm())
+        norm = subject.norm_at(self.place)
+        few = _fewer(asked, spec.dose_statements, spec.seed) if spec.doses else asked
+        # The first of each kind; of a control with and without truth the latter.
+        first = {(job.source, job.condition): job for job in jobs if job.draw == 0}
+        at_doses = [
+            (replace(job, vector=_scaled(job.vector, dose * norm)), dose)
+            for dose in spec.doses
+            for job in first.values()
+        ]
+        total, effects, doses = len(jobs) + len(at_doses), [], []
+        with progress_bar(f"intervene in {ROLES[target]}", total, "conditions") as bar:
+            for job in jobs:
+                share = spec.strength * _length(job.vector) / norm
+                effects.append(self._row(job, asked, spec.strength, share))
+                bar.advance()
+            for job, dose in at_doses:
+                gaps = dose * norm / length
+                doses.append(self._row(job, few, gaps, dose, strength=1.0))
+                bar.advance()
+        return Interventions(effects=tuple(effects), doses=tuple(doses))
+
+    def _jobs(self, target: int) -> Iterator[_Job]:
+        """Both directions, and controls as long as the model's own."""
+        subject, place = self.subjects[target], self.place
+        own = subject.difference_at(place)
+        for source in range(2):
+            vector = subject.pushed_along(self.subjects[source], place)
+            yield _Job(
+                source=source,
+                target=target,
+                condition="direction",
+                vector=vector,
+                cosine=float(cosines(vector, own)),
+            )
+        for drawn in controls_at(
+            subject,
+            place,
+            self.labels,
+            self.sources,
+            draws=self.spec.controls,
+            seed=self.spec.seed + target,
+        ):
+            each = drawn.vector
+            every = list(each.values()) if isinstance(each, Mapping) else [each]
+            yield _Job(
+                source=target,
+                target=target,
+                condition=drawn.condition,
+                vector=_scaled(each, float(own.norm())),
+                cosine=float(np.mean([cosines(one, own) for one in every])),
+                orthogonal=drawn.orthogonal,
+                draw=drawn.draw,
+            )
+
+    def _row(
+        self,
+        job: _Job,
+        asked: Asked,
+        coefficient: float,
+        norm_share: float,
+        *,
+        strength: float | None = None,
+    ) -> TruthEffect:
+        edited = asked.pushed(
+            self.subjects[job.target],
+            self.place,
+            job.vector,
+            strength=coefficient if strength is None else strength,
+        )
+        return replace(
+            _effect_row(asked, edited, self.spec),
+            direction=ROLES[job.source],
+            target=ROLES[job.target],
+            condition=job.condition,
+            coefficient=coefficient,
+            norm_share=norm_share,
+            cosine=job.cosine,
+            layers=self.place.layers,
+            position=self.place.spot.name,
+            orthogonal=job.orthogonal,
+            draw=job.draw,
+        )
 
 
 def _asked(
@@ -119,7 +252,7 @@ def _asked(
     statements: Statements,
     splits: Splits,
     split: str,
-    spec: "TruthfulnessSpec",
+    spec: TruthfulnessSpec,
 ) -> Asked:
     rows: Int[np.ndarray, " n"] = getattr(splits, split)
     limit = spec.asked_validation if split == "val" else spec.asked_test
@@ -128,7 +261,14 @@ def _asked(
     return Asked(quiz=asked, clean=judge(asked))
 
 
-def _answers(role: int, asked: Asked, spec: "TruthfulnessSpec") -> Iterator[str]:
+def _fewer(asked: Asked, limit: int, seed: int) -> Asked:
+    """A sample of the questions, with the answers that are known."""
+    n = len(asked.quiz.rows)
+    kept = some_of(range(n), asked.quiz.labels, limit, seed=seed)
+    return Asked(quiz=asked.quiz.take(kept), clean=asked.clean[list(kept)])
+
+
+def _answers(role: int, asked: Asked, spec: TruthfulnessSpec) -> Iterator[str]:
     """What the unchanged model says when it is asked, and at which tokens."""
     gap, answers = (
         asked.gap(resamples=spec.resamples, seed=spec.seed),
@@ -147,64 +287,36 @@ def _answers(role: int, asked: Asked, spec: "TruthfulnessSpec") -> Iterator[str]
         )
 
 
-def _jobs(
-    subjects: tuple[Subject, Subject],
-    able: Sequence[int],
-    place: Place,
-    labels: np.ndarray,
-    spec: "TruthfulnessSpec",
-) -> Iterator[_Job]:
-    """Both directions in every model that can be asked, and controls of equal norm."""
-    for target in able:
-        for source in range(2):
-            vector = subjects[target].pushed_along(subjects[source], place)
-            yield _Job(source, target, "direction", vector)
-        subject = subjects[target]
-        length = float(subject.difference_at(place).norm())
-        rows = subject.train_at(place)
-        drawn = random_vectors(
-            spec.controls, length, rows.shape[-1], seed=spec.seed + target
-        )
-        for draw in range(spec.controls):
-            yield _Job(target, target, "random", drawn[draw], draw)
-            shuffled = shuffled_direction(rows, labels, seed=spec.seed + draw)
-            vector = torch.nn.functional.normalize(shuffled, dim=-1) * length
-            yield _Job(target, target, "shuffled", vector, draw)
-
-
-def _control_notes(jobs: Sequence[_Job]) -> Iterator[str]:
-    """Whether vectors from shuffled labels are a control at all."""
-    own = {
-        job.target: job.vector
-        for job in jobs
-        if job.condition == "direction"
-        and job.source == job.target
-        and job.vector is not None
+def _control_notes(effects: Sequence[TruthEffect]) -> Iterator[str]:
+    """Whether vectors from shuffled labels and from the covariance are controls."""
+    kinds: dict[Control, str] = {
+        "shuffled": "Vectors from shuffled labels",
+        "covariance": "Random vectors that are spread as the activations are",
     }
-    found = [
-        float(cosines(job.vector, own[job.target]))
-        for job in jobs
-        if job.condition == "shuffled" and job.vector is not None
-    ]
-    if any(abs(cosine) > ALIKE for cosine in found):
-        listed = ", ".join(f"{cosine:.2f}" for cosine in found)
-        yield (
-            "Vectors from shuffled labels lie along what statements differ in most, "
-            "which here is partly truth itself (cosines with the truth direction: "
-            f"{listed}); the random vectors are the cleaner control."
-        )
+    for condition, name in kinds.items():
+        found = [
+            row.cosine
+            for row in effects
+            if row.condition == condition and not row.orthogonal
+        ]
+        if any(abs(cosine) > ALIKE for cosine in found):
+            listed = ", ".join(f"{cosine:.2f}" for cosine in found)
+            yield (
+                f"{name} lie along what statements differ in most, which here is "
+                f"partly truth itself (cosines with the truth direction: {listed}); "
+                "those that are closer to it than "
+                f"{ALIKE} were also added without their part along it."
+            )
 
 
-def _row(
-    job: _Job,
-    asked: Asked,
-    spec: "TruthfulnessSpec",
-    subject: Subject | None = None,
-    place: Place | None = None,
+def _unchanged(role: int, asked: Asked, spec: TruthfulnessSpec) -> TruthEffect:
+    row = _effect_row(asked, asked.clean, spec)
+    return replace(row, direction=ROLES[role], target=ROLES[role])
+
+
+def _effect_row(
+    asked: Asked, edited: np.ndarray, spec: TruthfulnessSpec
 ) -> TruthEffect:
-    edited = asked.clean
-    if subject is not None and place is not None and job.vector is not None:
-        edited = asked.pushed(subject, place, job.vector, strength=spec.strength)
     found = effect(
         asked.clean,
         edited,
@@ -214,13 +326,11 @@ def _row(
         seed=spec.seed,
     )
     return TruthEffect(
-        direction=ROLES[job.source],
-        target=ROLES[job.target],
-        condition=job.condition,
-        coefficient=spec.strength if place else 0.0,
-        layers=place.layers if place else "",
-        position=place.spot.name if place else "",
-        draw=job.draw,
+        direction="base",
+        target="base",
+        condition="none",
+        coefficient=0.0,
+        layers="",
         n=len(asked.quiz.rows),
         p_difference_true=float(found.true.estimate),
         p_difference_false=float(found.false.estimate),
@@ -231,3 +341,17 @@ def _row(
         nie_gap_low=float(found.gap.low),
         nie_gap_high=float(found.gap.high),
     )
+
+
+def _scaled(vector: Vectors, length: float) -> Vectors:
+    if isinstance(vector, Mapping):
+        return {
+            name: torch.nn.functional.normalize(one, dim=-1) * length
+            for name, one in vector.items()
+        }
+    return torch.nn.functional.normalize(vector, dim=-1) * length
+
+
+def _length(vector: Vectors) -> float:
+    one = next(iter(vector.values())) if isinstance(vector, Mapping) else vector
+    return float(one.norm())

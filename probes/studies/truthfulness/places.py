@@ -13,10 +13,12 @@ from interp.progress import progress_bar
 from interp.statistics import Interval, auroc
 from probes.studies.truthfulness.effects import effect, gap_interval
 from probes.studies.truthfulness.readout import fit, project, split_rows
-from probes.studies.truthfulness.spots import Slots, spots_of
+from probes.studies.truthfulness.spec import TruthfulnessSpec
+from probes.studies.truthfulness.spots import FINAL_TWO, Slots, spots_of
 from probes.studies.truthfulness.steering import (
     Place,
     Quiz,
+    Vectors,
     judge,
     layers_to_try,
     pushing_vector,
@@ -53,6 +55,11 @@ class Subject:
     def train_at(self, place: Place) -> Float[Tensor, "example d_model"]:
         """The training activations where a place's vector is read."""
         return self.train[:, place.first, self._slot(place)]
+
+    def norm_at(self, place: Place) -> float:
+        """The mean norm of the training activations, over a place's layers."""
+        inside = self.train[:, place.first : place.last + 1, self._slot(place)]
+        return float(inside.norm(dim=-1).mean())
 
     def readable_at(self, place: Place) -> float:
         """How well truth is read there on validation statements, as AUROC."""
@@ -109,7 +116,7 @@ class Asked:
         self,
         subject: Subject,
         place: Place,
-        vector: Float[Tensor, " d_model"],
+        vector: Vectors,
         *,
         strength: float = 1.0,
     ) -> Float[np.ndarray, " example"]:
@@ -128,7 +135,7 @@ def best_place(
     asked: Sequence[Asked],
     able: Sequence[int],
     *,
-    seed: int,
+    spec: TruthfulnessSpec,
 ) -> Place | None:
     """Where models' own vectors do most beyond a random vector of equal length.
 
@@ -136,29 +143,35 @@ def best_place(
         subjects: The two models.
         asked: Questions about validation statements, for each of them.
         able: The models that tell true from false statements when asked.
-        seed: Of the random vectors.
+        spec: Which tokens and layers may be tried.
 
     Returns:
         None if truth can be read at no place that is tried.
     """
+    n_layers = subjects[0].model.n_layers
+    layers = layers_to_try(n_layers) if spec.layers is None else (spec.layers,)
+    spots = spots_of(subjects[0].slots)
     tried = [
         Place(spot=spot, first=first, last=last)
-        for spot in spots_of(subjects[0].slots)
-        for first, last in layers_to_try(subjects[0].model.n_layers)
+        for spot in spots
+        if spec.tokens == "chosen" or spot.name == FINAL_TWO
+        for first, last in layers
     ]
     places = [
         place
         for place in tried
         if all(subjects[role].readable_at(place) >= READABLE for role in able)
     ]
-    if not places:
-        return None
+    if len(places) < 2:
+        return places[0] if places else None
     found = np.zeros(len(places))
     with progress_bar("choose place", len(places), "places") as bar:
         for number, place in enumerate(places):
             for role in able:
                 own = subjects[role].difference_at(place)
-                (drawn,) = random_vectors(1, float(own.norm()), own.numel(), seed=seed)
+                (drawn,) = random_vectors(
+                    1, float(own.norm()), own.numel(), seed=spec.seed
+                )
                 found[number] += _moved(asked[role], subjects[role], place, own)
                 found[number] -= _moved(asked[role], subjects[role], place, drawn)
             bar.advance()

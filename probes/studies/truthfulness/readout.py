@@ -1,5 +1,6 @@
 """Difference-in-means readouts of two models, at every layer and across models."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,11 +10,11 @@ from torch import Tensor
 
 from interp.data.splits import Splits
 from interp.statistics import auroc
+from probes.calibration import calibrated
+from probes.linear import task
 
 
 Rows = Float[Tensor, "example layer d_model"]
-PERMUTATIONS_AT_ONCE = 64
-BAND = (0.025, 0.975)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -27,15 +28,6 @@ class Readout:
 
     direction: Float[Tensor, "layer d_model"]
     centre: Float[Tensor, "layer d_model"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Null:
-    """The band of cosines that directions from shuffled labels have."""
-
-    low: Float[np.ndarray, " layer"]
-    high: Float[np.ndarray, " layer"]
-    p: Float[np.ndarray, " layer"]
 
 
 def fit(rows: Rows, labels: Bool[np.ndarray, " example"]) -> Readout:
@@ -71,20 +63,28 @@ def project(
     return (inside - (centre * unit).sum(-1)[:, None]).numpy()
 
 
-def threshold(
+def cut(
     scores: Float[np.ndarray, "*batch example"], labels: Bool[np.ndarray, " example"]
 ) -> Float[np.ndarray, "*batch"]:
-    """The middle between the class means: where a score begins to count as true.
+    """Where a score begins to count as true, by a logistic regression on the score.
 
-    With classes of equal size and spread this is the boundary of a logistic regression
-    on the score.
+    The score keeps its orientation: one that is lower for true statements gets most of
+    them wrong.
+
+    Args:
+        scores: Of the training statements.
+        labels: Which of them are true.
 
     Example:
-        >>> float(threshold(np.array([0.0, 2.0]), np.array([False, True])))
+        >>> float(cut(np.array([0.0, 2.0]), np.array([False, True])))
         1.0
     """
-    means = [scores[..., labels == label].mean(axis=-1) for label in (True, False)]
-    return np.asarray((means[0] + means[1]) / 2)
+    flat = torch.from_numpy(scores.reshape(-1, labels.size)).double()[..., None]
+    given = task(flat, torch.from_numpy(labels))
+    along = torch.ones(len(flat), 1, 1, dtype=torch.float64)
+    found = calibrated(given, along)
+    edge = -found.intercept / found.weights[..., 0]
+    return edge.numpy().reshape(scores.shape[:-1])
 
 
 def separation(
@@ -125,40 +125,6 @@ def cosines(
     return torch.cosine_similarity(a.double(), b.double(), dim=-1).numpy()
 
 
-def cosine_null(
-    base: Rows,
-    post: Rows,
-    labels: Bool[np.ndarray, " example"],
-    *,
-    permutations: int,
-    seed: int,
-) -> Null:
-    """Cosines of the two models' directions when labels mean nothing.
-
-    Labels are shuffled alike for both models: two models that represent the same
-    statements alike have a high cosine for any labels, and a cosine is worth what it
-    has beyond that.
-
-    Args:
-        base: Training activations of one model.
-        post: Training activations of the other one, of the same statements.
-        labels: The labels to shuffle.
-        permutations: How many times.
-        seed: Feeds the shuffles.
-    """
-    observed = cosines(fit(base, labels).direction, fit(post, labels).direction)
-    signs = _contrasts(labels, permutations, seed)
-    found = np.concatenate(
-        [
-            cosines(_contrasted(part, base), _contrasted(part, post))
-            for part in signs.split(PERMUTATIONS_AT_ONCE)
-        ]
-    )
-    low, high = np.quantile(found, BAND, axis=0)
-    reached = (found >= observed).sum(axis=0)
-    return Null(low=low, high=high, p=(1 + reached) / (1 + permutations))
-
-
 def split_rows(
     rows: Float[Tensor, "example layer d_model"], splits: Splits
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -168,21 +134,25 @@ def split_rows(
     return train, val, test
 
 
-def _contrasts(
-    labels: Bool[np.ndarray, " example"], permutations: int, seed: int
-) -> Float[Tensor, "permutation example"]:
-    """Weights that give a difference of means, for shuffled labels."""
-    weights = np.where(labels, 1 / labels.sum(), -1 / (~labels).sum())
-    rng = np.random.default_rng(seed)
-    shuffled = rng.permuted(np.tile(weights, (permutations, 1)), axis=1)
-    return torch.from_numpy(shuffled.astype(np.float32))
+def centred(
+    rows: Float[Tensor, "example layer d_model"],
+    splits: Splits,
+    sources: Sequence[str],
+) -> Float[Tensor, "example layer d_model"]:
+    """The rows of each data set and split, moved to their own mean.
 
-
-def _contrasted(
-    weights: Float[Tensor, "permutation example"], rows: Rows
-) -> Float[Tensor, "permutation layer d_model"]:
-    flat = rows.float().flatten(1)
-    return (weights @ flat).unflatten(1, rows.shape[1:])
+    Args:
+        rows: Activations.
+        splits: Which are for training, validation and test.
+        sources: The data set of each.
+    """
+    moved = torch.empty_like(rows)
+    names = np.asarray(sources)
+    for part in (splits.train, splits.val, splits.test):
+        for name in np.unique(names[part]):
+            at = torch.from_numpy(part[names[part] == name])
+            moved[at] = rows[at] - rows[at].mean(0)
+    return moved
 
 
 def shuffled_direction(
@@ -192,4 +162,5 @@ def shuffled_direction(
     seed: int,
 ) -> Float[Tensor, " d_model"]:
     """A difference of means of one layer with labels that mean nothing."""
-    return (_contrasts(labels, 1, seed) @ rows.float())[0]
+    shuffled = np.random.default_rng(seed).permutation(labels)
+    return fit(rows[:, None], shuffled).direction[0]

@@ -1,11 +1,23 @@
 """Settings of the truthfulness study."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
+
+from interp.errors import ConfigError
+
+
+ProbeName = Literal["mean_difference", "lda", "logistic", "ridge", "ccs", "crc", "ttpd"]
+PROBES: tuple[ProbeName, ...] = get_args(ProbeName)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TruthfulnessSpec:
     """Settings of the study.
+
+    What costs time with large models is asking: every vector and strength is a forward
+    pass over the questions, about 60 before the place is chosen, then
+    `6 + 8 * controls` over `asked_test` and `6 * len(doses)` and more over
+    `dose_statements`. Probes take seconds to minutes, of which CCS takes most.
 
     Attributes:
         base: Hub id or folder of the base model.
@@ -15,11 +27,26 @@ class TruthfulnessSpec:
         post_revision: Revision of a hub model.
         dtype: How the weights run.
         group: The column of the things that statements are about; found by default.
+        dataset_column: A column that names the data set of each statement, for files
+            that hold several; by default every file is one.
         limit: At most so many statements are used, whole groups of them.
         fractions: Shares of train, validation and test.
-        permutations: Shuffles of the labels for the band of cosines.
+        centring: What is taken out before reading: the training mean, or the mean of
+            each data set of each split, which needs many test statements at once.
+        probes: What is fitted at every layer beside the difference of means.
+        transfer_probe: What is trained on each data set and judged on each; None for
+            nothing. Takes two data sets or more.
+        permutations: Shuffles of the labels for the nulls of cosines; 0 for none.
         resamples: Bootstrap samples of each interval.
+        interventions: Whether anything is added to the models' activations.
+        tokens: Where vectors are added: at the tokens that do most on validation
+            statements, or at the final token and the one before it.
+        layers: First and last layer at which vectors are added; chosen on validation
+            statements by default.
         strength: How often the difference of class means is added.
+        doses: Lengths of the vectors of the dose-response curves, in units of the mean
+            norm of the residual stream; none for no curves.
+        dose_statements: Test statements for each point of these curves.
         asked_validation: Statements on which the place of the intervention is chosen.
         asked_test: Statements on which its effect is measured.
         controls: Vectors of each kind that mean nothing.
@@ -33,12 +60,28 @@ class TruthfulnessSpec:
     post_revision: str | None = None
     dtype: str = "auto"
     group: str | None = None
+    dataset_column: str | None = None
     limit: int | None = None
     fractions: tuple[float, float, float] = (0.5, 0.2, 0.3)
+    centring: Literal["inductive", "transductive"] = "inductive"
+    probes: tuple[ProbeName, ...] = PROBES
+    transfer_probe: ProbeName | None = "mean_difference"
     permutations: int = 200
     resamples: int = 1000
+    interventions: bool = True
+    tokens: Literal["chosen", "final two tokens"] = "chosen"
+    layers: tuple[int, int] | None = None
     strength: float = 1.0
+    doses: tuple[float, ...] = (0.125, 0.25, 0.5, 1.0, 2.0)
+    dose_statements: int = 40
     asked_validation: int = 32
     asked_test: int = 120
     controls: int = 3
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.layers is not None and not 0 <= self.layers[0] <= self.layers[1]:
+            raise ConfigError(
+                f"layers is {list(self.layers)}.",
+                expected="The first and the last layer, counted from 0.",
+            )

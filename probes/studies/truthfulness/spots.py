@@ -13,6 +13,7 @@ from interp.positions import Positions, token_spans
 
 
 LAST, BEFORE = "last token", "token before the last"
+FINAL_TWO = "final two tokens"
 # Columns of a statement file that name a part of the statement.
 PART_COLUMNS = ("object", "subject")
 
@@ -115,7 +116,7 @@ def slots_of(model: LanguageModel, statements: Statements) -> Slots:
 
 def spots_of(slots: Slots) -> tuple[Spot, ...]:
     """The spots that are tried: the last two tokens together, and every slot alone."""
-    both = Spot(name="final two tokens", read=LAST, add=(BEFORE, LAST))
+    both = Spot(name=FINAL_TWO, read=LAST, add=(BEFORE, LAST))
     alone = (Spot(name=name, read=name, add=(name,)) for name in slots.names)
     return (both, *alone)
 

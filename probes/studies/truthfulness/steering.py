@@ -4,7 +4,7 @@ The place (token and layers) is chosen on validation statements and measured on 
 statements, beside vectors of equal length that mean nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -21,6 +21,8 @@ from probes.studies.fewshot import AnswerTokens, Questions, demonstrations, ques
 from probes.studies.truthfulness.spots import Slots, Spot
 
 
+# One vector for all statements, or one for those of each data set.
+Vectors = Float[Tensor, " d_model"] | Mapping[str, Float[Tensor, " d_model"]]
 # Starting layers that are tried: beyond this many they are spread evenly.
 MAX_STARTS = 6
 # The latest start as a share of the depth: later there is little left to act on.
@@ -46,6 +48,21 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Part:
+    """The questions of one data set.
+
+    Attributes:
+        source: The data set.
+        places: Which questions of the quiz these are.
+        questions: The prompts.
+    """
+
+    source: str
+    places: tuple[int, ...]
+    questions: Questions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Quiz:
     """Statements put to one model as few-shot questions.
 
@@ -54,18 +71,40 @@ class Quiz:
         rows: Which statements are asked, by their place in the data.
         labels: Which of them are true.
         groups: What each is about.
-        parts: The questions of each data set, with their places in `rows`.
+        parts: The questions by data set.
     """
 
     model: LanguageModel
     rows: tuple[int, ...]
     labels: Bool[np.ndarray, " example"]
     groups: tuple[str, ...]
-    parts: tuple[tuple[tuple[int, ...], Questions], ...]
+    parts: tuple[Part, ...]
 
     @property
     def answers(self) -> AnswerTokens:
-        return self.parts[0][1].answers
+        return self.parts[0].questions.answers
+
+    def take(self, index: Sequence[int]) -> "Quiz":
+        """Some of the questions, in ascending order."""
+        number = {old: new for new, old in enumerate(sorted(index))}
+        parts = []
+        for part in self.parts:
+            kept = [i for i, place in enumerate(part.places) if place in number]
+            if kept:
+                parts.append(
+                    Part(
+                        source=part.source,
+                        places=tuple(number[part.places[i]] for i in kept),
+                        questions=part.questions.take(kept),
+                    )
+                )
+        return Quiz(
+            model=self.model,
+            rows=tuple(self.rows[i] for i in number),
+            labels=self.labels[list(number)],
+            groups=tuple(self.groups[i] for i in number),
+            parts=tuple(parts),
+        )
 
 
 def quiz(
@@ -89,7 +128,7 @@ def quiz(
         DataError: If there are too few training statements.
         PromptError: If a prompt cannot be read by the model.
     """
-    parts: list[tuple[tuple[int, ...], Questions]] = []
+    parts: list[Part] = []
     for source in dict.fromkeys(statements.sources[row] for row in rows):
         places = tuple(
             i for i, row in enumerate(rows) if statements.sources[row] == source
@@ -97,7 +136,8 @@ def quiz(
         own = [int(i) for i in train if statements.sources[int(i)] == source]
         shown = demonstrations(statements, own, seed=seed)
         asked = [statements.prompts[rows[i]] for i in places]
-        parts.append((places, questions(model, asked, shown=shown)))
+        found = questions(model, asked, shown=shown)
+        parts.append(Part(source=source, places=places, questions=found))
     return Quiz(
         model=model,
         rows=tuple(rows),
@@ -110,7 +150,7 @@ def quiz(
 def judge(
     asked: Quiz,
     *,
-    vector: Float[Tensor, " d_model"] | None = None,
+    vector: Vectors | None = None,
     place: Place | None = None,
     slots: Slots | None = None,
     strength: float = 1.0,
@@ -122,13 +162,14 @@ def judge(
 
     Args:
         asked: The questions.
-        vector: What is added.
+        vector: What is added; by data set if statements get different vectors.
         place: Where.
         slots: The tokens of the statements.
         strength: How often the vector is added.
     """
     result = np.empty(len(asked.rows))
-    for places, part in asked.parts:
+    for each in asked.parts:
+        places, part = each.places, each.questions
         edit = nullcontext()
         if vector is not None:
             assert place is not None
@@ -137,7 +178,7 @@ def judge(
             signs = np.where(asked.labels[index], -strength, strength)
             edit = steer(
                 asked.model,
-                vector,
+                vector[each.source] if isinstance(vector, Mapping) else vector,
                 torch.from_numpy(signs.astype(np.float32)),
                 site=[f"resid_post.{i}" for i in range(place.first, place.last + 1)],
                 positions=slots.inside(

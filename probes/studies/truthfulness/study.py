@@ -1,35 +1,45 @@
 """The truthfulness study: where two models keep whether a statement is true.
 
-Directions are fitted on training statements, layers and places are chosen on validation
-statements, and every number that is reported comes from test statements about other
-things than those two.
+Directions and probes are fitted on training statements, layers and places are chosen on
+validation statements, and every number that is reported comes from test statements
+about other things than those two.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
+import torch
+from jaxtyping import Float32
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from interp.activations import capture
-from interp.data import Splits, Statements, bag_of_words_scores, split_by_group
+from interp.data import Splits, Statements, split_by_group
+from interp.errors import ConfigError
 from interp.models.language_model import LanguageModel
 from interp.provenance import Provenance
-from interp.results import SplitCount, TruthfulnessComparison
-from interp.statistics import (
-    Interval,
-    auroc,
-    auroc_interval,
-    mean_interval,
-    permutation_p,
+from interp.results import (
+    DatasetTransfer,
+    ProbeScore,
+    SplitCount,
+    TruthCosine,
+    TruthfulnessComparison,
 )
+from interp.results.truthfulness import ROLES
 from probes.studies.pair import require_same_shape
-from probes.studies.truthfulness import readout
+from probes.studies.truthfulness.cosines import CosineTable, cosine_table
+from probes.studies.truthfulness.datasets import TransferTable, transfer_table
 from probes.studies.truthfulness.intervention import Interventions, intervene
+from probes.studies.truthfulness.negation import with_negations_together
 from probes.studies.truthfulness.places import subject_of
+from probes.studies.truthfulness.probing import ProbeTable, probe_table
+from probes.studies.truthfulness.readout import centred
+from probes.studies.truthfulness.shards import Shards
 from probes.studies.truthfulness.spec import TruthfulnessSpec
 from probes.studies.truthfulness.spots import LAST, slots_of
+from probes.studies.truthfulness.two_by_two import Table, read_out
 
 
 Split = Literal["train", "val", "test"]
@@ -42,6 +52,7 @@ def truthfulness(
     *,
     spec: TruthfulnessSpec,
     provenance: Provenance,
+    folder: Path | None = None,
 ) -> TruthfulnessComparison:
     """Truth directions of both models, how they carry over, and what they do.
 
@@ -51,18 +62,24 @@ def truthfulness(
         statements: Labelled statements; see `interp.data.statements`.
         spec: The settings.
         provenance: What goes into the result as its origin.
+        folder: Where finished parts are kept, so that a stopped study goes on there.
 
     Raises:
         IncompatibleError: If the models differ in depth or width.
         DataError: If the statements cannot be split by group.
+        ConfigError: If the settings name layers or a column that do not exist.
+        StoppedError: If a signal asked for it.
 
     Source:
         Marks & Tegmark (2023), arXiv:2310.06824; Du et al. (2025), arXiv:2504.02904.
     """
     require_same_shape(base, post)
+    _check_layers(base, spec)
+    statements = with_negations_together(_with_datasets(statements, spec))
     splits = split_by_group(
         statements.groups, statements.labels, fractions=spec.fractions, seed=spec.seed
     )
+    shards = Shards(folder=folder)
     slots = [slots_of(model, statements) for model in (base, post)]
     rows = [
         capture(
@@ -75,85 +92,108 @@ def truthfulness(
         for model, own in zip((base, post), slots, strict=True)
     ]
     last = slots[0].names.index(LAST)
-    table = _read_out([each[:, :, last] for each in rows], statements, splits, spec)
-    subjects = [
-        subject_of(model, own, each, statements=statements, splits=splits)
-        for model, own, each in zip((base, post), slots, rows, strict=True)
-    ]
-    done = intervene((subjects[0], subjects[1]), statements, splits, spec=spec)
-    return _result(statements, splits, table, done, spec, provenance, base)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Table:
-    """Readouts of two models: first axis whose direction, second whose activations."""
-
-    scores: Float[np.ndarray, "two two layer example"]
-    auroc: Interval
-    accuracy: Interval
-    validation: Float[np.ndarray, "two layer"]
-    best: tuple[int, int]
-    p: tuple[float, float]
-    cosine: Float[np.ndarray, " layer"]
-    null: readout.Null
-    surface: Interval
-
-
-def _read_out(
-    rows: list[Tensor], statements: Statements, splits: Splits, spec: TruthfulnessSpec
-) -> _Table:
-    labels = [
-        statements.labels[part] for part in (splits.train, splits.val, splits.test)
-    ]
-    groups = [statements.groups[i] for i in splits.test]
-    parts = [readout.split_rows(each, splits) for each in rows]
-    fits = [readout.fit(train, labels[0]) for train, _, _ in parts]
-    projected = [
-        [
-            [readout.project(part, of.direction, into.centre) for part in three]
-            for into, three in zip(fits, parts, strict=True)
+    read = [each[:, :, last] for each in rows]
+    if spec.centring == "transductive":
+        read = [centred(each, splits, statements.sources) for each in read]
+    measured = _measure(read, rows, last, statements, splits, spec, shards)
+    if spec.interventions:
+        subjects = [
+            subject_of(model, own, each, statements=statements, splits=splits)
+            for model, own, each in zip((base, post), slots, rows, strict=True)
         ]
-        for of in fits
+        done = intervene(
+            (subjects[0], subjects[1]), statements, splits, spec=spec, shards=shards
+        )
+    else:
+        done = Interventions()
+    table = read_out(read, statements, splits, spec)
+    return _result(statements, splits, table, measured, done, spec, provenance, base)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Measured:
+    """The tables of both models, and in sentences what they lack or mean."""
+
+    probes: tuple[ProbeScore, ...]
+    transfer: tuple[DatasetTransfer, ...]
+    cosines: tuple[TruthCosine, ...]
+    notes: tuple[str, ...]
+
+
+def _measure(
+    read: list[Tensor],
+    rows: list[Tensor],
+    last: int,
+    statements: Statements,
+    splits: Splits,
+    spec: TruthfulnessSpec,
+    shards: Shards,
+) -> _Measured:
+    """Probes, data sets and cosines, each a part that is kept on disk."""
+    train = torch.from_numpy(splits.train)
+    tables = [
+        shards.kept(
+            f"probes-{role}",
+            ProbeTable,
+            lambda role=role, own=own: probe_table(
+                role, own, statements, splits, spec=spec
+            ),
+        )
+        for role, own in zip(ROLES, read, strict=True)
     ]
-    train, val, test = (
-        np.stack([np.stack([two[i] for two in of]) for of in projected])
-        for i in range(3)
-    )
-    cut = readout.threshold(train, labels[0])
-    correct = (test > cut[..., None]) == labels[2]
-    best = tuple(readout.best_layer(val[i, i], labels[1]) for i in range(2))
-    options = {"groups": groups, "resamples": spec.resamples, "seed": spec.seed}
-    surface = bag_of_words_scores(
-        [statements.prompts[i] for i in splits.train],
-        labels[0],
-        [statements.prompts[i] for i in splits.test],
-    )
-    return _Table(
-        scores=test,
-        auroc=auroc_interval(test, labels[2], **options),
-        accuracy=mean_interval(correct, **options),
-        validation=np.stack([auroc(val[i, i], labels[1]) for i in range(2)]),
-        best=(best[0], best[1]),
-        p=(
-            float(permutation_p(test[0, 0, best[0]], labels[2], seed=spec.seed)),
-            float(permutation_p(test[1, 1, best[1]], labels[2], seed=spec.seed)),
+    # The centring of data sets is the matrix's own.
+    transfers = [
+        shards.kept(
+            f"datasets-{role}",
+            TransferTable,
+            lambda role=role, own=own: transfer_table(
+                role, own[:, :, last], statements, spec=spec
+            ),
+        )
+        for role, own in zip(ROLES, rows, strict=True)
+    ]
+    cosines = shards.kept(
+        "cosines",
+        CosineTable,
+        lambda: cosine_table(
+            read[0][train], read[1][train], statements.take(splits.train), spec=spec
         ),
-        cosine=readout.cosines(fits[0].direction, fits[1].direction),
-        null=readout.cosine_null(
-            parts[0][0],
-            parts[1][0],
-            labels[0],
-            permutations=spec.permutations,
-            seed=spec.seed,
-        ),
-        surface=auroc_interval(surface, labels[2], **options),
     )
+    notes = [note for table in (*tables, *transfers, cosines) for note in table.notes]
+    return _Measured(
+        probes=tuple(row for table in tables for row in table.rows),
+        transfer=tuple(row for table in transfers for row in table.rows),
+        cosines=cosines.rows,
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _check_layers(model: LanguageModel, spec: TruthfulnessSpec) -> None:
+    if spec.layers is not None and spec.layers[1] >= model.n_layers:
+        raise ConfigError(
+            f"layers is {list(spec.layers)}.",
+            expected=f"{model.name!r} has the layers 0 to {model.n_layers - 1}.",
+        )
+
+
+def _with_datasets(statements: Statements, spec: TruthfulnessSpec) -> Statements:
+    """The statements with their data sets as the settings name them."""
+    column = spec.dataset_column
+    if column is None:
+        return statements
+    if column not in statements.columns:
+        raise ConfigError(
+            f"dataset_column is {column!r}, and {statements.name} has no such column.",
+            expected=f"Columns: {', '.join(map(str, statements.columns))}.",
+        )
+    return replace(statements, sources=tuple(statements.columns[column].astype(str)))
 
 
 def _result(
     statements: Statements,
     splits: Splits,
-    table: _Table,
+    table: Table,
+    measured: _Measured,
     done: Interventions,
     spec: TruthfulnessSpec,
     provenance: Provenance,
@@ -161,11 +201,13 @@ def _result(
 ) -> TruthfulnessComparison:
     test = splits.test
     scores = np.stack([table.scores[i, :, table.best[i]] for i in range(2)])
+    plain = [row for row in measured.cosines if row.metric == "plain"]
+    nothing = np.full(table.cosine.shape, np.nan)
     return TruthfulnessComparison(
         models=(spec.base, spec.post),
         datasets=tuple(dict.fromkeys(statements.sources)),
         position=_last_tokens(base, statements),
-        centring="inductive",
+        centring=spec.centring,
         counts=_counts(statements, splits),
         layers=np.arange(table.cosine.size, dtype=np.int32),
         auroc=_float32(table.auroc.estimate),
@@ -178,8 +220,8 @@ def _result(
         best_layers=table.best,
         permutation_p=table.p,
         cosine=_float32(table.cosine),
-        cosine_null_low=_float32(table.null.low),
-        cosine_null_high=_float32(table.null.high),
+        cosine_null_low=_float32([r.shared_low for r in plain] or nothing),
+        cosine_null_high=_float32([r.shared_high for r in plain] or nothing),
         statements=tuple(statements.prompts[i] for i in test),
         labels=statements.labels[test],
         groups=tuple(statements.groups[i] for i in test),
@@ -188,7 +230,17 @@ def _result(
         surface_auroc_low=float(table.surface.low),
         surface_auroc_high=float(table.surface.high),
         interventions=done.effects,
-        notes=(*statements.notes, *_split_notes(statements), *done.notes),
+        doses=done.doses,
+        probes=measured.probes,
+        carried=table.carried,
+        dataset_transfer=measured.transfer,
+        cosines=measured.cosines,
+        notes=(
+            *statements.notes,
+            *_split_notes(statements),
+            *measured.notes,
+            *done.notes,
+        ),
         provenance=provenance,
     )
 
@@ -196,12 +248,10 @@ def _result(
 def _split_notes(statements: Statements) -> tuple[str, ...]:
     return (
         f"Statements are split by {statements.group_rule}, so that nothing that a "
-        "test statement is about occurs in training.",
-        "A statement counts as true when its projection is above the middle between "
-        "the class means of the training statements.",
-        "Shuffled labels give high cosines too where both models represent statements "
-        "alike; how well a direction separates in the other model is the stronger "
-        "evidence.",
+        "test statement is about occurs in training; a statement and its negation are "
+        "never in two splits.",
+        "A statement counts as true when a logistic regression on the projections of "
+        "the training statements says so.",
     )
 
 
@@ -227,5 +277,5 @@ def _last_tokens(model: LanguageModel, statements: Statements) -> str:
     return f"last token ({len(found)} different ones)"
 
 
-def _float32(values: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+def _float32(values: ArrayLike) -> Float32[np.ndarray, "..."]:
     return np.asarray(values, dtype=np.float32)

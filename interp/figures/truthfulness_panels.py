@@ -1,0 +1,161 @@
+"""What a report shows of a truthfulness result."""
+
+import numpy as np
+import pandas as pd
+
+from interp.figures.report import Hidden, Panel
+from interp.figures.truthfulness import (
+    cosine_curve,
+    layer_curve,
+    score_histogram,
+    transfer_matrix,
+)
+from interp.figures.truthfulness_effects import dose_response, intervention_bars
+from interp.figures.truthfulness_probes import (
+    dataset_matrix,
+    probe_curves,
+    transfer_curve,
+)
+from interp.results.truthfulness import ROLES, TruthfulnessComparison
+
+
+N_WRONG = 20
+
+
+def truthfulness_panels(result: TruthfulnessComparison) -> tuple[Panel, ...]:
+    """The figures of a truthfulness result, with the numbers behind each.
+
+    Args:
+        result: The comparison.
+    """
+    return (
+        _layers(result),
+        *_probes(result),
+        *_transfers(result),
+        _cosines(result),
+        *_effects(result),
+        Panel(
+            figure=score_histogram(result),
+            alt="Histograms of the scores of true and false statements in each model.",
+        ),
+    )
+
+
+def truthfulness_tables(result: TruthfulnessComparison) -> tuple[Hidden, ...]:
+    """The statements that each model's direction gets most wrong.
+
+    Args:
+        result: The comparison.
+    """
+    scores, labels = result.scores[0, 0], result.labels
+    # The threshold is not kept: the middle between the class means stands for it.
+    middle = (scores[labels].mean() + scores[~labels].mean()) / 2
+    wrong = np.argsort((scores - middle) * np.where(labels, 1, -1), kind="stable")
+    columns = ["statement", "label", "base_score", "post_score"]
+    rows = result.examples_dataframe()[columns].iloc[wrong[:N_WRONG].tolist()]
+    title = "Statements that the base model's direction gets most wrong"
+    return (Hidden(title=title, rows=rows),)
+
+
+def _layers(result: TruthfulnessComparison) -> Panel:
+    rows = result.to_dataframe()
+    own = rows["direction_model"] == rows["activation_model"]
+    peak = [
+        float(result.auroc[i, i, result.best_index(r)]) for i, r in enumerate(ROLES)
+    ]
+    return Panel(
+        figure=layer_curve(result),
+        alt=f"AUROC by layer; base {peak[0]:.2f} at layer {result.best_layers[0]}, "
+        f"post {peak[1]:.2f} at layer {result.best_layers[1]}, chance 0.5.",
+        rows=rows.loc[own, ["activation_model", "layer", *_measures(rows)]],
+    )
+
+
+def _probes(result: TruthfulnessComparison) -> tuple[Panel, ...]:
+    if not result.probes:
+        return ()
+    best = max(result.probes, key=lambda row: row.validation_auroc)
+    names = ", ".join(dict.fromkeys(row.probe for row in result.probes))
+    return (
+        Panel(
+            figure=probe_curves(result),
+            alt=f"AUROC by layer of {names}. Best on validation statements: "
+            f"{best.probe} at layer {best.layer} of {best.model}, {best.auroc:.2f} on "
+            "test statements.",
+            rows=result.probes_dataframe(),
+        ),
+    )
+
+
+def _transfers(result: TruthfulnessComparison) -> tuple[Panel, ...]:
+    rows = result.to_dataframe()
+    best = [result.best_index(role) for role in ROLES]
+    peak = [float(result.auroc[i, i, best[i]]) for i in range(2)]
+    crossed = [float(result.auroc[i, 1 - i, best[i]]) for i in range(2)]
+    panels = [
+        Panel(
+            figure=transfer_matrix(result),
+            alt=f"Base direction: {peak[0]:.2f} in base, {crossed[0]:.2f} in post. "
+            f"Post direction: {crossed[1]:.2f} in base, {peak[1]:.2f} in post.",
+            rows=rows.drop(columns=[c for c in rows if c.startswith("cosine")]),
+        ),
+        Panel(
+            figure=transfer_curve(result),
+            alt="AUROC of both directions on both models' activations by layer.",
+            rows=result.carried_dataframe() if result.carried else None,
+        ),
+    ]
+    if result.dataset_transfer:
+        panels.append(
+            Panel(
+                figure=dataset_matrix(result),
+                alt="AUROC of probes trained on each data set and judged on each, and "
+                "on all others but the one they are judged on.",
+                rows=result.datasets_dataframe(),
+            )
+        )
+    return tuple(panels)
+
+
+def _cosines(result: TruthfulnessComparison) -> Panel:
+    rows = result.cosines_dataframe()
+    if not result.cosines:
+        table = result.to_dataframe()
+        first = (table["direction_model"] == "base") & (
+            table["activation_model"] == "base"
+        )
+        columns = ["layer", "cosine", "cosine_null_low", "cosine_null_high"]
+        rows = table.loc[first, columns]
+    return Panel(
+        figure=cosine_curve(result),
+        alt="Cosine of the base and the post direction by layer, plain and whitened, "
+        "with the bands of directions from labels shuffled alike and separately.",
+        rows=rows,
+    )
+
+
+def _effects(result: TruthfulnessComparison) -> tuple[Panel, ...]:
+    panels = []
+    if any(row.condition != "none" for row in result.interventions):
+        panels.append(
+            Panel(
+                figure=intervention_bars(result),
+                alt="Effect of adding each direction on the judgement of each model, "
+                "beside control vectors of equal length.",
+                rows=result.interventions_dataframe(),
+            )
+        )
+    if result.doses:
+        panels.append(
+            Panel(
+                figure=dose_response(result),
+                alt="Effect of each vector by its length, from a small part of the "
+                "residual stream's norm to a multiple of it.",
+                rows=result.doses_dataframe(),
+            )
+        )
+    return tuple(panels)
+
+
+def _measures(rows: pd.DataFrame) -> list[str]:
+    return [name for name in rows if str(name).startswith(("auroc", "accuracy"))]

@@ -1,0 +1,230 @@
+"""Figures of probes: every layer, both models, every data set."""
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from interp.errors import ResultError
+from interp.figures.style import (
+    DIVERGING,
+    MODEL_COLOURS,
+    band,
+    faded,
+    model_names,
+    plain,
+    styled,
+)
+from interp.figures.truthfulness import CHANCE, level, whole_layers
+from interp.results.truthfulness import ROLES, DatasetTransfer, TruthfulnessComparison
+
+
+# At least 3 : 1 on white and on #15171b; told apart by the marker too.
+PROBE_STYLES = {
+    "mean_difference": ("difference of means", "#2f7fc9", "circle"),
+    "lda": ("LDA", "#d4691e", "square"),
+    "logistic": ("logistic", "#15907f", "diamond"),
+    "ridge": ("ridge", "#b0559c", "cross"),
+    "ccs": ("CCS", "#8f7d1e", "triangle-up"),
+    "crc": ("CRC", "#cc4b4b", "triangle-down"),
+    "ttpd": ("TTPD", "#7470d6", "star"),
+}
+OTHER_STYLE = ("#868b94", "x")
+BAND_OPACITY = 0.1
+# Cells of a matrix carry their number up to so many data sets.
+MAX_NAMED_CELLS = 12
+
+
+def probe_curves(result: TruthfulnessComparison) -> go.Figure:
+    """AUROC of every probe by layer, one panel per model, with intervals.
+
+    Args:
+        result: The comparison.
+
+    Raises:
+        ResultError: If no probes were fitted.
+    """
+    if not result.probes:
+        raise ResultError(
+            "This result has no probes.",
+            expected="Probes at every layer.",
+            remedy="Run the study again with probes, or draw layer_curve.",
+        )
+    names = model_names(result.models)
+    figure = make_subplots(
+        rows=2,
+        cols=1,
+        shared_xaxes=True,
+        vertical_spacing=0.1,
+        subplot_titles=[names[role] for role in ROLES],
+    )
+    for panel, role in enumerate(ROLES, start=1):
+        own = [row for row in result.probes if row.model == role]
+        for probe in dict.fromkeys(row.probe for row in own):
+            rows = [row for row in own if row.probe == probe]
+            layers = np.array([row.layer for row in rows], np.int32)
+            value, low, high, accuracy = (
+                np.array([getattr(row, name) for row in rows], np.float32)
+                for name in ("auroc", "auroc_low", "auroc_high", "accuracy")
+            )
+            name, colour, symbol = PROBE_STYLES.get(probe, (probe, *OTHER_STYLE))
+            shade = band(layers, low, high, colour=colour, name=f"{name} interval")
+            shade.update(fillcolor=faded(colour, BAND_OPACITY), legendgroup=probe)
+            figure.add_trace(shade, row=panel, col=1)
+            figure.add_trace(
+                go.Scatter(
+                    x=layers,
+                    y=value,
+                    mode="lines+markers",
+                    name=name,
+                    legendgroup=probe,
+                    showlegend=panel == 1,
+                    line={"color": colour, "width": 2},
+                    marker={"symbol": symbol, "size": 6},
+                    customdata=np.stack([low, high, accuracy], axis=1),
+                    hovertemplate="layer %{x}<br>AUROC %{y:.3f} [%{customdata[0]:.3f},"
+                    " %{customdata[1]:.3f}]<br>accuracy %{customdata[2]:.3f}",
+                ),
+                row=panel,
+                col=1,
+            )
+    level(figure, CHANCE, "chance", "dash")
+    lowest = float(np.nanmin([row.auroc_low for row in result.probes]))
+    figure.update_yaxes(
+        range=[max(0.0, min(lowest, 0.45) - 0.02), 1.02], title_text="AUROC"
+    )
+    figure.update_annotations(font={"size": 13})
+    whole_layers(figure, result.layers)
+    figure.update_xaxes(title_text="layer (resid_post)", row=2, col=1)
+    return styled(
+        figure,
+        title="Every probe at every layer, held-out statements",
+        height=560,
+    ).update_layout(margin={"t": 116})
+
+
+def transfer_curve(result: TruthfulnessComparison) -> go.Figure:
+    """AUROC of both directions in both models by layer: own solid, the other dotted.
+
+    Args:
+        result: The comparison.
+    """
+    figure = go.Figure()
+    for i, direction in enumerate(ROLES):
+        for j, activations in enumerate(ROLES):
+            low, high = result.auroc_low[i, j], result.auroc_high[i, j]
+            colour = MODEL_COLOURS[activations]
+            name = f"{direction} direction in {activations}"
+            if i != j:
+                figure.add_trace(
+                    band(result.layers, low, high, colour=colour, name=name + " band")
+                )
+            figure.add_trace(
+                go.Scatter(
+                    x=result.layers,
+                    y=result.auroc[i, j],
+                    mode="lines+markers",
+                    name=name,
+                    line={
+                        "color": colour,
+                        "width": 2.5,
+                        "dash": "solid" if i == j else "dot",
+                    },
+                    marker={"size": 5},
+                    customdata=np.stack([low, high], axis=1),
+                    hovertemplate="layer %{x}<br>AUROC %{y:.3f} [%{customdata[0]:.3f},"
+                    " %{customdata[1]:.3f}]",
+                )
+            )
+    level(figure, CHANCE, "chance", "dash")
+    lowest = float(np.nanmin(result.auroc_low))
+    figure.update_yaxes(range=[max(0.0, min(lowest, 0.45) - 0.02), 1.02])
+    whole_layers(figure, result.layers)
+    return styled(
+        figure,
+        title="How each direction carries over, at every layer",
+        x="layer (resid_post)",
+        y="AUROC, held-out statements",
+    )
+
+
+def dataset_matrix(result: TruthfulnessComparison) -> go.Figure:
+    """AUROC of probes of each data set on each data set, one panel per model.
+
+    Read at the layer that was chosen on validation statements. The last row is trained
+    on all data sets but the one of its column. The scale is pinned at chance.
+
+    Args:
+        result: The comparison.
+
+    Raises:
+        ResultError: If there is one data set only.
+    """
+    if not result.dataset_transfer:
+        raise ResultError(
+            "This result has no transfer between data sets.",
+            expected="Two data sets or more.",
+            remedy="Give several statement files, or name a dataset_column.",
+        )
+    names = model_names(result.models)
+    figure = make_subplots(
+        rows=2,
+        cols=1,
+        vertical_spacing=0.16,
+        shared_xaxes=True,
+        subplot_titles=[
+            f"{names[role]}, layer {layer}"
+            for role, layer in zip(ROLES, result.best_layers, strict=True)
+        ],
+    )
+    n_trains = 0
+    for panel, role in enumerate(ROLES, start=1):
+        layer = result.best_layers[panel - 1]
+        rows = [
+            row
+            for row in result.dataset_transfer
+            if row.model == role and row.layer == layer
+        ]
+        if rows:
+            figure.add_trace(_matrix(rows), row=panel, col=1)
+            n_trains = max(n_trains, len({row.train for row in rows}))
+    figure.update_yaxes(autorange="reversed", title_text="trained on", showgrid=False)
+    figure.update_xaxes(showgrid=False)
+    figure.update_xaxes(title_text="judged on", row=2, col=1)
+    figure.update_annotations(font={"size": 13})
+    return styled(
+        figure,
+        title="AUROC of probes of each data set on each data set",
+        height=260 + 2 * 34 * max(n_trains, 4),
+    ).update_layout(margin={"t": 96})
+
+
+def _matrix(rows: list[DatasetTransfer]) -> go.Heatmap:
+    trains = list(dict.fromkeys(row.train for row in rows))
+    tests = list(dict.fromkeys(row.test for row in rows))
+    cells = {(row.train, row.test): row for row in rows}
+    ordered = [[cells[train, test] for test in tests] for train in trains]
+    values, low, high, accuracy = (
+        np.array([[getattr(cell, name) for cell in line] for line in ordered], "f4")
+        for name in ("auroc", "auroc_low", "auroc_high", "accuracy")
+    )
+    return go.Heatmap(
+        z=values,
+        x=[_short(test) for test in tests],
+        y=[_short(train) for train in trains],
+        zmin=0,
+        zmid=CHANCE,
+        zmax=1,
+        colorscale=[list(stop) for stop in DIVERGING],
+        showscale=False,
+        xgap=3,
+        ygap=3,
+        texttemplate="%{z:.2f}" if len(tests) <= MAX_NAMED_CELLS else None,
+        customdata=np.stack([low, high, accuracy], axis=-1),
+        hovertemplate="trained on %{y}, judged on %{x}<br>AUROC %{z:.3f} "
+        "[%{customdata[0]:.3f}, %{customdata[1]:.3f}]<br>accuracy "
+        "%{customdata[2]:.3f}<extra></extra>",
+    )
+
+
+def _short(name: str) -> str:
+    return plain(name.rsplit("/", 1)[-1][:32])

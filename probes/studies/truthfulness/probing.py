@@ -1,0 +1,193 @@
+"""Every probe at every layer of a model, fitted on training and judged on test rows."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import assert_never
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from interp.data import Splits, Statements
+from interp.errors import InterpError
+from interp.progress import progress_bar
+from interp.results import ProbeScore
+from interp.results.truthfulness import Role
+from interp.statistics import auroc, auroc_interval, mean_interval, permutation_p
+from probes.evaluate import quality
+from probes.linear import Fit, LinearProbe
+from probes.means import fit_lda, fit_mean_difference, fit_ridge
+from probes.optimum import NotConvergedWarning
+from probes.path import fit_logistic_cv
+from probes.studies.truthfulness.negation import negation_of
+from probes.studies.truthfulness.spec import ProbeName, TruthfulnessSpec
+from probes.ttpd import fit_ttpd
+from probes.unsupervised import fit_ccs, fit_crc
+
+
+# Bounds the rows of one call of a fit, layers times examples times d_model.
+VALUES_AT_ONCE = 2**27
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeTable:
+    """The probes of one model, and in sentences which could not be fitted."""
+
+    rows: tuple[ProbeScore, ...]
+    notes: tuple[str, ...] = ()
+
+
+def probe_fit(name: ProbeName, statements: Statements, *, seed: int) -> Fit | str:
+    """How a probe is fitted on the activations of some statements, in their order.
+
+    Args:
+        name: The probe.
+        statements: Their groups, and what is known of negation.
+        seed: Feeds what is random in the fit.
+
+    Returns:
+        In a sentence what the probe lacks, if it cannot be fitted on these statements.
+    """
+    match name:
+        case "mean_difference":
+            return fit_mean_difference
+        case "lda":
+            return fit_lda
+        case "ridge":
+            return fit_ridge
+        case "logistic":
+            return partial(fit_logistic_cv, groups=statements.groups, seed=seed)
+        case "ccs" | "crc":
+            pairs = torch.from_numpy(negation_of(statements).pairs)
+            if len(pairs) < 2:
+                return "it needs statements with their negations, and there are none"
+            if name == "crc":
+                return partial(fit_crc, pairs=pairs)
+            return partial(fit_ccs, pairs=pairs, seed=seed)
+        case "ttpd":
+            affirmative = negation_of(statements).affirmative
+            if affirmative is None or affirmative.all() or not affirmative.any():
+                return "it needs affirmative and negated statements"
+            return partial(fit_ttpd, affirmative=torch.from_numpy(affirmative))
+        case _:
+            assert_never(name)
+
+
+def probe_table(
+    role: Role,
+    rows: Float[Tensor, "example layer d_model"],
+    statements: Statements,
+    splits: Splits,
+    *,
+    spec: TruthfulnessSpec,
+) -> ProbeTable:
+    """How well every probe of every layer of a model tells true from false.
+
+    Args:
+        role: Which model.
+        rows: Its activations.
+        statements: What they are of.
+        splits: Probes are fitted on training and judged on test statements.
+        spec: Which probes, how many resamples.
+    """
+    parts = (splits.val, splits.test)
+    truth, notes, names = statements.labels, list[str](), list[ProbeName]()
+    logits: list[list[Float[np.ndarray, "layer example"]]] = []
+    converged: list[Bool[np.ndarray, " layer"]] = []
+    training = statements.take(splits.train)
+    labels = torch.from_numpy(training.labels)
+    with progress_bar(f"probes of {role}", len(spec.probes), "probes") as bar:
+        for name in spec.probes:
+            fit = probe_fit(name, training, seed=spec.seed)
+            try:
+                if isinstance(fit, str):
+                    notes.append(f"No {name} probe was fitted: {fit}.")
+                    continue
+                with warnings.catch_warnings():
+                    # Said below, once for all layers.
+                    warnings.simplefilter("ignore", NotConvergedWarning)
+                    found = [
+                        (fit(stack[:, torch.from_numpy(splits.train)], labels), stack)
+                        for stack in _stacks(rows)
+                    ]
+            except InterpError as error:
+                # One probe that these data do not allow must not cost the others.
+                notes.append(f"No {name} probe was fitted: {error}")
+                continue
+            finally:
+                bar.advance()
+            names.append(name)
+            logits.append([_logits(found, part) for part in parts])
+            reached = np.concatenate([probe.converged.numpy() for probe, _ in found])
+            converged.append(reached)
+            if not reached.all():
+                layers = ", ".join(map(str, np.flatnonzero(~reached)))
+                notes.append(
+                    f"The {name} probe of {role} did not reach its optimum at layer "
+                    f"{layers}."
+                )
+    if not names:
+        return ProbeTable(rows=(), notes=tuple(notes))
+    val, test = (np.stack([both[i] for both in logits]) for i in range(2))
+    judged = _judged(test, statements.take(splits.test), spec)
+    judged["validation_auroc"] = auroc(val, truth[splits.val])
+    return ProbeTable(
+        rows=tuple(
+            ProbeScore(
+                model=role,
+                probe=name,
+                layer=layer,
+                converged=bool(converged[k][layer]),
+                **{field: float(value[k, layer]) for field, value in judged.items()},
+            )
+            for k, name in enumerate(names)
+            for layer in range(test.shape[1])
+        ),
+        notes=tuple(notes),
+    )
+
+
+def _stacks(
+    rows: Float[Tensor, "example layer d_model"],
+) -> Iterator[Float[Tensor, "layer example d_model"]]:
+    """Neighbouring layers together, as many as fit."""
+    size = max(1, VALUES_AT_ONCE // max(1, rows[:, 0].numel()))
+    for some in rows.split(size, dim=1):
+        yield some.transpose(0, 1).contiguous()
+
+
+def _logits(
+    found: Sequence[tuple[LinearProbe, Tensor]], part: np.ndarray
+) -> Float[np.ndarray, "layer example"]:
+    at = torch.from_numpy(part)
+    return np.concatenate(
+        [probe.logits(stack[:, at]).detach().double().numpy() for probe, stack in found]
+    )
+
+
+def _judged(
+    logits: Float[np.ndarray, "probe layer example"],
+    statements: Statements,
+    spec: TruthfulnessSpec,
+) -> dict[str, Float[np.ndarray, "probe layer"]]:
+    """Measures of test logits by the name of their field."""
+    labels = statements.labels
+    options = {"resamples": spec.resamples, "seed": spec.seed}
+    options |= {"groups": statements.groups}
+    areas = auroc_interval(logits, labels, **options)
+    right = mean_interval((logits > 0) == labels, **options)
+    good = quality(logits, labels)
+    return {
+        "auroc": areas.estimate,
+        "auroc_low": areas.low,
+        "auroc_high": areas.high,
+        "accuracy": right.estimate,
+        "accuracy_low": right.low,
+        "accuracy_high": right.high,
+        "brier": good.brier,
+        "ece": good.ece,
+        "permutation_p": permutation_p(logits, labels, seed=spec.seed),
+    }

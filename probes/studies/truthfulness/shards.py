@@ -1,0 +1,67 @@
+"""Finished parts of a study on disk, so that a stopped one goes on where it was."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from interp import atomic
+from interp.stopping import stop_if_requested
+
+
+logger = logging.getLogger("interp.studies")
+
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shards:
+    """Parts of one run, each a JSON file.
+
+    Attributes:
+        folder: Where they are, named by settings, weights and data; None keeps nothing.
+    """
+
+    folder: Path | None = None
+
+    def kept(self, name: str, kind: type[Part], make: Callable[[], Part]) -> Part:
+        """A part that is on disk, or is made now and written; then a signal may stop.
+
+        Args:
+            name: The file, without its ending.
+            kind: The class of the part, a dataclass of plain values.
+            make: Makes it.
+
+        Raises:
+            StoppedError: If a signal asked for it; the part is kept.
+            DiskFullError: If the disk is full.
+            UnwritableError: If the folder cannot be written.
+        """
+        if self.folder is None:
+            return make()
+        path = self.folder / f"{name}.json"
+        found = _read(path, kind)
+        if found is None:
+            found = make()
+            atomic.write_text(path, _adapter(kind).dump_json(found).decode())
+        stop_if_requested(f"{name} is finished and kept in {self.folder}")
+        return found
+
+
+def _read(path: Path, kind: type[Part]) -> Part | None:
+    try:
+        return _adapter(kind).validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (ValidationError, OSError) as error:
+        logger.warning("%s is damaged and made again: %s", path, error)
+        return None
+
+
+@cache
+def _adapter(kind: type[Any]) -> TypeAdapter:
+    return TypeAdapter(kind)
