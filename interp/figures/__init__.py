@@ -1,6 +1,16 @@
 """Figures and reports: pure functions from results to plotly figures and HTML."""
 
+from interp.figures.confidence import (
+    calibration_curve as calibration_curve,
+    effect_scatter as effect_scatter,
+    overlap_curve as overlap_curve,
+    swap_bars as swap_bars,
+)
 from interp.figures.heads import copy_curve as copy_curve, head_map as head_map
+from interp.figures.neurons import (
+    neuron_scatter as neuron_scatter,
+    singular_values as singular_values,
+)
 from interp.figures.refusal import refusal_rates as refusal_rates
 from interp.figures.report import (
     Hidden as Hidden,

@@ -4,6 +4,11 @@ from typing import assert_never
 
 import pandas as pd
 
+from interp.figures.confidence_panels import (
+    confidence_panels,
+    neuron_panels,
+    neuron_tables,
+)
 from interp.figures.heads import copy_curve, head_map
 from interp.figures.refusal import condition_label, refusal_rates
 from interp.figures.report import Hidden, Panel, Section
@@ -12,8 +17,10 @@ from interp.figures.truthfulness_panels import (
     truthfulness_panels,
     truthfulness_tables,
 )
+from interp.results.confidence import ConfidenceComparison
 from interp.results.heads import HeadScores
 from interp.results.kinds import Result, title
+from interp.results.neurons import NeuronTable
 from interp.results.patch_map import PatchMap
 from interp.results.refusal import Instructions, RefusalComparison
 from interp.results.sweep import ProbeSweep
@@ -37,6 +44,10 @@ def report_section(result: Result) -> Section:
             panels, hidden = (), ()
         case HeadScores():
             panels, hidden = _head_panels(result), ()
+        case NeuronTable():
+            panels, hidden = neuron_panels(result), neuron_tables(result)
+        case ConfidenceComparison():
+            panels, hidden = confidence_panels(result), neuron_tables(result)
         case _:
             assert_never(result)
     return Section(

@@ -1,11 +1,5 @@
 """Neurons of the last MLP that regulate confidence: find, test, compare and swap."""
 
-from interp.neurons.calibration import (
-    Bins as Bins,
-    calibration_error as calibration_error,
-    ratio_interval as ratio_interval,
-    reliability as reliability,
-)
 from interp.neurons.confidence import (
     TokenConfidence as TokenConfidence,
     token_confidence as token_confidence,
@@ -23,7 +17,14 @@ from interp.neurons.overlap import (
     overlap_of_rankings as overlap_of_rankings,
 )
 from interp.neurons.swaps import (
+    distance_moved as distance_moved,
     matched_controls as matched_controls,
     swapped_neurons as swapped_neurons,
 )
 from interp.neurons.table import entropy_neurons as entropy_neurons
+from interp.results.calibration import (
+    Bins as Bins,
+    calibration_error as calibration_error,
+    ratio_interval as ratio_interval,
+    reliability as reliability,
+)

@@ -59,7 +59,7 @@ def token_confidence(
         >>> token_confidence(model, [[5, 6, 7, 8]]).entropy.shape
         (2,)
     """
-    own = output_of(model) if output is None else output
+    own = output_of(model, with_neurons=False) if output is None else output
     head = head_of(own)
     if output is None:
         verify(model, head, prompts)

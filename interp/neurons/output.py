@@ -66,8 +66,13 @@ class Output:
         return replace(self, final_norm=norm)
 
 
-def output_of(model: LanguageModel) -> Output:
+def output_of(model: LanguageModel, *, with_neurons: bool = True) -> Output:
     """The output path of a loaded model; its head is not copied.
+
+    Args:
+        model: The model.
+        with_neurons: False for the final norm and the head alone, which a mixture of
+            experts has too.
 
     Raises:
         UnsupportedModelError: If its last MLP is a mixture of experts, or a part of the
@@ -78,6 +83,8 @@ def output_of(model: LanguageModel) -> Output:
         >>> output_of(LanguageModel(hf=tiny_model("gpt2"))).neurons.shape
         torch.Size([128, 32])
     """
+    if not with_neurons:
+        return _without_neurons(model)
     parts = parts_of(model.architecture, model.name)
     config = model.hf.config.get_text_config()
     down, head = parts.down, parts.head
@@ -99,6 +106,29 @@ def output_of(model: LanguageModel) -> Output:
         final_norm=norm_of(
             parts.final_norm,
             dict(parts.final_norm.named_parameters()),
+            width=model.d_model,
+            name="final norm",
+        ).to(head.weight.device),
+        head=HeldMatrix(weight=head.weight.detach()),
+        head_bias=_optional(getattr(head, "bias", None)),
+        logit_scale=logit_scale(config),
+        softcap=getattr(config, "final_logit_softcapping", None),
+    )
+
+
+def _without_neurons(model: LanguageModel) -> Output:
+    norm, head = end_of(model.architecture, model.name)
+    assert isinstance(head.weight, Tensor)
+    config = model.hf.config.get_text_config()
+    return Output(
+        name=model.name,
+        layer=model.n_layers - 1,
+        neurons=head.weight.new_empty(0, model.d_model),
+        neuron_bias=None,
+        write_norm=None,
+        final_norm=norm_of(
+            norm,
+            dict(norm.named_parameters()),
             width=model.d_model,
             name="final norm",
         ).to(head.weight.device),
@@ -136,34 +166,46 @@ def parts_of(architecture: Architecture, name: str) -> Parts:
     """
     paths, layer = architecture.map, architecture.n_layers - 1
     _refuse_experts(architecture, name)
+    final_norm, head = end_of(architecture, name)
     block = f"{paths.blocks}.{layer}"
     hf = architecture.hf
     down_path = f"{block}.{paths.mlp_down}"
+    post = paths.mlp_post_norm
+    return Parts(
+        down=hf.get_submodule(down_path),
+        down_path=down_path,
+        write_norm=None if post is None else hf.get_submodule(f"{block}.{post}"),
+        write_norm_path="" if post is None else f"{block}.{post}",
+        final_norm=final_norm,
+        final_norm_path=str(paths.final_norm),
+        head=head,
+        head_path=str(paths.unembed),
+    )
+
+
+def end_of(architecture: Architecture, name: str) -> tuple[nn.Module, nn.Module]:
+    """The final norm and the head.
+
+    Raises:
+        UnsupportedModelError: If there is none, or something stands between them.
+    """
+    paths, hf = architecture.map, architecture.hf
     if paths.final_norm is None or paths.unembed is None:
         raise UnsupportedModelError(
             f"{name} has no {'final norm' if paths.final_norm is None else 'head'}.",
             expected="Entropy neurons act through the final norm and the head.",
         )
-    post = paths.mlp_post_norm
-    parts = Parts(
-        down=hf.get_submodule(down_path),
-        down_path=down_path,
-        write_norm=None if post is None else hf.get_submodule(f"{block}.{post}"),
-        write_norm_path="" if post is None else f"{block}.{post}",
-        final_norm=hf.get_submodule(paths.final_norm),
-        final_norm_path=paths.final_norm,
-        head=hf.get_submodule(paths.unembed),
-        head_path=paths.unembed,
-    )
+    norm = hf.get_submodule(paths.final_norm)
+    head = hf.get_submodule(paths.unembed)
     d_model = hf.config.get_text_config().hidden_size
-    width = getattr(parts.head, "in_features", d_model)
+    width = getattr(head, "in_features", d_model)
     if width != d_model:
         raise UnsupportedModelError(
             f"The head of {name} reads {width} numbers and the final norm gives "
             f"{d_model}.",
             expected="Another projection stands between them, which is not read here.",
         )
-    return parts
+    return norm, head
 
 
 def neuron_rows(

@@ -82,6 +82,34 @@ def require_same_neurons(first: LanguageModel, second: LanguageModel) -> None:
             )
 
 
+def distance_moved(model: LanguageModel, other: LanguageModel) -> tuple[float, float]:
+    """How far apart two models' last MLPs and final gains are, relative to the first.
+
+    Args:
+        model: The model whose weights are the unit.
+        other: A model of the same shape.
+
+    Returns:
+        The length of the difference over the length of the weights, for all that
+        `swapped_neurons` swaps, and for the gain of the final norm.
+
+    Example:
+        >>> from tiny import tiny_model
+        >>> model = LanguageModel(hf=tiny_model("llama"))
+        >>> distance_moved(model, model)
+        (0.0, 0.0)
+    """
+    moved = whole = 0.0
+    for place, given in zip(_places(model), _places(other), strict=True):
+        for name in place.axes:
+            old = _tensor(place.module, name).detach()
+            new = _tensor(given.module, name).detach().to(old.device)
+            moved += float((new.double() - old.double()).square().sum())
+            whole += float(old.double().square().sum())
+    gain, new_gain = (output_of(one).final_norm.gain.cpu() for one in (model, other))
+    return (moved / whole) ** 0.5, float((new_gain - gain).norm() / gain.norm())
+
+
 def matched_controls(
     norm: Float[np.ndarray, " neuron"],
     chosen: Int[np.ndarray, " chosen"],

@@ -154,12 +154,12 @@ def over_neurons(
         of(output.written(start, min(start + step, output.n_neurons)).to(device)).cpu()
         for start in range(0, output.n_neurons, step)
     ]
-    return torch.cat(parts).numpy()
+    return torch.cat(parts).numpy() if parts else np.empty(0)
 
 
 def _notes(output: Output, n_large: int, n_candidates: int) -> tuple[str, ...]:
     notes: list[str] = []
-    if n_large < n_candidates:
+    if n_large < n_candidates and output.n_neurons:
         notes.append(
             f"Only {n_large} neurons have a norm above the percentile, fewer than the "
             f"{n_candidates} candidates that were asked for."

@@ -1,5 +1,10 @@
 """Results of studies: frozen values that are saved, found and opened without torch."""
 
+from interp.results.confidence import (
+    ConfidenceComparison as ConfidenceComparison,
+    ConfidenceRow as ConfidenceRow,
+    NeuronEffect as NeuronEffect,
+)
 from interp.results.heads import HeadScores as HeadScores
 from interp.results.kinds import (
     KINDS as KINDS,
@@ -9,6 +14,10 @@ from interp.results.kinds import (
     title as title,
 )
 from interp.results.map_comparison import MapComparison as MapComparison
+from interp.results.neurons import (
+    NeuronEffects as NeuronEffects,
+    NeuronTable as NeuronTable,
+)
 from interp.results.patch_map import PatchMap as PatchMap
 from interp.results.refusal import (
     Completion as Completion,

@@ -9,6 +9,7 @@ import pandas as pd
 from jaxtyping import Bool, Float32, Int32
 
 from interp.provenance import Provenance
+from interp.results.calibration import Bins, reliability
 from interp.results.display import table_html
 from interp.results.files import Number, write_result
 from interp.results.neurons import by_variance
@@ -139,6 +140,9 @@ class ConfidenceComparison:
         null_fraction: The share of its length in the head's null space.
         frequency_cosine: Cosine of what it adds to the logits with token frequency.
         singular_values: Of each head, largest first.
+        mlp_moved: How far post-training moved the weights of the last MLP: the length
+            of the difference over that of the base model's weights.
+        gain_moved: The same of the final norm's gain.
         candidates: Each model's candidate entropy neurons, best first.
         sizes: Numbers of candidates taken of each model.
         overlap: Shared candidates over all, by how many are taken.
@@ -174,6 +178,8 @@ class ConfidenceComparison:
     null_fraction: Float32[np.ndarray, "role neuron"]
     frequency_cosine: Float32[np.ndarray, "role neuron"]
     singular_values: Float32[np.ndarray, "role direction"]
+    mlp_moved: Number
+    gain_moved: Number
     candidates: tuple[tuple[int, ...], tuple[int, ...]]
     sizes: Int32[np.ndarray, " size"]
     overlap: Float32[np.ndarray, " size"]
@@ -250,11 +256,16 @@ class ConfidenceComparison:
             )
         return pd.concat(parts, ignore_index=True)
 
+    def reliability(self, role: Role) -> Bins:
+        """Confidence and accuracy of one model in bins of equal width."""
+        i = ROLES.index(role)
+        return reliability(self.top[i], self.correct[i])
+
     def side_by_side(self) -> pd.DataFrame:
         """One row per neuron that is a candidate in a model, with post over base."""
         chosen = sorted({*self.candidates[0], *self.candidates[1]})
         ratio = {
-            name: getattr(self, name)[1, chosen] / getattr(self, name)[0, chosen]
+            name: _ratio(getattr(self, name)[:, chosen])
             for name in ("norm", "logit_var")
         }
         return pd.DataFrame(
@@ -311,3 +322,9 @@ class ConfidenceComparison:
 
     def _repr_html_(self) -> str:
         return table_html(self.confidence_dataframe(), caption=self.headline())
+
+
+def _ratio(values: Float32[np.ndarray, "role neuron"]) -> np.ndarray:
+    """Post over base, NaN where the base has nothing."""
+    empty = np.full(values.shape[1], np.nan)
+    return np.divide(values[1], values[0], out=empty, where=values[0] != 0)

@@ -5,8 +5,10 @@ from typing import TypeVar, assert_never, get_args
 
 from interp import atomic
 from interp.errors import ResultError, closest
+from interp.results.confidence import ConfidenceComparison
 from interp.results.files import RESULT, read_description, read_result
 from interp.results.heads import HeadScores
+from interp.results.neurons import NeuronTable
 from interp.results.patch_map import PatchMap
 from interp.results.refusal import RefusalComparison
 from interp.results.sweep import ProbeSweep
@@ -15,7 +17,15 @@ from interp.results.truthfulness import TruthfulnessComparison
 
 # A new kind is a member here, a heading in `title`, and a case wherever the type
 # checker asks for one.
-Result = TruthfulnessComparison | RefusalComparison | ProbeSweep | PatchMap | HeadScores
+Result = (
+    TruthfulnessComparison
+    | RefusalComparison
+    | ProbeSweep
+    | PatchMap
+    | HeadScores
+    | NeuronTable
+    | ConfidenceComparison
+)
 CLASSES: tuple[type[Result], ...] = get_args(Result)
 KINDS: tuple[str, ...] = tuple(kind.KIND for kind in CLASSES)
 Kind = TypeVar("Kind", bound=Result)
@@ -58,6 +68,10 @@ def title(result: Result) -> str:
             return "Activation patching"
         case HeadScores():
             return "Attention heads"
+        case NeuronTable():
+            return "Entropy neurons"
+        case ConfidenceComparison():
+            return "Confidence"
         case _:
             assert_never(result)
 

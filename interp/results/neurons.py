@@ -46,6 +46,8 @@ def by_variance(
         raise ConfigError(
             f"The percentile of the norms is {percentile}.", expected="0 to 100."
         )
+    if not norm.size:
+        return np.empty(0, np.int32)
     large = np.flatnonzero(norm > np.percentile(norm, percentile))
     # Stable, so that neurons of equal variance stay in their order.
     order = np.argsort(logit_var[large], kind="stable")

@@ -42,10 +42,18 @@ def compare(
         Files, typer.Option(help="JSON(L), CSV or text with a column instruction.")
     ] = None,
     harmless: Annotated[Files, typer.Option(help="The same, harmless.")] = None,
+    texts: Annotated[
+        Files,
+        typer.Option(
+            help="Ordinary texts for the confidence study, one a line or a column "
+            "text; true statements by default."
+        ),
+    ] = None,
     studies: Annotated[
         str,
         typer.Option(
-            help="truthfulness,refusal; those whose data is given by default."
+            help="truthfulness,refusal,confidence; those whose data is given by "
+            "default."
         ),
     ] = "",
     group: Annotated[
@@ -89,6 +97,7 @@ def compare(
         statements=(*(statements or ()), *(more or ())),
         harmful=tuple(harmful or ()),
         harmless=tuple(harmless or ()),
+        texts=tuple(texts or ()),
     )
     specs = plan(
         base,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def study(
-    name: Annotated[str, typer.Argument(help="truthfulness or refusal.")],
+    name: Annotated[str, typer.Argument(help="truthfulness, refusal or confidence.")],
     config: Annotated[
         Path, typer.Argument(help="TOML file of settings, such as a run's spec.toml.")
     ],

@@ -8,6 +8,7 @@ from interp import data
 from interp.data import Contrast, Instructions, Statements
 from interp.data.statements import fingerprint
 from interp.provenance import DatasetRecord
+from probes.studies.confidence.texts import Texts
 from probes.studies.refusal.spec import RefusalSpec
 from probes.studies.truthfulness.spec import TruthfulnessSpec
 
@@ -50,14 +51,14 @@ def contrast_for(spec: RefusalSpec) -> Contrast:
     )
 
 
-def record_of(given: Statements | Contrast, names: str) -> DatasetRecord:
+def record_of(given: Statements | Contrast | Texts, names: str) -> DatasetRecord:
     """What goes into a provenance about the data.
 
     Args:
         given: The data.
         names: Where it comes from.
     """
-    rows = len(given) if isinstance(given, Statements) else len(given.to_dataframe())
+    rows = len(given.to_dataframe()) if isinstance(given, Contrast) else len(given)
     return DatasetRecord(name=names, fingerprint=given.fingerprint, rows=rows)
 
 

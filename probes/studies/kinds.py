@@ -5,7 +5,7 @@ the type checker names the places that were forgotten. What needs torch is impor
 a study runs, so that settings can be read and shown without it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, assert_never, get_args
 
@@ -13,6 +13,8 @@ from interp.data import Contrast, Statements
 from interp.errors import ConfigError, closest
 from interp.provenance import Provenance
 from interp.results import Result, RunFolder
+from probes.studies.confidence.spec import ConfidenceSpec
+from probes.studies.confidence.texts import Texts, texts_of
 from probes.studies.inputs import contrast_for, statements_of
 from probes.studies.refusal.spec import RefusalSpec
 from probes.studies.truthfulness.spec import TruthfulnessSpec
@@ -21,9 +23,9 @@ from probes.studies.truthfulness.spec import TruthfulnessSpec
 if TYPE_CHECKING:
     from interp.models.language_model import LanguageModel
 
-StudyName = Literal["truthfulness", "refusal"]
-StudySpec = TruthfulnessSpec | RefusalSpec
-Data = Statements | Contrast
+StudyName = Literal["truthfulness", "refusal", "confidence"]
+StudySpec = TruthfulnessSpec | RefusalSpec | ConfidenceSpec
+Data = Statements | Contrast | Texts
 STUDIES: tuple[StudyName, ...] = get_args(StudyName)
 Tell = Callable[[str], None]
 
@@ -36,11 +38,13 @@ class Sources:
         statements: Files or data sets of statements with labels.
         harmful: Instructions that should be refused.
         harmless: Instructions that should be followed.
+        texts: Ordinary texts; for confidence true statements will do.
     """
 
     statements: tuple[str, ...] = ()
     harmful: tuple[str, ...] = ()
     harmless: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,6 +93,8 @@ def spec_class(name: StudyName) -> type[StudySpec]:
             return TruthfulnessSpec
         case "refusal":
             return RefusalSpec
+        case "confidence":
+            return ConfidenceSpec
         case _:
             assert_never(name)
 
@@ -100,6 +106,8 @@ def study_name(spec: StudySpec) -> StudyName:
             return "truthfulness"
         case RefusalSpec():
             return "refusal"
+        case ConfidenceSpec():
+            return "confidence"
         case _:
             assert_never(spec)
 
@@ -111,8 +119,26 @@ def needs(name: StudyName) -> tuple[str, ...]:
             return ("statements",)
         case "refusal":
             return ("harmful", "harmless")
+        case "confidence":
+            return ("texts",)
         case _:
             assert_never(name)
+
+
+def has_data(name: StudyName, given: Collection[str]) -> bool:
+    """Whether a study can run on what was given.
+
+    Args:
+        name: The study.
+        given: The fields of `Sources` that are not empty.
+
+    Example:
+        >>> has_data("confidence", {"statements"}), has_data("refusal", {"statements"})
+        (True, False)
+    """
+    if name == "confidence" and "statements" in given:
+        return True
+    return set(needs(name)) <= set(given)
 
 
 def default_spec(
@@ -140,6 +166,14 @@ def default_spec(
                 harmless=sources.harmless,
                 seed=seed,
             )
+        case "confidence":
+            return ConfidenceSpec(
+                base=base,
+                post=post,
+                texts=sources.texts,
+                statements=() if sources.texts else sources.statements,
+                seed=seed,
+            )
         case _:
             assert_never(name)
 
@@ -151,6 +185,8 @@ def sources_of(spec: StudySpec) -> Sources:
             return Sources(statements=spec.statements)
         case RefusalSpec():
             return Sources(harmful=spec.harmful, harmless=spec.harmless)
+        case ConfidenceSpec():
+            return Sources(texts=spec.texts, statements=spec.statements)
         case _:
             assert_never(spec)
 
@@ -166,6 +202,8 @@ def data_of(spec: StudySpec) -> Data:
             return statements_of(spec)
         case RefusalSpec():
             return contrast_for(spec)
+        case ConfidenceSpec():
+            return texts_of(spec)
         case _:
             assert_never(spec)
 
@@ -197,5 +235,10 @@ def run_study(spec: StudySpec, data: Data, setting: Setting) -> Result:
 
             assert isinstance(data, Contrast)
             return refusal(base, post, data, spec=spec, provenance=provenance)
+        case ConfidenceSpec():
+            from probes.studies.confidence.study import confidence
+
+            assert isinstance(data, Texts)
+            return confidence(base, post, data, spec=spec, provenance=provenance)
         case _:
             assert_never(spec)

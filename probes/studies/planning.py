@@ -13,6 +13,7 @@ from probes.studies.kinds import (
     StudySpec,
     checked_name,
     default_spec,
+    has_data,
     needs,
     sources_of,
 )
@@ -45,7 +46,7 @@ def plan(
     Example:
         >>> specs = plan("a", "b", Sources(statements=("s.csv",)))
         >>> [type(spec).__name__ for spec in specs]
-        ['TruthfulnessSpec']
+        ['TruthfulnessSpec', 'ConfidenceSpec']
     """
     given = {name for name in _names() if getattr(sources, name)}
     if len(given & {"harmful", "harmless"}) == 1:
@@ -57,14 +58,14 @@ def plan(
             remedy=f"Add --{missing} FILE.",
         )
     asked: list[StudyName] = [checked_name(name) for name in dict.fromkeys(studies)]
-    chosen = asked or [name for name in STUDIES if given >= set(needs(name))]
+    chosen = asked or [name for name in STUDIES if has_data(name, given)]
     if not chosen:
         raise ConfigError(
             "There is nothing to compare the models on.",
             expected="--statements FILE, or --harmful FILE and --harmless FILE.",
         )
     for name in chosen:
-        if not given >= set(needs(name)):
+        if not has_data(name, given):
             options = ", ".join(f"--{need}" for need in needs(name))
             raise ConfigError(
                 f"The study {name!r} has no data.", remedy=f"Add {options}."

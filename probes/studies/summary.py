@@ -8,7 +8,9 @@ from typing import assert_never
 import pandas as pd
 
 from interp.results import (
+    ConfidenceComparison,
     HeadScores,
+    NeuronTable,
     PatchMap,
     ProbeSweep,
     RefusalComparison,
@@ -16,6 +18,7 @@ from interp.results import (
     TruthfulnessComparison,
 )
 from probes.studies import sweep_summary
+from probes.studies.confidence import summary as confidence
 from probes.studies.refusal import summary as refusal
 from probes.studies.truthfulness import summary as truthfulness
 from probes.studies.values import Value, number
@@ -40,6 +43,13 @@ def numbers(result: Result) -> dict[str, Value]:
                 name: [list(result.top(name)), number(result.value(name).max())]
                 for name in result.metrics
             }
+        case NeuronTable():
+            return {
+                "headline": result.headline(),
+                "candidates": result.candidates.tolist(),
+            }
+        case ConfidenceComparison():
+            return confidence.numbers(result)
         case _:
             assert_never(result)
 
@@ -57,6 +67,10 @@ def sentences(result: Result) -> tuple[str, ...]:
             return (result.headline(),)
         case HeadScores():
             return (result.headline(),)
+        case NeuronTable():
+            return (result.headline(),)
+        case ConfidenceComparison():
+            return (result.headline(), *confidence.sentences(result))
         case _:
             assert_never(result)
 
@@ -75,5 +89,10 @@ def brief_table(result: Result) -> pd.DataFrame:
         case HeadScores():
             frame = result.to_dataframe()
             return frame.sort_values("score", ascending=False).groupby("metric").head(5)
+        case NeuronTable():
+            frame = result.to_dataframe()
+            return frame[frame["candidate"]].sort_values("logit_var")
+        case ConfidenceComparison():
+            return confidence.brief_table(result)
         case _:
             assert_never(result)

@@ -41,6 +41,8 @@ def ablated(
     """
     tested = _tested(table, cosine, spec)
     neurons = list(dict.fromkeys(neuron for _, neuron in tested))
+    if not neurons:
+        return ()
     done = effects(model, ids[: spec.effect_texts], neurons, unigram=unigram)
     place = {neuron: number for number, neuron in enumerate(neurons)}
     return tuple(

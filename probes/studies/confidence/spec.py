@@ -24,7 +24,7 @@ class ConfidenceSpec:
         post_revision: Revision of a hub model.
         dtype: How the weights run.
         column: The column of the texts; found by default.
-        limit: At most so many texts are used, drawn at random.
+        max_texts: At most so many texts are used, drawn at random.
         max_tokens: Longer texts are cut.
         percentile: Only norms above this percentile make a candidate entropy neuron.
         candidates: How many candidates of smallest LogitVar.
@@ -47,7 +47,7 @@ class ConfidenceSpec:
     post_revision: str | None = None
     dtype: str = "auto"
     column: str | None = None
-    limit: int | None = 400
+    max_texts: int = 400
     max_tokens: int = 128
     percentile: float = 75.0
     candidates: int = 10
@@ -67,6 +67,7 @@ class ConfidenceSpec:
                 "(statements), of which the true ones are taken.",
             )
         for name, least in (
+            ("max_texts", 10),
             ("candidates", 1),
             ("frequency_neurons", 0),
             ("effect_texts", 1),

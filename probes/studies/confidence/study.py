@@ -1,5 +1,6 @@
 """The confidence study: how sure two models are, and what their neurons do to it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,10 +8,16 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.errors import IncompatibleError
+from interp.errors import IncompatibleError, UnsupportedModelError
 from interp.models.language_model import LanguageModel
 from interp.models.tokens import tokenize
-from interp.neurons import overlap, own_token_counts, token_counts, unigram_direction
+from interp.neurons import (
+    distance_moved,
+    overlap,
+    own_token_counts,
+    token_counts,
+    unigram_direction,
+)
 from interp.neurons.frequency import cosines_with_target
 from interp.neurons.output import Output, output_of
 from interp.neurons.spectrum import head_moments
@@ -61,7 +68,7 @@ def confidence(
     models = (base, post)
     require_same_neurons(base, post)
     ids = tokens_of(models, texts.texts, max_tokens=spec.max_tokens)
-    outputs = (output_of(base), output_of(post))
+    outputs, missing = _outputs(models)
     counts = (
         token_counts(base, ids)
         if spec.unigram == "texts"
@@ -79,13 +86,18 @@ def confidence(
         )
     tables = (weighed[0].table, weighed[1].table)
     swapped = measured(models, outputs, ids, tables, spec=spec)
+    moved = distance_moved(base, post) if not missing else (math.nan, math.nan)
     return _result(
         texts,
         ids,
-        tables,
-        (weighed[0].cosine, weighed[1].cosine),
-        tuple(effects),
-        swapped,
+        _Found(
+            tables=tables,
+            cosines=(weighed[0].cosine, weighed[1].cosine),
+            effects=tuple(effects),
+            swapped=swapped,
+            moved=moved,
+            missing=missing,
+        ),
         spec,
         provenance,
     )
@@ -115,6 +127,17 @@ def tokens_of(models: Pair, texts: Sequence[str], *, max_tokens: int) -> Ids:
                 expected="Confidence is compared on the same tokens.",
             )
     return rows[0]
+
+
+def _outputs(models: Pair) -> tuple[tuple[Output, Output], tuple[str, ...]]:
+    """The output paths of both models, and why their neurons are left out if so."""
+    try:
+        return (output_of(models[0]), output_of(models[1])), ()
+    except UnsupportedModelError as error:
+        base, post = (output_of(model, with_neurons=False) for model in models)
+        return (base, post), (
+            f"Neurons were left out: {error.what} Confidence itself was measured.",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -148,16 +171,26 @@ def _weighed(
     return _Weighed(table=table, cosine=cosines_with_target(output, moments, unigram))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Found:
+    """Everything that was measured."""
+
+    tables: tuple[NeuronTable, NeuronTable]
+    cosines: tuple[np.ndarray, np.ndarray]
+    effects: tuple[NeuronEffect, ...]
+    swapped: Swapped
+    moved: tuple[float, float]
+    missing: tuple[str, ...]
+
+
 def _result(
     texts: Texts,
     ids: Ids,
-    tables: tuple[NeuronTable, NeuronTable],
-    cosines: tuple[np.ndarray, np.ndarray],
-    effects: tuple[NeuronEffect, ...],
-    swapped: Swapped,
+    found: _Found,
     spec: ConfidenceSpec,
     provenance: Provenance,
 ) -> ConfidenceComparison:
+    tables, swapped = found.tables, found.swapped
     base, post = tables
     shared = overlap(base, post)
     clean = swapped.clean
@@ -172,8 +205,10 @@ def _result(
         norm=np.stack([one.norm for one in tables]),
         logit_var=np.stack([one.logit_var for one in tables]),
         null_fraction=np.stack([one.null_fraction for one in tables]),
-        frequency_cosine=np.stack(cosines),
+        frequency_cosine=np.stack(found.cosines),
         singular_values=np.stack([one.singular_values for one in tables]),
+        mlp_moved=found.moved[0],
+        gain_moved=found.moved[1],
         candidates=(
             tuple(base.candidates.tolist()),
             tuple(post.candidates.tolist()),
@@ -184,7 +219,7 @@ def _result(
         overlap_low=shared.low,
         overlap_high=shared.high,
         overlap_p=shared.p,
-        effects=effects,
+        effects=found.effects,
         confidence=swapped.rows,
         gap=float(swapped.gap.estimate),
         gap_low=float(swapped.gap.low),
@@ -195,7 +230,7 @@ def _result(
         loss=np.stack([one.loss for one in clean]),
         brier=np.stack([one.brier for one in clean]),
         groups=clean[0].groups,
-        notes=_notes(texts, ids, tables, swapped, spec),
+        notes=(*found.missing, *_notes(texts, ids, tables, swapped, spec)),
         provenance=provenance,
     )
 
@@ -214,6 +249,9 @@ def _notes(
     notes.append(
         "Predictions are those of every token but the first two: what stands first is "
         "where attention rests."
+    )
+    notes.append(
+        "Losses and calibration take the token that comes in the text as the right one."
     )
     notes.append(
         f"Swaps take the {swapped.n_neurons} neurons that are candidates in either "

@@ -10,7 +10,6 @@ from probes.studies.values import Value, interval, number
 
 def numbers(result: ConfidenceComparison) -> dict[str, Value]:
     """The numbers that a caller wants first."""
-    size = int(np.argmin(np.abs(result.sizes - len(result.candidates[0]))))
     return {
         "headline": result.headline(),
         "predictions": int(result.groups.size),
@@ -20,12 +19,15 @@ def numbers(result: ConfidenceComparison) -> dict[str, Value]:
             role: list(result.candidates[i]) for i, role in enumerate(ROLES)
         },
         "through_norm": {role: list(result.through_norm(role)) for role in ROLES},
-        "overlap": {
-            "neurons": int(result.sizes[size]),
-            "iou": number(result.overlap[size]),
-            "expected": number(result.overlap_expected[size]),
-            "p": number(result.overlap_p[size]),
-        },
+        "overlap": [
+            {
+                "neurons": int(size),
+                "iou": number(result.overlap[k]),
+                "expected": number(result.overlap_expected[k]),
+                "p": float(result.overlap_p[k]),
+            }
+            for k, size in enumerate(result.sizes)
+        ],
         "effects": [
             {
                 "model": row.model,
@@ -42,6 +44,8 @@ def numbers(result: ConfidenceComparison) -> dict[str, Value]:
             }
             for row in result.effects
         ],
+        "mlp_moved": number(result.mlp_moved),
+        "gain_moved": number(result.gain_moved),
         "confidence": [_row(row) for row in result.confidence],
         "notes": list(result.notes),
     }
@@ -49,6 +53,8 @@ def numbers(result: ConfidenceComparison) -> dict[str, Value]:
 
 def sentences(result: ConfidenceComparison) -> tuple[str, ...]:
     """What was found beside the headline."""
+    if not result.norm.size:
+        return ("The last MLP's neurons were left out; the notes say why.",)
     said = [_neurons_in_words(result, role) for role in ROLES]
     size = int(np.argmin(np.abs(result.sizes - len(result.candidates[0]))))
     said.append(
@@ -56,7 +62,14 @@ def sentences(result: ConfidenceComparison) -> tuple[str, ...]:
         f"{result.overlap[size]:.2f}, beside {result.overlap_expected[size]:.2f} by "
         f"chance (p = {result.overlap_p[size]:.2g})."
     )
-    said += [_swap_in_words(result, role) for role in ROLES]
+    if result.mlp_moved == 0 and result.gain_moved == 0:
+        said.append(
+            "Post-training left the last MLP and the final norm exactly as they were, "
+            "so whatever changed the models' confidence lies before them, and swapping "
+            "them changes nothing."
+        )
+    else:
+        said += [_swap_in_words(result, role) for role in ROLES]
     return tuple(said)
 
 

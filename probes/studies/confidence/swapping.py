@@ -105,6 +105,8 @@ def measured(
 def _neurons(
     table: NeuronTable, chosen: Int[np.ndarray, " chosen"], spec: ConfidenceSpec
 ) -> list[tuple[Swap, int, Int[np.ndarray, " chosen"]]]:
+    if not chosen.size:
+        return []
     swaps: list[tuple[Swap, int, np.ndarray]] = [("entropy neurons", 0, chosen)]
     if spec.controls and table.norm.size >= 2 * chosen.size:
         draws = matched_controls(

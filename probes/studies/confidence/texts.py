@@ -35,7 +35,7 @@ class Texts:
 
 
 def texts_of(spec: ConfidenceSpec) -> Texts:
-    """The texts of all files together, at most `limit` of them.
+    """The texts of all files together, at most `max_texts` of them.
 
     Where there are only statements the true ones are taken: how sure a model should be
     of what is false is another question.
@@ -67,10 +67,10 @@ def texts_of(spec: ConfidenceSpec) -> Texts:
             f"There are {len(texts)} different texts in {', '.join(sources)}.",
             expected=f"Intervals over whole texts need at least {MIN_TEXTS}.",
         )
-    if spec.limit is not None and len(texts) > spec.limit:
+    if len(texts) > spec.max_texts:
         rng = np.random.default_rng(spec.seed)
-        rows = sorted(rng.permutation(len(texts))[: spec.limit].tolist())
-        notes.append(f"{spec.limit} of {len(texts)} texts were drawn at random.")
+        rows = sorted(rng.permutation(len(texts))[: spec.max_texts].tolist())
+        notes.append(f"{spec.max_texts} of {len(texts)} texts were drawn at random.")
         texts = [texts[row] for row in rows]
     return Texts(
         texts=tuple(texts),

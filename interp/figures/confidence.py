@@ -1,0 +1,267 @@
+"""Figures of a `ConfidenceComparison`. Each is a pure function of the result."""
+
+from typing import get_args
+
+import numpy as np
+import plotly.graph_objects as go
+
+from interp.errors import ResultError
+from interp.figures.style import (
+    FALSE_COLOUR,
+    MODEL_COLOURS,
+    NEUTRAL,
+    TRUE_COLOUR,
+    band,
+    model_names,
+    styled,
+)
+from interp.results.confidence import (
+    Chosen,
+    ConfidenceComparison,
+    ConfidenceRow,
+    Swap,
+)
+from interp.results.truthfulness import ROLES, Role
+
+
+CHOSEN_NAMES: dict[Chosen, tuple[str, str]] = {
+    "entropy": ("candidate entropy neuron", FALSE_COLOUR),
+    "control": ("random neuron of that norm", NEUTRAL),
+    "frequency": ("token-frequency neuron", TRUE_COLOUR),
+}
+SYMBOLS: dict[Role, str] = {"base": "circle", "post": "diamond"}
+
+
+def overlap_curve(result: ConfidenceComparison) -> go.Figure:
+    """How many candidates the two models share, by how many are taken, with chance.
+
+    Args:
+        result: The comparison.
+    """
+    figure = go.Figure()
+    figure.add_trace(
+        band(
+            result.sizes,
+            result.overlap_low,
+            result.overlap_high,
+            colour=NEUTRAL,
+            name="random sets, 95%",
+        ).update(showlegend=True)
+    )
+    figure.add_trace(
+        go.Scatter(
+            x=result.sizes,
+            y=result.overlap_expected,
+            mode="lines",
+            name="random sets, mean",
+            line={"color": NEUTRAL, "width": 1.5, "dash": "dash"},
+            hovertemplate="%{x} neurons<br>expected %{y:.3f}",
+        )
+    )
+    figure.add_trace(
+        go.Scatter(
+            x=result.sizes,
+            y=result.overlap,
+            mode="lines+markers",
+            name="base and post",
+            line={"color": TRUE_COLOUR, "width": 2.5},
+            customdata=np.stack([result.overlap_p], axis=1),
+            hovertemplate="%{x} neurons<br>overlap %{y:.3f}<br>p %{customdata[0]:.2g}",
+        )
+    )
+    figure.update_xaxes(type="log")
+    figure.update_yaxes(range=[-0.03, 1.05])
+    return styled(
+        figure,
+        title="How alike the two models' candidate entropy neurons are",
+        x="candidates taken of each model",
+        y="intersection over union",
+        height=340,
+    )
+
+
+def effect_scatter(result: ConfidenceComparison) -> go.Figure:
+    """Total against direct effect on the loss of every neuron that was ablated.
+
+    On the line nothing passes through the norm's scale; entropy neurons stand far
+    below it.
+
+    Args:
+        result: The comparison.
+    """
+    figure = go.Figure()
+    everything = [
+        value
+        for row in result.effects
+        for value in (row.loss_total, row.loss_direct)
+        if value > 0
+    ]
+    if not everything:
+        raise ResultError(
+            f"{result!r} has no neuron with an effect.", remedy="Draw another figure."
+        )
+    ends = np.array([min(everything) / 1.5, max(everything) * 1.5], np.float32)
+    figure.add_trace(
+        go.Scatter(
+            x=ends,
+            y=ends,
+            mode="lines",
+            name="all direct",
+            line={"color": NEUTRAL, "width": 1.5, "dash": "dash"},
+            hoverinfo="skip",
+        )
+    )
+    for chosen in get_args(Chosen):
+        name, colour = CHOSEN_NAMES[chosen]
+        for role in ROLES:
+            rows = result.effects_of(role, chosen)
+            if not rows:
+                continue
+            identity = [[row.neuron, row.mediated, row.entropy_change] for row in rows]
+            figure.add_trace(
+                go.Scatter(
+                    x=np.array([row.loss_total for row in rows], np.float32),
+                    y=np.array([row.loss_direct for row in rows], np.float32),
+                    mode="markers",
+                    name=f"{name}, {role}",
+                    marker={
+                        "color": colour,
+                        "symbol": SYMBOLS[role],
+                        "size": 9,
+                        "opacity": 0.8,
+                    },
+                    customdata=np.array(identity, np.float32),
+                    hovertemplate=f"{role}, neuron %{{customdata[0]:.0f}}"
+                    "<br>total %{x:.2g} nats<br>direct %{y:.2g} nats"
+                    "<br>through the norm %{customdata[1]:.2f}"
+                    "<br>entropy %{customdata[2]:+.2g} nats",
+                )
+            )
+    figure.update_xaxes(type="log", dtick=1, exponentformat="power")
+    figure.update_yaxes(type="log", dtick=1, exponentformat="power")
+    return styled(
+        figure,
+        title="What ablating a neuron does, and how much of it directly",
+        x="total effect on the loss (nats)",
+        y="direct effect (nats)",
+        height=440,
+    ).update_layout(margin={"t": 112})
+
+
+def swap_bars(result: ConfidenceComparison) -> go.Figure:
+    """How far each swapped part moves a model's entropy, beside the other model's.
+
+    Bars carry intervals over whole texts; those of random neurons are means over the
+    draws with their range. Dotted lines mark the entropy of the other model.
+
+    Args:
+        result: The comparison.
+    """
+    figure = go.Figure()
+    names = model_names(result.models)
+    for i, role in enumerate(ROLES):
+        labels: list[str] = []
+        bars: list[tuple[float, float, float]] = []
+        for swapped in get_args(Swap)[1:]:
+            rows = result.row(role, swapped)
+            if rows:
+                labels.append(swapped)
+                bars.append(_bar(rows))
+        size, low, high = np.array(bars, np.float32).T
+        figure.add_trace(
+            go.Bar(
+                y=labels,
+                x=size,
+                orientation="h",
+                name=f"in {names[role]}",
+                marker={"color": MODEL_COLOURS[role]},
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": np.maximum(high - size, 0).astype(np.float32),
+                    "arrayminus": np.maximum(size - low, 0).astype(np.float32),
+                    "color": NEUTRAL,
+                    "thickness": 1.5,
+                    "width": 4,
+                },
+                customdata=np.stack([low, high], axis=1),
+                hovertemplate="%{y}<br>%{x:+.4f} nats [%{customdata[0]:+.4f}, "
+                "%{customdata[1]:+.4f}]",
+            )
+        )
+        goal = result.gap if i == 0 else -result.gap
+        figure.add_vline(
+            x=goal,
+            line={"color": MODEL_COLOURS[role], "width": 1.5, "dash": "dot"},
+            annotation={
+                "text": f"as {ROLES[1 - i]}",
+                "font": {"size": 11, "color": MODEL_COLOURS[role]},
+            },
+            annotation_position="top left" if goal > 0 else "top right",
+        )
+    figure.add_vline(x=0, line={"color": NEUTRAL, "width": 1})
+    figure.update_yaxes(autorange="reversed")
+    return styled(
+        figure,
+        title="What the other model's weights do to a model's entropy",
+        x="change of the mean entropy (nats)",
+        height=340,
+    ).update_layout(margin={"t": 96})
+
+
+def calibration_curve(result: ConfidenceComparison) -> go.Figure:
+    """How often each model is right when it is so sure, with how often it is so sure.
+
+    Markers grow with the number of predictions in a bin. Above the line a model is too
+    modest, below it too sure.
+
+    Args:
+        result: The comparison.
+    """
+    figure = go.Figure()
+    figure.add_trace(
+        go.Scatter(
+            x=[0, 1],
+            y=[0, 1],
+            mode="lines",
+            name="calibrated",
+            line={"color": NEUTRAL, "width": 1.5, "dash": "dash"},
+            hoverinfo="skip",
+        )
+    )
+    names = model_names(result.models)
+    for role in ROLES:
+        bins = result.reliability(role)
+        held = bins.n > 0
+        share = bins.n[held] / bins.n.sum()
+        figure.add_trace(
+            go.Scatter(
+                x=bins.confidence[held],
+                y=bins.accuracy[held],
+                mode="lines+markers",
+                name=names[role],
+                line={"color": MODEL_COLOURS[role], "width": 2},
+                marker={"size": (5 + 20 * np.sqrt(share)).astype(np.float32)},
+                customdata=bins.n[held][:, None].astype(np.float32),
+                hovertemplate="confidence %{x:.3f}<br>accuracy %{y:.3f}"
+                "<br>%{customdata[0]:.0f} predictions",
+            )
+        )
+    figure.update_xaxes(range=[-0.03, 1.03])
+    figure.update_yaxes(range=[-0.03, 1.06])
+    return styled(
+        figure,
+        title="How often each model is right when it is so sure",
+        x="probability of the likeliest token",
+        y="share that is right",
+        height=420,
+    )
+
+
+def _bar(rows: tuple[ConfidenceRow, ...]) -> tuple[float, float, float]:
+    """Height and whiskers: an interval for one swap, a range for several draws."""
+    if len(rows) == 1:
+        row = rows[0]
+        return row.entropy_change, row.entropy_change_low, row.entropy_change_high
+    changes = [row.entropy_change for row in rows]
+    return float(np.mean(changes)), min(changes), max(changes)
