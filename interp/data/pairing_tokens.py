@@ -174,6 +174,8 @@ def encode(
         PromptError: If the labels have no tokens that differ, or not the same ones in
             every prompt.
     """
+    if not statements:
+        return (), None
     if not question:
         stems = [
             shown + _before_object(s, p)

@@ -39,7 +39,9 @@ class Likeness:
         measure: What is measured, over all cells or those of subject and object.
         against: What is compared; all but the first are floors and nulls.
         value: The value, or the mean of a floor or null.
-        low: Lower end of the interval, or of the middle 95 % of a floor or null.
+        low: Lower end of the interval, or of the middle 95 % of a floor or null. The
+            interval of the maps themselves is corrected for the noise in them, which
+            lowers r and raises differences, so it may lie beyond the value.
         high: Upper end.
         p: For `columns of b permuted`, how often permuted columns are as alike; for
             `models exchanged`, how often exchanging the models at random makes them as
