@@ -19,6 +19,9 @@ Weights = Float[Tensor, "site fit weight"]
 
 # Directions whose variance is below rounding of the largest carry no information.
 RANK_TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-14}
+# Independent features have a largest eigenvalue of at most 4 where examples are as many
+# (Marchenko & Pastur); those of transformers have dozens.
+CORRELATED, POWER_STEPS = 10.0, 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -105,6 +108,37 @@ def rotated(
     rotation = torch.matmul(rows.mT, vectors) * inverse[:, None]
     features = vectors * torch.where(values > floor, scale, 0)[:, None]
     return Basis(features=_with_one(features), rotation=rotation)
+
+
+def are_correlated(rows: Float[Tensor, "site example d_model"]) -> bool:
+    """Whether at any site one direction holds much of the variance of all features.
+
+    A preconditioner of one number per feature serves features that are independent; the
+    largest eigenvalue of their correlation matrix tells, and a few products find it.
+
+    Args:
+        rows: The activations.
+
+    Example:
+        >>> rows = torch.randn(1, 200, 30, generator=torch.Generator().manual_seed(0))
+        >>> are_correlated(rows), are_correlated(rows + 5 * rows[..., :1])
+        (False, True)
+    """
+    n, d_model = rows.shape[1:]
+    centre = rows.mean(1, keepdim=True)
+    power = torch.linalg.vecdot(rows, rows, dim=1)[:, None] - n * centre.square()
+    scale = torch.where(power > 0, power, torch.inf).rsqrt()
+    generator = torch.Generator().manual_seed(0)
+    vector = torch.randn(1, 1, d_model, generator=generator).to(rows).expand_as(scale)
+    largest = scale.new_zeros(len(rows))
+    for _ in range(POWER_STEPS):
+        vector = torch.nn.functional.normalize(vector, dim=-1) * scale
+        scores = torch.matmul(vector, rows.mT)
+        scores = scores - torch.matmul(vector, centre.mT)
+        # What is left of the mean in `rows` meets scores that sum to zero.
+        vector = torch.matmul(scores, rows) * scale
+        largest = torch.linalg.vector_norm(vector, dim=-1)[:, 0]
+    return bool((largest > CORRELATED * max(1.0, d_model / n)).any())
 
 
 def _with_one(features: Float[Tensor, "site example axis"]) -> Features:

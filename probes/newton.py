@@ -15,9 +15,9 @@ no product is spent on a Hessian that the next step makes stale (measured: 0.6 o
 products of Newton-CG). The gap to the optimum is at most |gradient|^2 / 2 where the
 derivative in b vanishes: the duality gap of the dual point that the residuals define.
 
-Logits and weights are kept in one vector, `[logits, weights]`: both move along the same
-steps, and the objective is a sum over its entries. For one small problem the time goes
-into calling operations, so that the loop is written to need few of them.
+Margins are `-s_i (x_i a + b)`: what the loss grows with. They move along the same steps
+as the weights and are carried along, so that a step costs two products. For one small
+problem half of the time goes into calling operations: the loop is written to need few.
 """
 
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.linalg import vecdot
 from torch.nn.functional import softplus
 
 from probes.preconditioning import (
@@ -46,14 +47,16 @@ NOISE = {torch.float32: 1e-6, torch.float64: 1e-13}
 PARALLEL = {torch.float32: 1e-6, torch.float64: 1e-14}
 # A bound that has not shrunk by a tenth in so many steps lacks digits to shrink.
 STALL, STEPS_TO_STALL = 0.9, 48
-# Logits that are only ever added to drift from those of the weights.
+# Whether a problem is done is asked only so often: asking costs a third of what a step
+# of one small problem does.
+STEPS_BETWEEN_CHECKS = 3
+# Margins that are only ever added to drift from those of the weights.
 STEPS_BETWEEN_REFRESHES = 64
 # With no more than this share at work, the others are taken out of the product.
 SHARE_BEFORE_COMPACTION = 0.8
 
 Points = Float[Tensor, "site fit feature"]
 Examples = Float[Tensor, "site fit example"]
-Joint = Float[Tensor, "site fit example_and_feature"]
 Values = Float[Tensor, "site fit"]
 
 
@@ -73,32 +76,27 @@ class Problems:
     costs: Examples
     ridge: Float[Tensor, " feature"]
 
-    @property
-    def n(self) -> int:
-        return self.features.shape[1]
+    def margins(self, point: Points) -> Examples:
+        """What the loss of each example grows with."""
+        return torch.matmul(point, self.features.mT).mul_(self.against)
 
-    def joint(self, point: Points) -> Joint:
-        """Logits and weights in one vector."""
-        return torch.cat((torch.matmul(point, self.features.mT), point), -1)
-
-    def objective(self, joint: Joint) -> Values:
+    def objective(self, margins: Examples, point: Points) -> Values:
         """The weighted loss and the penalty."""
-        logits, point = joint[..., : self.n], joint[..., self.n :]
-        loss = torch.linalg.vecdot(self.costs, softplus(self.against * logits))
-        return torch.linalg.vecdot(self.ridge * point, point) / 2 + loss
+        inner = point[..., :-1]
+        return vecdot(self.costs, softplus(margins)).add_(
+            vecdot(inner, inner), alpha=0.5
+        )
 
-    def derivatives(self, joint: Joint) -> "Derivatives":
-        """First and second derivative of the objective in every entry."""
-        logits, point = joint[..., : self.n], joint[..., self.n :]
+    def derivatives(self, margins: Examples, point: Points) -> "Derivatives":
+        """First and second derivatives of the objective."""
         # Of the margin, not p - y: that loses all digits for well-classified examples.
-        wrong = torch.sigmoid(self.against * logits)
+        wrong = torch.sigmoid(margins)
         pulled = self.costs * wrong
-        slope = torch.cat((self.against * pulled, self.ridge * point), -1)
-        gradient = torch.matmul(slope[..., : self.n], self.features)
         return Derivatives(
-            slope=slope,
             curvature=torch.addcmul(pulled, pulled, wrong, value=-1),
-            gradient=gradient.add_(slope[..., self.n :]),
+            gradient=torch.baddbmm(
+                self.ridge * point, pulled.mul_(self.against), self.features
+            ),
         )
 
     def some(self, index: Tensor) -> "Problems":
@@ -115,12 +113,10 @@ class Derivatives:
     """Derivatives of the objective at a point.
 
     Attributes:
-        slope: In every logit and, of the penalty, in every weight.
-        curvature: The second derivative in every logit.
-        gradient: In the weights, by way of the logits too.
+        curvature: The second derivative in every margin.
+        gradient: The first in the weights.
     """
 
-    slope: Joint
     curvature: Examples
     gradient: Points
 
@@ -132,13 +128,12 @@ class Derivatives:
                 what moving the intercept adds to the gradient in the weights.
         """
         inner, slope = self.gradient[..., :-1], self.gradient[..., -1].abs()
-        curvature = self.curvature.sum(-1).clamp_min(LEAST_CURVATURE)
-        length = torch.linalg.vector_norm(inner, dim=-1) + offset * slope
-        return length.square() / 2 + slope.square() / curvature
+        curvature = self.curvature.sum(-1).clamp_min_(LEAST_CURVATURE)
+        length = vecdot(inner, inner).sqrt_().addcmul_(offset, slope)
+        return length.square_().mul_(0.5).addcdiv_(slope.square_(), curvature)
 
     def some(self, index: Tensor) -> "Derivatives":
         return Derivatives(
-            slope=_take(self.slope, index),
             curvature=_take(self.curvature, index),
             gradient=_take(self.gradient, index),
         )
@@ -154,17 +149,23 @@ class Solution:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _State:
-    """Where the problems at work stand; the only thing here that changes in place."""
+    """Where the problems at work stand; the only thing here that changes in place.
+
+    `margin_step` and `point_step` are what was last taken off.
+    """
 
     index: Tensor
-    joint: Joint
-    step: Joint
+    margins: Examples
+    point: Points
+    margin_step: Examples
+    point_step: Points
     objective: Values
     before: Values
     offset: Values
+    ended: Bool[Tensor, "site fit"]
 
     def keep(self, kept: Tensor) -> None:
-        for name in ("index", "joint", "step", "objective", "before", "offset"):
+        for name in self.__dataclass_fields__:
             setattr(self, name, _take(getattr(self, name), kept))
 
     def stalls(self, bound: Values) -> Tensor:
@@ -184,35 +185,35 @@ def solve(problems: Problems, start: Points, *, gap: float) -> Solution:
     """
     result = start.clone()
     reached = torch.zeros(start.shape[:2], dtype=torch.bool, device=start.device)
-    work, n = problems, problems.n
+    work = problems
     state = _started(work, start)
     squares = work.features.square().sum(1, keepdim=True)
     factor: Preconditioner | None = None
     patience = max(LEAST_PATIENCE, min(work.features.shape[1:]) // FEATURES_PER_STEP)
-    for number in range(1, MAX_STEPS + 1):
-        at = work.derivatives(state.joint)
-        bound = at.gap_bound(state.offset)
-        done = bound <= gap * state.objective
-        ended = done
-        if number % STEPS_TO_STALL == 0:
-            ended = done | state.stalls(bound)
-        kept = remaining(ended)
-        if kept is not None or number == MAX_STEPS:
-            wide = _wide(state.index, at.gradient)
-            result.scatter_(1, wide, state.joint[..., n:])
-            reached.scatter_(1, state.index, done)
-        if kept is not None:
-            if not kept.shape[1]:
-                break
-            state.keep(kept)
-            work, at, ended = work.some(kept), at.some(kept), _take(ended, kept)
+    for number in range(MAX_STEPS + 1):
+        at = work.derivatives(state.margins, state.point)
+        if number % STEPS_BETWEEN_CHECKS == 0 or number == MAX_STEPS:
+            bound = at.gap_bound(state.offset)
+            done = bound <= gap * state.objective
+            state.ended = done
+            if number and number % STEPS_TO_STALL == 0:
+                state.ended = done | state.stalls(bound)
+            kept = remaining(state.ended)
+            if kept is not None or number == MAX_STEPS:
+                result.scatter_(1, _wide(state.index, state.point), state.point)
+                reached.scatter_(1, state.index, done)
+            if kept is not None:
+                if not kept.shape[1]:
+                    break
+                state.keep(kept)
+                work, at = work.some(kept), at.some(kept)
         if number == patience and state.index.shape[1] == 1:
             factor = factored(work.features, at.curvature, work.ridge)
         inverse = factor or Diagonal.of(squares, at.curvature, work.ridge)
-        _move(state, work, work.joint(inverse(at.gradient)), at, ended)
-        if number % STEPS_BETWEEN_REFRESHES == 0:
-            state.joint = work.joint(state.joint[..., n:])
-            state.objective = work.objective(state.joint)
+        _move(state, work, inverse(at.gradient), at)
+        if number and number % STEPS_BETWEEN_REFRESHES == 0:
+            state.margins = work.margins(state.point)
+            state.objective = work.objective(state.margins, state.point)
     return Solution(point=result, converged=reached)
 
 
@@ -222,6 +223,8 @@ def remaining(done: Bool[Tensor, "site fit"]) -> Tensor | None:
     Every site keeps as many as the site with the most, the others padded with problems
     that are done: those stay where they are.
     """
+    if not done.any():
+        return None
     most = int((~done).sum(1).max())
     if most > SHARE_BEFORE_COMPACTION * done.shape[1]:
         return None
@@ -230,51 +233,67 @@ def remaining(done: Bool[Tensor, "site fit"]) -> Tensor | None:
 
 def _started(problems: Problems, start: Points) -> _State:
     sites, fits = start.shape[:2]
-    joint = problems.joint(start)
-    objective = problems.objective(joint)
+    margins = problems.margins(start)
+    objective = problems.objective(margins, start)
     means = torch.matmul(problems.costs, problems.features)
     means = means / means[..., -1:].clamp_min(LEAST_CURVATURE)
     return _State(
         index=torch.arange(fits, device=start.device).repeat(sites, 1),
-        joint=joint,
-        step=torch.zeros_like(joint),
+        margins=margins,
+        point=start,
+        margin_step=torch.zeros_like(margins),
+        point_step=torch.zeros_like(start),
         objective=objective,
         before=torch.full_like(objective, torch.inf),
         offset=torch.linalg.vector_norm(means[..., :-1], dim=-1),
+        ended=torch.zeros_like(objective, dtype=torch.bool),
     )
 
 
-def _move(
-    state: _State, problems: Problems, uphill: Joint, at: Derivatives, ended: Tensor
-) -> None:
+def _move(state: _State, problems: Problems, uphill: Points, at: Derivatives) -> None:
     """Take Newton's step in the plane of a direction and of the last step.
 
     It is halved until the objective does not rise; problems that ended stay.
     """
-    n = problems.n
-    plane = torch.stack((uphill, state.step), -2)
-    bent = torch.cat(
-        (plane[..., :n] * at.curvature[..., None, :], plane[..., n:] * problems.ridge),
-        -1,
-    )
-    hessian = torch.matmul(bent, plane.mT)
-    size = hessian.diagonal(dim1=-2, dim2=-1)
-    size.mul_(1 + PARALLEL[size.dtype]).add_(LEAST_CURVATURE)
-    rise = torch.matmul(plane, at.slope[..., None])
-    share = torch.linalg.solve_ex(hessian, rise).result
-    step = -torch.matmul(share.mT, plane)[..., 0, :] * ~ended[..., None]
-    highest = state.objective + NOISE[step.dtype] * state.objective.abs()
+    margin_step, point_step = _newton_step(state, problems, uphill, at)
+    highest = state.objective * (1 + NOISE[uphill.dtype])
     for _ in range(MAX_HALVINGS):
-        joint = state.joint + step
-        objective = problems.objective(joint)
+        margins, point = state.margins - margin_step, state.point - point_step
+        objective = problems.objective(margins, point)
         # NaN compares as false: an overflow must count as a rise.
         falls = objective <= highest
         if falls.all():
+            state.margins, state.point, state.objective = margins, point, objective
             break
-        step = torch.where(falls[..., None], step, step / 2)
-    else:
-        joint, objective = state.joint, state.objective
-    state.joint, state.step, state.objective = joint, step, objective
+        size = torch.where(falls, 1.0, 0.5)[..., None]
+        margin_step, point_step = margin_step * size, point_step * size
+    state.margin_step, state.point_step = margin_step, point_step
+
+
+def _newton_step(
+    state: _State, problems: Problems, uphill: Points, at: Derivatives
+) -> tuple[Examples, Points]:
+    """What to take off the margins and the weights; nothing for ended problems."""
+    along = problems.margins(uphill)
+    bent = at.curvature * along
+    new, old = uphill[..., :-1], state.point_step[..., :-1]
+    new_new = vecdot(bent, along) + vecdot(new, new)
+    new_old = vecdot(bent, state.margin_step) + vecdot(new, old)
+    bent = at.curvature * state.margin_step
+    old_old = vecdot(bent, state.margin_step).add_(vecdot(old, old))
+    old_old.clamp_min_(LEAST_CURVATURE)
+    # Two equations in two unknowns, the second one eliminated.
+    share = new_old / old_old
+    rise = vecdot(at.gradient, state.point_step)
+    left = new_new.mul_(1 + PARALLEL[bent.dtype]).addcmul_(share, new_old, value=-1)
+    by_new = (vecdot(at.gradient, uphill) - share * rise) / left
+    by_old = rise / old_old - share * by_new
+    by_new = torch.where(state.ended, 0.0, by_new)[..., None]
+    by_old = torch.where(state.ended, 0.0, by_old)[..., None]
+    return (
+        (by_old * state.margin_step).addcmul_(by_new, along),
+        (by_old * state.point_step).addcmul_(by_new, uphill),
+    )
 
 
 def _wide(index: Tensor, values: Tensor) -> Tensor:

@@ -12,14 +12,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from probes.basis import Basis, plain, rotated
+from probes.basis import Basis, are_correlated, plain, rotated
 from probes.certificate import certify
 from probes.linear import LinearProbe
 from probes.newton import Problems, solve
 
 
-# From one fit per so many features on, a shared decomposition costs less than it saves.
+# From one fit per so many features on, a shared decomposition costs less than it saves,
+# if the features are correlated or so many more than the examples that it leaves a few.
 FEATURES_PER_ROTATION = 100
+FEATURES_PER_EXAMPLE = 4
 # Wider products fall out of a CPU's cache, and so do more sites than fit there; those
 # that do share the cost of calling each operation.
 FITS_AT_ONCE = {"cpu": 64}
@@ -90,11 +92,10 @@ def _of_sites(
         wanted = (~(gap <= tolerance)).any(0).nonzero()[:, 0]
         if not len(wanted):
             break
-        shared = len(wanted) >= max(2, min(rows.shape[1:]) / FEATURES_PER_ROTATION)
-        basis = (rotated if shared else plain)(rows, centre, dtype=dtype)
+        turned, width = _plan(rows, len(wanted))
+        basis = (rotated if turned else plain)(rows, centre, dtype=dtype)
         # Fits of like penalties are done after like numbers of steps.
         order = costs[:, wanted].amax((0, 2)).argsort()
-        width = _fits_at_once(rows) if shared else 1
         for at in wanted[order].split(width):
             given = against[:, at], costs[:, at]
             found = _solved(basis, point[:, at], *given, tolerance)
@@ -123,6 +124,24 @@ def _solved(
     # Overflow in float32 leaves nothing to continue from.
     usable = torch.isfinite(weights).all(-1, keepdim=True)
     return torch.where(usable, weights, torch.zeros_like(weights))
+
+
+def _plan(rows: Tensor, n_fits: int) -> tuple[bool, int]:
+    """Whether to rotate the features, and how many fits share a product.
+
+    Independent features need no rotation. Few fits of correlated ones do not pay for
+    it: they go one by one, each with a factor of its own if it takes many steps.
+    """
+    n, d_model = rows.shape[1:]
+    together = _fits_at_once(rows)
+    if n_fits == 1:
+        return False, 1
+    many = n_fits >= max(2, min(n, d_model) / FEATURES_PER_ROTATION)
+    if many and d_model >= FEATURES_PER_EXAMPLE * n:
+        return True, together
+    if not are_correlated(rows):
+        return False, together
+    return many, together if many else 1
 
 
 def _fits_at_once(rows: Tensor) -> int:
