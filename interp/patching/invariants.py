@@ -1,14 +1,15 @@
 """What must hold for every causal model, checked on real cells before a trace begins.
 
-On one pair, by whole forward passes over whole prompts:
+On one pair, by whole forward passes of the model under hooks:
 
 (a) a patch before the first token that differs changes nothing;
 (b) a patch in the last layer changes nothing unless it is at the last position;
 (c) the residual stream of the last layer at the last position gives the other run's LD.
 
 If one fails the sites are not where they should be, or the model is not causal, and no
-cell could be trusted. Between models only (b) has to hold. The same passes tell which
-path of computation is exact for this model.
+cell could be trusted. Between models only (b) has to hold. The prefix is used as a
+cache if both unpatched runs then end as whole prompts do; blocks are entered in the
+middle if the cells that this gives are those of the whole passes.
 """
 
 import logging
@@ -16,11 +17,13 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from interp.errors import SelfCheckError
-from interp.models.selfcheck import TOLERANCE
+from interp.activations.batching import is_out_of_memory
+from interp.errors import OutOfMemoryError, SelfCheckError
 from interp.patching.block_call import CannotEnterError
+from interp.patching.cache import Prefix
 from interp.patching.group_grid import Path, Prefixes, wavefront_of
 from interp.patching.plan import Group, Job, Unit
+from interp.patching.readout import relative_tolerance
 from interp.patching.recording import Runs, run_unpatched
 from interp.patching.whole_passes import Cell, patched_ld
 
@@ -33,7 +36,7 @@ class Checked:
     """How the grid is to be computed.
 
     Attributes:
-        path: The fastest path that gave what whole passes over whole prompts give.
+        path: The fastest path that gave what whole passes give.
         reason: Why a faster one was not taken, or nothing.
         tolerance: How closely the paths had to agree, in units of LD.
         token_layers: Tokens times blocks that the check computed.
@@ -58,24 +61,45 @@ def check(job: Job, group: Group, prefixes: Prefixes) -> Checked:
     """
     one = replace(group, pairs=group.pairs[:1])
     job = replace(job, units=_units(job))
-    runs = run_unpatched(job, one, None, None)
-    tolerance = _tolerance(job, runs)
-    cells = _spots(job, one)
-    truth = patched_ld(
-        job, one, runs, [*_invariant_cells(job, one), *cells], prefix=None
-    )
-    n_known = len(truth) - len(cells)
-    _check_invariants(job, one, runs, truth[:n_known], tolerance)
-    path, reason = _choose(job, one, cells, truth[n_known:], prefixes, tolerance)
+    whole = run_unpatched(job, one, None, None)
+    tolerance = _tolerance(job, whole)
+    prefix, runs, rows = None, whole, 0
+    if one.prefix and (found := _behind_prefix(job, one, whole, prefixes, tolerance)):
+        prefix, runs = found
+        rows = 2 + job.crosses
+    known, spots = _invariant_cells(job, one), _spots(job, one)
+    truth = patched_ld(job, one, runs, [*known, *spots], prefix=prefix)
+    _check_invariants(job, one, runs, truth[: len(known)], tolerance)
+    right = truth[len(known) :]
+    reason = _objection(job, one, spots, right, prefixes, tolerance)
+    slow: Path = "whole prompts" if prefix is None else "cached prefix"
     if reason:
-        logger.info("%s: %s: %s", job.model.name, path, reason)
+        logger.info("%s: %s: %s", job.model.name, slow, reason)
+    skip = 0 if prefix is None else len(one.prefix)
     length = len(one.prefix) + one.length
+    tokens = (2 + job.crosses) * length + (rows + len(truth)) * (length - skip)
     return Checked(
-        path=path,
+        path=slow if reason else "wavefront",
         reason=reason,
         tolerance=tolerance,
-        token_layers=(len(truth) + 2 + job.crosses) * length * job.model.n_layers,
+        token_layers=tokens * job.model.n_layers,
     )
+
+
+def _behind_prefix(
+    job: Job, group: Group, whole: Runs, prefixes: Prefixes, tolerance: float
+) -> tuple[Prefix, Runs] | None:
+    """The prefix and the runs behind it, if they end as those of whole prompts do."""
+    prefix = prefixes.of(job.model, group.prefix)
+    source_prefix = prefixes.of(job.source, group.prefix)
+    if prefix is None or source_prefix is None:
+        return None
+    runs = run_unpatched(job, group, prefix, source_prefix)
+    errors = [
+        (getattr(runs, name) - getattr(whole, name)).abs().max()
+        for name in ("base_ld", "other_ld", "source_ld")
+    ]
+    return (prefix, runs) if max(errors) <= tolerance else None
 
 
 def _units(job: Job) -> tuple[Unit, ...]:
@@ -85,9 +109,8 @@ def _units(job: Job) -> tuple[Unit, ...]:
 
 
 def _tolerance(job: Job, runs: Runs) -> float:
-    relative = TOLERANCE.get(job.model.dtype, TOLERANCE[torch.bfloat16])
     # Of a difference of two logits.
-    return 2 * relative * max(runs.logit_scale, 1e-12)
+    return 2 * relative_tolerance(job.model.dtype) * max(runs.logit_scale, 1e-12)
 
 
 def _invariant_cells(job: Job, group: Group) -> list[Cell]:
@@ -143,29 +166,27 @@ def _spots(job: Job, group: Group) -> list[Cell]:
     ]
 
 
-def _choose(
+def _objection(
     job: Job,
     group: Group,
     cells: list[Cell],
     truth: torch.Tensor,
     prefixes: Prefixes,
     tolerance: float,
-) -> tuple[Path, str]:
+) -> str:
+    """Why the wavefront is not exact for this model, or nothing if it is."""
     try:
         found = _by_wavefront(job, group, cells, prefixes)
-        if (found - truth).abs().max() <= tolerance:
-            return "wavefront", ""
-        reason = "entering its blocks in the middle changes its logits"
     except CannotEnterError as error:
-        reason = f"its blocks cannot be entered: {error}"
-    prefix = prefixes.of(job.model, group.prefix)
-    source_prefix = prefixes.of(job.source, group.prefix)
-    if prefix is not None and source_prefix is not None:
-        runs = run_unpatched(job, group, prefix, source_prefix)
-        found = patched_ld(job, group, runs, cells, prefix=prefix)
-        if (found - truth).abs().max() <= tolerance:
-            return "cached prefix", reason
-    return "whole prompts", reason
+        return f"its blocks cannot be entered in the middle: {error}"
+    except Exception as error:  # each architecture objects in its own way
+        if is_out_of_memory(error) or isinstance(error, OutOfMemoryError):
+            raise
+        said = (str(error).splitlines() or [""])[0].rstrip(".")
+        return f"entering its blocks fails: {type(error).__name__}: {said}"
+    if (found - truth).abs().max() <= tolerance:
+        return ""
+    return "entering its blocks in the middle changes its logits"
 
 
 def _by_wavefront(

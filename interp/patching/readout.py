@@ -13,6 +13,12 @@ from interp.patching.block_call import CannotEnterError
 from interp.patching.recording import Recording
 
 
+def relative_tolerance(dtype: torch.dtype) -> float:
+    """How far two ways to compute LD may differ, relative to the size of logits."""
+    known = TOLERANCE | {torch.float64: TOLERANCE[torch.float32]}
+    return known.get(dtype, TOLERANCE[torch.bfloat16])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Readout:
     """The final norm, the unembedding, and what the model does to its logits.
@@ -90,5 +96,5 @@ def agrees(
         return False
     found = readout(recording.final, positive, negative)
     error = (found - recording.final_ld).abs().max()
-    tolerance = TOLERANCE.get(weight.dtype, TOLERANCE[torch.bfloat16])
-    return bool(error <= tolerance * max(logit_scale, 1e-12))
+    tolerance = 2 * relative_tolerance(weight.dtype) * max(logit_scale, 1e-12)
+    return bool(error <= tolerance)

@@ -31,12 +31,14 @@ class Runs:
     Attributes:
         base_ld: Of the prompts that values are put into.
         other_ld: Of the prompts that values are taken from, in the model that runs.
+        source_ld: Of the same prompts, in the model that the values come from.
         logit_scale: The size of the logits: what rounding is relative to.
         source: The values to put in, `[pair, pos, ...]`, by component and layer.
     """
 
     base_ld: Float[Tensor, " pair"]
     other_ld: Float[Tensor, " pair"]
+    source_ld: Float[Tensor, " pair"]
     logit_scale: float
     source: dict[tuple[str, int], Tensor]
 
@@ -108,13 +110,16 @@ def run_unpatched(
         with listening(job, job.source, keep):
             cache = None if source_prefix is None else source_prefix.cache(n_pairs)
             tails = [row[skip if source_prefix else 0 :] for row in other]
-            final_logits(job.source, tails, cache)
+            source_logits = final_logits(job.source, tails, cache)
+    else:
+        source_logits = logits[n_pairs:]
     ld = logit_difference(logits, job, [*group.pairs, *group.pairs])
     if recording is not None:
         recording.final_ld = ld
     return Runs(
         base_ld=ld[:n_pairs],
         other_ld=ld[n_pairs:],
+        source_ld=logit_difference(source_logits, job, group.pairs),
         logit_scale=float(logits.float().square().mean().sqrt()),
         source=source,
     )

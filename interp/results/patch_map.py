@@ -122,13 +122,14 @@ class PatchMap:
         mean = np.nansum(moved, axis=1) / np.maximum(counted, 1)
         best = (mean * np.sign(gap or 1.0)).argmax()
         unit, layer, position = np.unravel_index(int(best), mean.shape)
+        effect = mean[unit, layer, position]
         names = {row[position] for row in self.roles if row[position]}
         where = names.pop() if len(names) == 1 else f"grid position {position}"
         how = "" if self.method == "exact" else ", to first order"
         return (
             f"Before the last position {what} of {self.units[unit]} move LD most in "
-            f"layer {self.layers[layer]} at {where}: by {mean[unit, layer, position]:+.2f}"
-            f" of a gap of {gap:+.2f}{how}."
+            f"layer {self.layers[layer]} at {where}: by {effect:+.2f} of a gap of "
+            f"{gap:+.2f}{how}."
         )
 
     def save(self, folder: str | Path) -> Path:
