@@ -32,6 +32,7 @@ ALLOWED = {
     "interp.models": BASE,
     "interp.activations": BASE | {"models"},
     "interp.directions": BASE | {"models", "activations"},
+    "interp.interchange": BASE | {"models", "activations", "directions"},
     "interp.edits": BASE | {"models", "activations", "directions"},
     "interp.neurons": BASE | {"models", "activations", "edits", "results"},
     "interp.heads": BASE | {"models", "activations", "edits", "results"},

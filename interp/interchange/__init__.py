@@ -1,0 +1,6 @@
+"""Interchange: directions in the formats of other tools, out and in."""
+
+from interp.interchange.gguf import (
+    read_control_vector as read_control_vector,
+    write_control_vector as write_control_vector,
+)
