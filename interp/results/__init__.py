@@ -25,7 +25,10 @@ from interp.results.refusal import (
     RefusalCandidate as RefusalCandidate,
     RefusalComparison as RefusalComparison,
     RefusalCondition as RefusalCondition,
+    RefusalCosine as RefusalCosine,
     RefusalDirection as RefusalDirection,
+    RefusalDose as RefusalDose,
+    ScoreInterval as ScoreInterval,
     conditions_of as conditions_of,
 )
 from interp.results.runs import (

@@ -1,8 +1,9 @@
 """The result of comparing how two models decide to refuse an instruction."""
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -11,14 +12,23 @@ from jaxtyping import Float32, Int32
 from interp.provenance import Provenance
 from interp.results.display import table_html
 from interp.results.files import Number, write_result
+from interp.results.refusal_rows import (
+    Completion as Completion,
+    InstructionCount as InstructionCount,
+    Instructions as Instructions,
+    Intervention as Intervention,
+    Mode as Mode,
+    RefusalCandidate as RefusalCandidate,
+    RefusalCondition as RefusalCondition,
+    RefusalCosine as RefusalCosine,
+    RefusalDirection as RefusalDirection,
+    RefusalDose as RefusalDose,
+    ScoreInterval as ScoreInterval,
+    Source as Source,
+    conditions_of as conditions_of,
+    frame_of,
+)
 from interp.results.truthfulness import Role
-from interp.statistics import wilson
-
-
-Instructions = Literal["harmful", "harmless"]
-# `affine` sets the projection to its mean over harmless prompts instead of to zero.
-Intervention = Literal["none", "ablate", "affine", "add"]
-Source = Literal["none", "base", "post", "random"]
 
 
 _EFFECTS: tuple[tuple[Intervention, Instructions, str], ...] = (
@@ -26,114 +36,6 @@ _EFFECTS: tuple[tuple[Intervention, Instructions, str], ...] = (
     ("affine", "harmful", "{} when set to its harmless mean"),
     ("add", "harmless", "{} of harmless ones refused when added"),
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstructionCount:
-    """How many instructions of a split survived the refusal filter of a model."""
-
-    model: Role
-    instructions: Instructions
-    split: Literal["train", "val", "test"]
-    given: int
-    kept: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefusalCandidate:
-    """One candidate direction and its fate.
-
-    Attributes:
-        model: Whose direction.
-        layer: The layer of `resid_pre`, counted from 0.
-        position: Counted from the end of the prompt, -1 for its last token.
-        token: That token, decoded.
-        bypass: Mean refusal score on harmful prompts with the direction ablated.
-        induce: Mean refusal score on harmless prompts with the vector added.
-        kl: Mean divergence on harmless prompts with the direction ablated.
-        fate: `chosen`, `passed`, or why it fell.
-    """
-
-    model: Role
-    layer: int
-    position: int
-    token: str
-    bypass: Number
-    induce: Number
-    kl: Number
-    fate: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefusalDirection:
-    """The direction that was chosen for a model, or why there is none.
-
-    Attributes:
-        model: Whose direction.
-        layer: Its layer, or None if no candidate was usable.
-        position: Its position, or None.
-        token: The token there, decoded.
-        norm: Length of the vector.
-        reason: Why there is none; empty if there is one.
-        refusal_tokens: The first tokens by which refusals were recognised.
-    """
-
-    model: Role
-    layer: int | None
-    position: int | None
-    token: str
-    norm: Number
-    reason: str
-    refusal_tokens: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefusalCondition:
-    """How often a model refuses under one intervention.
-
-    Attributes:
-        model: The model that answers.
-        instructions: What it is asked.
-        intervention: What is done to it.
-        direction: Whose direction is used, `random` for one of equal norm, or `none`.
-        n: How many answers.
-        refused: How many contain a refusal phrase and do not loop.
-        rate: Their share.
-        low: Lower end of its 95 % Wilson interval.
-        high: Upper end.
-        refused_prefix: How many begin with a refusal phrase.
-        looping: How many repeat themselves.
-        score: Mean refusal score of the first answer position.
-    """
-
-    model: Role
-    instructions: Instructions
-    intervention: Intervention
-    direction: Source
-    n: int
-    refused: int
-    rate: Number
-    low: Number
-    high: Number
-    refused_prefix: int
-    looping: int
-    score: Number
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Completion:
-    """One answer."""
-
-    model: Role
-    instructions: Instructions
-    intervention: Intervention
-    direction: Source
-    prompt: str
-    completion: str
-    refused: bool
-    refused_prefix: bool
-    looping: bool
-    score: Number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -152,12 +54,21 @@ class RefusalComparison:
         cosine_chosen: Of the two chosen directions; NaN if one is missing.
         conditions: Refusal rates.
         completions: All answers.
+        doses: What adding a direction at several strengths does.
+        cosines: Of the two models' directions at every position, in each model's own
+            template and in a common one.
+        rule: By what the direction was chosen, as a sentence.
+        selection: What the rule made of the candidates, as a sentence.
+        chosen_scores: The chosen direction's scores on validation prompts.
+        resamples: How many resamples of validation prompts were judged by the rule.
+        none_share: In which share of them there is no usable direction.
         notes: What was left out, is weak or limits the conclusions, in sentences.
         provenance: What produced this.
     """
 
     KIND: ClassVar[str] = "refusal"
-    SCHEMA: ClassVar[int] = 1
+    # 2: doses, cosines by position, selection, its bootstrap.
+    SCHEMA: ClassVar[int] = 2
 
     models: tuple[str, str]
     datasets: tuple[str, ...]
@@ -170,6 +81,13 @@ class RefusalComparison:
     cosine_chosen: Number
     conditions: tuple[RefusalCondition, ...]
     completions: tuple[Completion, ...]
+    doses: tuple[RefusalDose, ...] = ()
+    cosines: tuple[RefusalCosine, ...] = ()
+    rule: str = ""
+    selection: str = ""
+    chosen_scores: tuple[ScoreInterval, ...] = ()
+    resamples: int = 0
+    none_share: Number = math.nan
     notes: tuple[str, ...] = ()
     provenance: Provenance
 
@@ -178,15 +96,23 @@ class RefusalComparison:
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row per model, class of instructions, intervention and direction."""
-        return _frame(self.conditions, RefusalCondition)
+        return frame_of(self.conditions, RefusalCondition)
 
     def candidates_dataframe(self) -> pd.DataFrame:
         """One row per candidate direction."""
-        return _frame(self.candidates, RefusalCandidate)
+        return frame_of(self.candidates, RefusalCandidate)
 
     def completions_dataframe(self) -> pd.DataFrame:
         """One row per answer."""
-        return _frame(self.completions, Completion)
+        return frame_of(self.completions, Completion)
+
+    def doses_dataframe(self) -> pd.DataFrame:
+        """One row per model, class of instructions, direction and coefficient."""
+        return frame_of(self.doses, RefusalDose)
+
+    def cosines_dataframe(self) -> pd.DataFrame:
+        """One row per template, position and layer."""
+        return frame_of(self.cosines, RefusalCosine)
 
     def condition(
         self,
@@ -247,49 +173,3 @@ class RefusalComparison:
 
     def _repr_html_(self) -> str:
         return table_html(self.to_dataframe(), caption=self.headline())
-
-
-def conditions_of(completions: tuple[Completion, ...]) -> tuple[RefusalCondition, ...]:
-    """The refusal rates of all conditions that occur among some answers.
-
-    An answer that loops does not count as a refusal, whatever phrase it repeats.
-
-    Example:
-        >>> answer = Completion(
-        ...     model="post", instructions="harmful", intervention="none",
-        ...     direction="none", prompt="p", completion="I cannot.", refused=True,
-        ...     refused_prefix=True, looping=False, score=3.0)
-        >>> conditions_of((answer,))[0].rate
-        1.0
-    """
-    groups: dict[tuple[Role, Instructions, Intervention, Source], list[Completion]] = {}
-    for row in completions:
-        key = (row.model, row.instructions, row.intervention, row.direction)
-        groups.setdefault(key, []).append(row)
-    conditions: list[RefusalCondition] = []
-    for (model, instructions, intervention, direction), rows in groups.items():
-        share = wilson(sum(row.refused and not row.looping for row in rows), len(rows))
-        conditions.append(
-            RefusalCondition(
-                model=model,
-                instructions=instructions,
-                intervention=intervention,
-                direction=direction,
-                n=share.n,
-                refused=share.successes,
-                rate=share.rate,
-                low=share.low,
-                high=share.high,
-                refused_prefix=sum(
-                    row.refused_prefix and not row.looping for row in rows
-                ),
-                looping=sum(row.looping for row in rows),
-                score=float(np.mean([row.score for row in rows])),
-            )
-        )
-    return tuple(conditions)
-
-
-def _frame(rows: tuple[object, ...], kind: type) -> pd.DataFrame:
-    columns = list(kind.__dataclass_fields__)
-    return pd.DataFrame([asdict(row) for row in rows], columns=columns)  # pyright: ignore[reportArgumentType]
