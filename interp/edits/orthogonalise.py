@@ -132,12 +132,23 @@ def logit_error(
         SelfCheckError: If directions cannot be ablated in the model.
     """
     tokens = _random_tokens(model) if ids is None else torch.tensor(ids)
+    return _differences(edited, model, direction, tokens)[0]
+
+
+def _differences(
+    edited: LanguageModel,
+    model: LanguageModel,
+    direction: Vector | Sequence[Vector],
+    tokens: Int[Tensor, "batch pos"],
+) -> tuple[float, float]:
+    """The largest and the typical difference of logits, relative to their size."""
     with model.lock, torch.no_grad():
         with ablate(model, direction):
             right = _logits(model, tokens)
         found = _logits(edited, tokens)
     scale = right.square().mean().sqrt().clamp_min(1e-30)
-    return float((found - right).abs().max() / scale)
+    off = (found - right) / scale
+    return float(off.abs().max()), float(off.square().mean().sqrt())
 
 
 def _basis(
@@ -228,17 +239,25 @@ def _verify(
             expected="Another tensor than the known ones writes there.",
             remedy="Use interp.ablate, which edits the stream itself.",
         )
-    error = logit_error(edited, model, basis)
+    largest, typical = _differences(edited, model, basis, _random_tokens(model))
+    allowed = TOLERANCE.get(model.dtype, TOLERANCE[torch.float32])
     if not is_exact:
         logger.warning(
             "the logits of the approximately orthogonalised model differ from those "
             "under ablation by up to %.1e of their size",
-            error,
+            largest,
         )
-    elif error > TOLERANCE.get(model.dtype, TOLERANCE[torch.float32]):
+    elif half and typical > allowed:
+        # Rounding alone can send a token to another expert: no proof of a fault.
+        logger.warning(
+            "in half precision the logits of the orthogonalised model differ from "
+            "those under ablation by %.1e of their size; load it as float32 to compare",
+            typical,
+        )
+    elif not half and largest > allowed:
         raise SelfCheckError(
-            f"Orthogonalising failed: logits differ from ablation by {error:.1e}.",
-            expected=f"At most {TOLERANCE.get(model.dtype):.0e} of their size.",
+            f"Orthogonalising failed: logits differ from ablation by {largest:.1e}.",
+            expected=f"At most {allowed:.0e} of their size.",
             remedy="Use interp.ablate, which edits the stream itself.",
         )
 

@@ -58,7 +58,8 @@ def embedding_norm(model: LanguageModel) -> str | None:
     for path, module in _outside_blocks(model):
         weight = getattr(module, "weight", None)
         is_norm = isinstance(weight, Tensor) and tuple(weight.shape) == (model.d_model,)
-        if is_norm and path != known:
+        # Not every map names the final norm, but what is final says so.
+        if is_norm and path != known and "final" not in path:
             return path
     return None
 

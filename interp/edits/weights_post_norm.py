@@ -45,6 +45,8 @@ logger = logging.getLogger("interp.edits")
 # its largest, so that the weights in front can be divided by it.
 LEAST_GAIN = 1e-3
 ROOT = math.sqrt(2)
+# In which most norms compute, whatever the weights are.
+INSIDE = torch.float32
 
 
 def widened(
@@ -175,7 +177,7 @@ def read_norm(module: nn.Module) -> Norm:
         for offset in (0.0, 1.0):
             gain = weight.double().cpu() + offset
             error = (gain * held - found).abs().max() / found.abs().max()
-            if error <= 4 * torch.finfo(weight.dtype).eps:
+            if error <= 4 * max(torch.finfo(t).eps for t in (weight.dtype, INSIDE)):
                 return Norm(
                     gain=gain,
                     offset=offset,
