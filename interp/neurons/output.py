@@ -9,7 +9,7 @@ from interp.errors import UnsupportedModelError
 from interp.models.architecture import Architecture
 from interp.models.language_model import LanguageModel
 from interp.neurons.matrices import HeldMatrix, Matrix
-from interp.neurons.norms import Norm, norm_of
+from interp.models.norms import Norm, norm_of
 from interp.sites import Site
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from interp.errors import ConfigError
 from interp.neurons.matrices import Matrix, chunks
-from interp.neurons.norms import Norm
+from interp.models.norms import Norm
 from interp.progress import progress_bar
 
 

@@ -117,17 +117,39 @@ def norm_of(
         first = (_run(bare, LARGE * probes[0]) - bias) / standard
         second = (_run(bare, LARGE * probes[1]) - bias) / other
         gain = torch.where(standard.abs() >= other.abs(), first, second)
-    found = Norm(gain=gain, bias=bias, eps=_epsilon(module), centres=centres)
+    found = Norm(
+        gain=_exact(gain, parameters.get("weight")),
+        bias=_exact(bias, parameters.get("bias")),
+        eps=_epsilon(module),
+        centres=centres,
+    )
     for probe in (probes[0], SMALL * probes[1]):
         expected, actual = found.apply(probe.double()), _run(bare, probe)
         if (expected - actual).abs().max() > TOLERANCE * (1 + actual.abs().max()):
             raise UnsupportedModelError(
                 f"The {name} ({type(module).__name__}) is neither a LayerNorm nor an "
                 "RMSNorm.",
-                expected="The closed forms of neurons' effects are for these two.",
-                remedy="Ablate neurons with interp.clamp at mlp_post instead.",
+                expected="Closed forms and folded weights are for these two.",
+                remedy="Use hooks instead, such as interp.clamp.",
             )
     return found
+
+
+def _exact(
+    probed: Float[Tensor, " d_model"], stored: Tensor | None
+) -> Float[Tensor, " d_model"]:
+    """The stored values, or one more than these, where that is what was probed.
+
+    Probing is exact to float32 only.
+    """
+    candidates = [torch.zeros_like(probed), torch.ones_like(probed)]
+    if stored is not None and stored.shape == probed.shape:
+        held = stored.detach().to("cpu", torch.float64)
+        candidates += [held, held + 1]
+    for candidate in candidates:
+        if torch.allclose(candidate, probed, rtol=TOLERANCE, atol=TOLERANCE / 10):
+            return candidate
+    return probed
 
 
 def _epsilon(module: nn.Module) -> float:
