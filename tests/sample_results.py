@@ -1,6 +1,7 @@
 """Made-up results with the shape of real ones, to test files, figures and reports."""
 
 import numpy as np
+import truth_samples
 
 from interp.provenance import DatasetRecord, ModelRecord, Provenance
 from interp.results import (
@@ -10,12 +11,11 @@ from interp.results import (
     RefusalComparison,
     RefusalDirection,
     SplitCount,
-    TruthEffect,
     TruthfulnessComparison,
     conditions_of,
 )
 from interp.results.refusal import Instructions, Intervention, Source
-from interp.results.truthfulness import Control, Role
+from interp.results.truthfulness import Role
 
 
 MODELS = ("owner/base", "owner/post")
@@ -93,7 +93,12 @@ def truthfulness(seed: int = 0, n_layers: int = 8) -> TruthfulnessComparison:
         surface_auroc=0.53,
         surface_auroc_low=0.44,
         surface_auroc_high=0.62,
-        interventions=_effects(),
+        interventions=truth_samples.effects(),
+        doses=truth_samples.doses(),
+        probes=truth_samples.probes(n_layers),
+        carried=truth_samples.carried(n_layers),
+        dataset_transfer=truth_samples.dataset_transfer(n_layers),
+        cosines=truth_samples.cosines(0.2 + 0.6 * depth),
         provenance=provenance(),
     )
 
@@ -150,34 +155,6 @@ def refusal(usable: bool = True) -> RefusalComparison:
 
 def _f(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float32)
-
-
-def _effects() -> tuple[TruthEffect, ...]:
-    rows = []
-    sizes: dict[Control, float] = {"direction": 0.6, "random": 0.03, "shuffled": 0.05}
-    for target in ("base", "post"):
-        for direction in ("base", "post"):
-            for condition, size in sizes.items():
-                effect = size * (1.0 if direction == target else 0.7)
-                rows.append(
-                    TruthEffect(
-                        direction=direction,
-                        target=target,
-                        condition=condition,
-                        coefficient=1.0,
-                        layers="3..5",
-                        n=60,
-                        p_difference_true=0.4 - 0.8 * effect,
-                        p_difference_false=-0.3 + 0.8 * effect,
-                        nie_saturation=effect * 0.6,
-                        nie_saturation_low=effect * 0.6 - 0.05,
-                        nie_saturation_high=effect * 0.6 + 0.05,
-                        nie_gap=effect,
-                        nie_gap_low=effect - 0.08,
-                        nie_gap_high=effect + 0.08,
-                    )
-                )
-    return tuple(rows)
 
 
 # Refused of 40: (model, instructions, intervention, direction) -> how many.

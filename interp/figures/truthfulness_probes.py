@@ -30,8 +30,8 @@ PROBE_STYLES = {
 }
 OTHER_STYLE = ("#868b94", "x")
 BAND_OPACITY = 0.1
-# Cells of a matrix carry their number up to so many data sets.
-MAX_NAMED_CELLS = 12
+# Cells of a matrix carry their number up to so many of them.
+MAX_NAMED_CELLS = 160
 
 
 def probe_curves(result: TruthfulnessComparison) -> go.Figure:
@@ -187,6 +187,16 @@ def dataset_matrix(result: TruthfulnessComparison) -> go.Figure:
         if rows:
             figure.add_trace(_matrix(rows), row=panel, col=1)
             n_trains = max(n_trains, len({row.train for row in rows}))
+            for cell in rows if len(rows) <= MAX_NAMED_CELLS else ():
+                # Annotations take the page's text colour; texts in cells do not.
+                figure.add_annotation(
+                    x=_short(cell.test),
+                    y=_short(cell.train),
+                    text=f"{cell.auroc:.2f}",
+                    showarrow=False,
+                    row=panel,
+                    col=1,
+                )
     figure.update_yaxes(autorange="reversed", title_text="trained on", showgrid=False)
     figure.update_xaxes(showgrid=False)
     figure.update_xaxes(title_text="judged on", row=2, col=1)
@@ -194,8 +204,8 @@ def dataset_matrix(result: TruthfulnessComparison) -> go.Figure:
     return styled(
         figure,
         title="AUROC of probes of each data set on each data set",
-        height=260 + 2 * 34 * max(n_trains, 4),
-    ).update_layout(margin={"t": 96})
+        height=240 + 2 * 34 * max(n_trains, 4),
+    ).update_layout(margin={"t": 64})
 
 
 def _matrix(rows: list[DatasetTransfer]) -> go.Heatmap:
@@ -218,7 +228,6 @@ def _matrix(rows: list[DatasetTransfer]) -> go.Heatmap:
         showscale=False,
         xgap=3,
         ygap=3,
-        texttemplate="%{z:.2f}" if len(tests) <= MAX_NAMED_CELLS else None,
         customdata=np.stack([low, high, accuracy], axis=-1),
         hovertemplate="trained on %{y}, judged on %{x}<br>AUROC %{z:.3f} "
         "[%{customdata[0]:.3f}, %{customdata[1]:.3f}]<br>accuracy "

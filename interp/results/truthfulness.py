@@ -193,13 +193,46 @@ class TruthfulnessComparison:
 
     def _cosine_in_words(self, index: int) -> str:
         cosine = float(self.cosine[index])
+        said = f"the two models' directions have cosine {cosine:.2f}"
         low, high = self.cosine_null_low[index], self.cosine_null_high[index]
-        beyond = cosine > high or cosine < low
-        verdict = "beyond" if beyond else "within"
-        return (
-            f"the two models' directions have cosine {cosine:.2f}, {verdict} what "
-            f"shuffled labels give [{low:.2f}, {high:.2f}]"
+        alike = f"[{low:.2f}, {high:.2f}]"
+        if np.isnan(low):
+            return said
+        row = next(
+            (r for r in self.cosines if r.layer == index and r.metric == "plain"), None
         )
+        if row is None:
+            beyond = cosine > high or cosine < low
+            verdict = "beyond" if beyond else "within"
+            return f"{said}, {verdict} what shuffled labels give {alike}"
+        apart = f"[{row.independent_low:.2f}, {row.independent_high:.2f}]"
+        return (
+            f"{said}; labels shuffled separately in each give {apart}, shuffled alike "
+            f"{alike}"
+        )
+
+    def strongest_control(self, target: Role) -> TruthEffect | None:
+        """The vector without meaning whose effect reaches highest in a model.
+
+        Directions of other data sets do mean truth, and a control that was added again
+        without what it shares with the truth direction counts in that form.
+
+        Args:
+            target: The model that vectors are added in.
+        """
+        controls = [
+            row
+            for row in self.interventions
+            if row.target == target
+            and row.condition in ("random", "covariance", "shuffled")
+        ]
+        again = {(row.condition, row.draw) for row in controls if row.orthogonal}
+        counted = [
+            row
+            for row in controls
+            if row.orthogonal or (row.condition, row.draw) not in again
+        ]
+        return max(counted, key=lambda row: row.nie_gap_high, default=None)
 
     def save(self, folder: str | Path) -> Path:
         """Write this into a folder; see `interp.results.save`."""

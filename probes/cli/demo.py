@@ -76,9 +76,18 @@ def _smaller(spec: "StudySpec", quick: bool) -> "StudySpec":
 
     match spec:
         case TruthfulnessSpec():
+            # The statements are of four topics in one file.
+            spec = replace(spec, dataset_column="topic")
             if quick:
-                return replace(spec, limit=240, asked_test=40, controls=1)
-            return replace(spec, asked_test=80, controls=2)
+                return replace(
+                    spec,
+                    limit=240,
+                    asked_test=40,
+                    controls=1,
+                    doses=(0.5, 2.0),
+                    dose_statements=16,
+                )
+            return replace(spec, asked_test=80, controls=2, dose_statements=24)
         case RefusalSpec():
             n_train, n_val, n_test = (32, 8, 12) if quick else (80, 24, 50)
             return replace(

@@ -18,6 +18,10 @@ TRUTH_FIGURES = [
     figures.transfer_matrix,
     figures.intervention_bars,
     figures.score_histogram,
+    figures.probe_curves,
+    figures.transfer_curve,
+    figures.dataset_matrix,
+    figures.dose_response,
 ]
 ALL = [(make, truthfulness) for make in TRUTH_FIGURES]
 ALL += [(figures.refusal_rates, refusal), (figures.cosine_curve, refusal)]
@@ -55,11 +59,27 @@ def test_layer_curve_leaves_out_a_baseline_that_was_not_measured():
     assert len(figures.layer_curve(result).layout.shapes) == 1
 
 
-def test_cosine_curve_shows_the_null_band_of_truth_and_none_for_refusal():
+def test_cosine_curve_shows_both_metrics_with_both_null_bands():
     result = truthfulness()
     figure = figures.cosine_curve(result)
+    lines = [t for t in _traces(figure) if t.name == "base against post"]
+    for line, metric in zip(lines, ("plain", "whitened"), strict=True):
+        rows = [row for row in result.cosines if row.metric == metric]
+        np.testing.assert_allclose(line.y, [row.cosine for row in rows], rtol=1e-6)
+    for name, null in (("alike", "shared"), ("separately", "independent")):
+        shades = [t for t in _traces(figure) if t.name == f"labels shuffled {name}"]
+        assert len(shades) == 2
+        plain = [row for row in result.cosines if row.metric == "plain"]
+        high = [getattr(row, f"{null}_high") for row in plain]
+        np.testing.assert_allclose(shades[0].y[:8], high, rtol=1e-6)
+
+
+def test_cosine_curve_of_an_older_result_and_of_refusal_has_one_panel():
+    result = truthfulness()
+    object.__setattr__(result, "cosines", ())
+    figure = figures.cosine_curve(result)
     np.testing.assert_array_equal(_named(figure, "base against post").y, result.cosine)
-    shade = _named(figure, "shuffled labels")
+    shade = _named(figure, "labels shuffled alike")
     np.testing.assert_array_equal(shade.y[:8], result.cosine_null_high)
     assert [trace.name for trace in _traces(figures.cosine_curve(refusal()))] == [
         "base against post"
