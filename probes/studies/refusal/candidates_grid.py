@@ -88,9 +88,9 @@ def score_grid(
         for row, (slot, layer) in enumerate(places)
         if layer in asked and not found.degenerate[slot, layer]
     ]
-    harmful = _Clean.of(model, prompts.harmful)
-    harmless = _Clean.of(model, prompts.harmless)
-    chance = _chance_of(tokens)
+    harmful = CleanRun.of(model, prompts.harmful)
+    harmless = CleanRun.of(model, prompts.harmless)
+    chance = chance_measure(tokens)
     shape = len(places), len(prompts.harmless)
     induce, kl = np.full(shape, np.nan), np.full(shape, np.nan)
     bypass = np.full((len(places), len(prompts.harmful)), np.nan)
@@ -121,14 +121,17 @@ def score_grid(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Clean:
-    """Some prompts, how they run, and their logits in the unchanged model."""
+class CleanRun:
+    """Some prompts, their logits in the unchanged model, and how to run them edited.
+
+    `run` is a `Forest` where trees of prompts are exact in the model.
+    """
 
     logits: Float[Tensor, "prompt vocab"]
     run: Forest | PlainBatches
 
     @classmethod
-    def of(cls, model: LanguageModel, ids: Ids) -> "_Clean":
+    def of(cls, model: LanguageModel, ids: Ids) -> "CleanRun":
         acts = capture(model, ids, sites="logits", positions="last", dtype="float32")
         logits = acts["logits"]
         # Somebody else's edits and hooks expect whole prompts.
@@ -137,6 +140,7 @@ class _Clean:
         return cls(logits=logits, run=forest or PlainBatches(model=model, prompts=ids))
 
     def measured(self, measure: Measure) -> Float[np.ndarray, " prompt"]:
+        """A number for each prompt in the unchanged model."""
         return measure(range(len(self.logits)), self.logits).numpy()
 
     def change(
@@ -149,7 +153,9 @@ class _Clean:
         return clean.mul_(ratio).sum(-1)
 
 
-def _chance_of(tokens: Sequence[int]) -> Measure:
+def chance_measure(tokens: Sequence[int]) -> Measure:
+    """The summed probability of some tokens, as a measure of logits."""
+
     def chance(
         prompts: Sequence[int], logits: Float[Tensor, "prompt vocab"]
     ) -> Float[Tensor, " prompt"]:

@@ -1,6 +1,6 @@
 """Answers to instructions under interventions, and whether each of them refuses."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -72,40 +72,37 @@ class Vector:
 
 
 def conditions(
-    *, with_ablation: Sequence[Role], with_direction: bool
+    *, with_ablation: Collection[Role], sources: Collection[tuple[Role, Source]]
 ) -> Iterator[Condition]:
     """All conditions of a comparison, those without intervention first.
 
     Args:
         with_ablation: The models in which directions can be ablated everywhere.
-        with_direction: Whether there are directions at all.
+        sources: Whose directions there are for which model.
     """
     roles: tuple[Role, Role] = ("post", "base")
     kinds: tuple[Instructions, Instructions] = ("harmful", "harmless")
     for role in roles:
         for kind in kinds:
             yield Condition(model=role, instructions=kind)
-    if not with_direction:
-        return
+    asked: tuple[tuple[Intervention, Instructions, tuple[Source, ...]], ...] = (
+        ("ablate", "harmful", ("post", "base", "random")),
+        # A random direction has no harmless mean that tells anything.
+        ("affine", "harmful", ("post", "base")),
+        ("add", "harmless", ("post", "base", "random")),
+    )
     for role in roles:
-        sources: tuple[Source, ...] = ("post", "base") if role == "post" else ("base",)
-        for source in sources:
-            for how in ("ablate", "affine"):
-                if how == "affine" or role in with_ablation:
+        for how, kind, used in asked:
+            if how == "ablate" and role not in with_ablation:
+                continue
+            for source in used:
+                if (role, source) in sources:
                     yield Condition(
                         model=role,
-                        instructions="harmful",
+                        instructions=kind,
                         intervention=how,
                         direction=source,
                     )
-        added: tuple[Source, ...] = ("post", "base", "random")
-        for source in added:
-            yield Condition(
-                model=role,
-                instructions="harmless",
-                intervention="add",
-                direction=source,
-            )
 
 
 def answer(

@@ -8,8 +8,9 @@ from interp.data import Contrast
 from interp.errors import ConfigError
 from interp.models.language_model import LanguageModel
 from interp.results.truthfulness import Role
+from probes.studies.refusal.candidates import Prompts
 from probes.studies.refusal.chat import Template
-from probes.studies.refusal.direction import Prompts, first_tokens
+from probes.studies.refusal.direction import first_tokens
 from probes.studies.refusal.score import chance_of, refusal_score, refusal_tokens
 from probes.studies.refusal.spec import RefusalSpec
 

@@ -4,24 +4,25 @@ Directions are fitted on training prompts, one is chosen on validation prompts, 
 answers that are reported are to test prompts.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float
 
 from interp.data import Contrast
 from interp.models.language_model import LanguageModel
 from interp.progress import progress_bar
 from interp.provenance import Provenance
-from interp.results import Completion, RefusalComparison, conditions_of
+from interp.results import Completion, RefusalComparison, RefusalDose, conditions_of
 from interp.results.refusal import Instructions, Source
 from interp.results.truthfulness import ROLES, Role
 from probes.studies.pair import require_same_shape
+from probes.studies.refusal.candidates import Candidates, candidates, template_positions
 from probes.studies.refusal.chat import templates
-from probes.studies.refusal.choice import judged_candidates, vectors_of
+from probes.studies.refusal.choice import choose, vectors_of
 from probes.studies.refusal.completions import Vector, answer, conditions
-from probes.studies.refusal.direction import Directions, can_ablate, directions
+from probes.studies.refusal.cosines import cosine_rows
+from probes.studies.refusal.direction import can_ablate
+from probes.studies.refusal.doses import doses
 from probes.studies.refusal.setting import (
     Kept,
     Side,
@@ -33,11 +34,13 @@ from probes.studies.refusal.spec import RefusalSpec
 from probes.studies.refusal.words import (
     ablation_notes,
     chosen_directions,
+    chosen_scores,
     counts_of,
     position_in_words,
+    position_notes,
     prompt_notes,
+    stability_notes,
 )
-from probes.studies.truthfulness.readout import cosines
 
 
 SPLITS: tuple[Split, Split] = ("train", "val")
@@ -80,29 +83,37 @@ def refusal(
     kept: dict[Split, Kept] = {
         split: kept_of(sides[1], instructions, split, tokens) for split in SPLITS
     }
+    positions = spec.positions or template_positions(
+        post, of_post, instructions.harmful.train[0]
+    )
     train = kept["train"]
-    found = [
-        directions(
-            side.model,
-            side.prompts(train.harmful, train.harmless),
-            positions=spec.positions,
-        )
-        for side in sides
-    ]
+    found = [_candidates(side, train, positions) for side in sides]
+    common = found[0]
+    if own != of_post:
+        in_common = Side(role="base", model=base, template=of_post)
+        common = _candidates(in_common, train, positions)
     reasons = [can_ablate(side.model) for side in sides]
-    choice = judged_candidates(
+    choice = choose(
         sides[1],
         found[1],
         kept["val"],
         tokens,
-        max_divergence=spec.max_divergence,
+        spec=spec,
         only_affine=bool(reasons[1]),
     )
     chosen = choice.chosen
-    vectors = vectors_of(chosen, found, spec)
+    vectors = vectors_of(chosen, found, seed=spec.seed)
     completions = _answers(sides, instructions, vectors, tokens, spec, reasons)
-    slot = spec.positions.index(chosen.position) if chosen else 0
-    cosine = _cosine(found[0][slot], found[1][slot])
+    position = chosen.position if chosen else positions[-1]
+    cosines = cosine_rows(found[0], common, found[1])
+    cosine = np.array(
+        [
+            row.cosine
+            for row in cosines
+            if row.template == "own" and row.position == position
+        ],
+        dtype=np.float32,
+    )
     return RefusalComparison(
         models=(spec.base, spec.post),
         datasets=(*spec.harmful, *spec.harmless),
@@ -110,34 +121,59 @@ def refusal(
         directions=chosen_directions(chosen, vectors, choice.candidates, tokens, post),
         candidates=choice.candidates,
         layers=np.arange(cosine.size, dtype=np.int32),
-        cosine=cosine.astype(np.float32),
-        cosine_position=position_in_words(found, slot),
+        cosine=cosine,
+        cosine_position=position_in_words(found, position),
         cosine_chosen=float(cosine[chosen.layer]) if chosen else float("nan"),
         conditions=conditions_of(completions),
         completions=completions,
+        doses=_doses(sides, instructions, vectors, tokens, spec),
+        cosines=cosines,
+        rule=choice.judged.selection.rule.in_words() if choice.judged else "",
+        selection=choice.judged.selection.in_words() if choice.judged else "",
+        chosen_scores=chosen_scores(choice),
+        resamples=choice.stability.resamples if choice.stability else 0,
+        none_share=choice.stability.none if choice.stability else float("nan"),
         notes=(
             *instructions.notes,
             *prompt_notes(sides, instructions),
+            *position_notes(sides, found, instructions),
             *choice.notes,
+            *stability_notes(choice),
             *ablation_notes(reasons),
         ),
         provenance=provenance,
     )
 
 
-def _cosine(base: Directions, post: Directions) -> Float[np.ndarray, " layer"]:
-    """The cosine at each layer; NaN where the classes do not differ."""
-    found = cosines(base.vectors, post.vectors)
-    for layer in range(found.size):
-        if base.degenerate(layer) or post.degenerate(layer):
-            found[layer] = math.nan
-    return found
+def _candidates(side: Side, train: Kept, positions: Sequence[int]) -> Candidates:
+    prompts = side.prompts(train.harmful, train.harmless)
+    return candidates(side.model, prompts, positions=positions)
+
+
+def _test_texts(instructions: Contrast) -> dict[Instructions, tuple[str, ...]]:
+    return {
+        "harmful": instructions.harmful.test,
+        "harmless": instructions.harmless.test,
+    }
+
+
+def _doses(
+    sides: Sequence[Side],
+    instructions: Contrast,
+    vectors: Mapping[tuple[Role, Source], Vector],
+    tokens: Sequence[int],
+    spec: RefusalSpec,
+) -> tuple[RefusalDose, ...]:
+    texts = _test_texts(instructions)
+    return tuple(
+        row for side in sides for row in doses(side, texts, vectors, tokens, spec=spec)
+    )
 
 
 def _answers(
     sides: Sequence[Side],
     instructions: Contrast,
-    vectors: dict[tuple[Role, Source], Vector],
+    vectors: Mapping[tuple[Role, Source], Vector],
     tokens: Sequence[int],
     spec: RefusalSpec,
     reasons: Sequence[str],
@@ -146,11 +182,8 @@ def _answers(
     able: list[Role] = [
         role for role, reason in zip(ROLES, reasons, strict=True) if not reason
     ]
-    asked = list(conditions(with_ablation=able, with_direction=bool(vectors)))
-    texts: dict[Instructions, tuple[str, ...]] = {
-        "harmful": instructions.harmful.test,
-        "harmless": instructions.harmless.test,
-    }
+    asked = list(conditions(with_ablation=able, sources=vectors))
+    texts = _test_texts(instructions)
     answers: list[Completion] = []
     with progress_bar("answer", len(asked), "conditions") as bar:
         for condition in asked:

@@ -2,21 +2,32 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
 from interp.data import Contrast
 from interp.models.language_model import LanguageModel
-from interp.results import InstructionCount, RefusalCandidate, RefusalDirection
+from interp.results import (
+    InstructionCount,
+    RefusalCandidate,
+    RefusalDirection,
+    ScoreInterval,
+)
 from interp.results.refusal import Instructions, Source
 from interp.results.truthfulness import Role
+from probes.studies.refusal.candidates import Candidates, template_positions
+from probes.studies.refusal.choice import Choice
 from probes.studies.refusal.completions import Vector
-from probes.studies.refusal.direction import Directions
 from probes.studies.refusal.setting import Kept, Side, Split
 
 
 # Classes that differ more in how many texts end in a full stop are confounded.
 PUNCTUATION_GAP = 0.3
+# A choice that fewer resamples repeat is said to be unstable.
+UNSTABLE = 0.5
+SOMETIMES_NONE = 0.05
+ScoreName = Literal["bypass", "induce", "kl"]
 
 
 def chosen_directions(
@@ -46,7 +57,7 @@ def chosen_directions(
             layer=chosen.layer,
             position=chosen.position,
             token=chosen.token,
-            norm=float(vectors[role, role].vector.norm()),
+            norm=float(vectors[role, "post"].vector.norm()),
         )
 
     return of("base"), of("post")
@@ -61,12 +72,85 @@ def _reason(candidates: Sequence[RefusalCandidate], tokens: Sequence[int]) -> st
     return f"every candidate fell ({listed})"
 
 
-def position_in_words(found: Sequence[Sequence[Directions]], slot: int) -> str:
-    base, post = found[0][slot], found[1][slot]
-    place = f"position {post.position} from the end"
-    if base.token == post.token:
-        return f"{place} ({post.token!r})"
-    return f"{place} ({base.token!r} in base, {post.token!r} in post)"
+def position_in_words(found: Sequence[Candidates], position: int) -> str:
+    tokens = [one.tokens[one.positions.index(position)] for one in found]
+    place = f"position {position} from the end"
+    if tokens[0] == tokens[1]:
+        return f"{place} ({tokens[1]!r})"
+    return f"{place} ({tokens[0]!r} in base, {tokens[1]!r} in post)"
+
+
+def position_notes(
+    sides: Sequence[Side], found: Sequence[Candidates], instructions: Contrast
+) -> list[str]:
+    """Which tokens the directions were read at, and where the models differ in them."""
+    tokens = [
+        ", ".join(
+            f"{position} {token!r}"
+            for position, token in zip(one.positions, one.tokens, strict=True)
+        )
+        for one in found
+    ]
+    said = f"base {tokens[0]}; post {tokens[1]}"
+    notes = [
+        f"Tokens at the positions: {tokens[0] if len(set(tokens)) == 1 else said}."
+    ]
+    first = instructions.harmful.train[0]
+    ends = template_positions(sides[0].model, sides[0].template, first)
+    beyond = [position for position in found[0].positions if position < ends[0]]
+    if beyond:
+        notes.append(
+            f"At the positions {beyond} the base model's template has no token of its "
+            "own: there its directions are read inside the instruction."
+        )
+    return notes
+
+
+def chosen_scores(choice: Choice) -> tuple[ScoreInterval, ...]:
+    """The scores of the chosen direction on validation prompts, with intervals."""
+    chosen, judged, stability = choice.chosen, choice.judged, choice.stability
+    if chosen is None or judged is None or stability is None:
+        return ()
+    scores = judged.scores
+    names: tuple[tuple[ScoreName, float, float], ...] = (
+        ("bypass", float(scores.clean_harmful.mean()), chosen.bypass),
+        ("induce", float(scores.clean_harmless.mean()), chosen.induce),
+        ("kl", 0.0, chosen.kl),
+    )
+    return tuple(
+        ScoreInterval(
+            name=name,
+            clean=clean,
+            estimate=estimate,
+            low=stability.intervals[name][0],
+            high=stability.intervals[name][1],
+        )
+        for name, clean, estimate in names
+    )
+
+
+def stability_notes(choice: Choice) -> list[str]:
+    """How surely a direction was chosen, where it was not sure."""
+    if choice.chosen is None or choice.stability is None:
+        return []
+    notes: list[str] = []
+    if choice.chosen.share < UNSTABLE:
+        notes.append(
+            "The choice is not stable: of resampled validation prompts "
+            f"{choice.chosen.share:.0%} choose the same place."
+        )
+    if choice.stability.none > SOMETIMES_NONE:
+        notes.append(
+            f"In {choice.stability.none:.0%} of the resamples no direction is usable."
+        )
+    left = next(one for one in chosen_scores(choice) if one.name == "bypass")
+    if left.estimate > 0:
+        notes.append(
+            "Ablating the chosen direction leaves a mean refusal score of "
+            f"{left.estimate:.1f} [{left.low:.1f}, {left.high:.1f}] on harmful "
+            "validation prompts: one direction does not carry all of the refusal."
+        )
+    return notes
 
 
 def counts_of(
