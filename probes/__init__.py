@@ -17,6 +17,10 @@ if TYPE_CHECKING:
         fit_mean_difference as fit_mean_difference,
         fit_ridge as fit_ridge,
     )
+    from probes.model_controls import (
+        text_log_probability as text_log_probability,
+        untrained_like as untrained_like,
+    )
     from probes.optimum import NotConvergedWarning as NotConvergedWarning
     from probes.path import fit_logistic_cv as fit_logistic_cv
     from probes.studies.truthfulness.effects import (
@@ -48,8 +52,10 @@ _WHERE = {
     "nie_saturation": "probes.studies.truthfulness.effects",
     "one_by_one": "probes.loops",
     "sweep": "probes.sweeping",
+    "text_log_probability": "probes.model_controls",
     "transfer_matrix": "probes.transfer",
     "truth_directions": "probes.ttpd",
+    "untrained_like": "probes.model_controls",
 }
 _MODULES = ("estimators",)
 
