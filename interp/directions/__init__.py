@@ -1,5 +1,9 @@
 """Directions: vectors of a model's activations that stand for something."""
 
+from interp.directions.comparing import (
+    CosineComparison as CosineComparison,
+    compare_directions as compare_directions,
+)
 from interp.directions.direction import Direction as Direction, cosine as cosine
 from interp.directions.erasure import (
     Eraser as Eraser,

@@ -67,10 +67,7 @@ def grams(
         return _cut(rows @ rows.mT, n)
     if shrinkage is None:
         shrinkage = (ledoit_wolf(rows[:n]) + ledoit_wolf(rows[n:])) / 2
-    elif not 0 <= shrinkage <= 1:
-        raise ConfigError(
-            f"A shrinkage of {shrinkage} was asked for.", expected="0 to 1."
-        )
+    _check_shrinkage(shrinkage)
     level = shrinkage * float(rows.square().sum()) / (n_rows * d_model)
     share = (1 - shrinkage) / n_rows
     try:
@@ -84,12 +81,39 @@ def grams(
             factor = torch.linalg.cholesky(_loaded(plain * share, level))
             whitened = torch.cholesky_solve(plain, factor)
     except torch.linalg.LinAlgError as error:
-        raise DataError(
-            f"The covariance of {n} examples in {d_model} dimensions is singular with a"
-            f" shrinkage of {shrinkage}.",
-            remedy="Use whitening='ledoit-wolf', or a larger shrinkage.",
-        ) from error
+        raise _singular(n, d_model, shrinkage) from error
     return _cut(whitened, n, shrinkage)
+
+
+def shrunk_precision(
+    rows: Float[Tensor, "example d_model"], shrinkage: float
+) -> Float[Tensor, "d_model d_model"]:
+    """A matrix that whitens row vectors by the shrunk covariance of centred rows.
+
+    Args:
+        rows: Centred, in float64.
+        shrinkage: The share of a multiple of the identity.
+
+    Raises:
+        ConfigError: If the shrinkage is not between 0 and 1.
+        DataError: If the covariance is singular and not shrunk.
+
+    Example:
+        >>> rows = torch.tensor([[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+        >>> whitened = rows @ shrunk_precision(rows, 0.0)
+        >>> torch.allclose(whitened.mT @ whitened / 4, torch.eye(2))
+        True
+    """
+    _check_shrinkage(shrinkage)
+    n, d_model = rows.shape
+    covariance = rows.mT @ rows * ((1 - shrinkage) / n)
+    level = shrinkage * float(rows.square().sum()) / (n * d_model)
+    try:
+        factor = torch.linalg.cholesky(_loaded(covariance, level))
+    except torch.linalg.LinAlgError as error:
+        raise _singular(n, d_model, shrinkage) from error
+    eye = torch.eye(d_model, dtype=rows.dtype, device=rows.device)
+    return torch.linalg.solve_triangular(factor, eye, upper=False).mT
 
 
 def ledoit_wolf(rows: Float[Tensor, "example d_model"]) -> float:
@@ -150,6 +174,21 @@ def within_classes(
     """
     eye = torch.eye(2, dtype=gram.dtype, device=gram.device)
     return torch.linalg.inv(eye - removed * gram)
+
+
+def _check_shrinkage(shrinkage: float) -> None:
+    if not 0 <= shrinkage <= 1:
+        raise ConfigError(
+            f"A shrinkage of {shrinkage} was asked for.", expected="0 to 1."
+        )
+
+
+def _singular(n: int, d_model: int, shrinkage: float) -> DataError:
+    return DataError(
+        f"The covariance of {n} examples in {d_model} dimensions is singular with a"
+        f" shrinkage of {shrinkage}.",
+        remedy="Use whitening='ledoit-wolf', or a larger shrinkage.",
+    )
 
 
 def _loaded(matrix: Tensor, level: float) -> Tensor:

@@ -143,7 +143,7 @@ def test_the_corrected_cosine_is_that_of_the_population(grouping, whitening):
         "both labels each": np.arange(n) // 2,
     }[grouping]
     found = []
-    for _ in range(60):
+    for _ in range(40):
         noise = 2 * rng.normal(size=(n, d)) + 0.8 * rng.normal(size=(n, d))[groups]
         a, b = noise.copy(), noise + 0.1 * rng.normal(size=(n, d))
         a[:, 0] += 2.5 * labels
@@ -153,7 +153,7 @@ def test_the_corrected_cosine_is_that_of_the_population(grouping, whitening):
         )
         found.append((test.estimate, test.corrected))
     plain, corrected = np.median(found, axis=0)
-    assert plain > 0.65
+    assert plain > corrected + 0.02
     assert abs(corrected - 0.6) < 0.06
 
 
@@ -161,7 +161,7 @@ def test_the_corrected_cosine_is_that_of_the_population(grouping, whitening):
 def test_p_is_uniform_when_labels_mean_nothing(whitening):
     labels = np.arange(24) % 2 == 1
     p = {name: [] for name in ("shared", "signal_null")}
-    for seed in range(150):
+    for seed in range(120):
         a, b = pair(seed, n=24, d=6)
         found = cosine_test(a, b, labels, whitening=whitening, permutations=19)
         for name in p:
