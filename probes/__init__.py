@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, no_type_check
 
 
 if TYPE_CHECKING:
+    from probes.comparing import compare_sweeps as compare_sweeps
     from probes.controls import Controls as Controls
     from probes.linear import Fit as Fit, LinearProbe as LinearProbe
     from probes.logistic import fit_logistic as fit_logistic
@@ -40,6 +41,7 @@ _WHERE = {
     "Fit": "probes.linear",
     "LinearProbe": "probes.linear",
     "NotConvergedWarning": "probes.optimum",
+    "compare_sweeps": "probes.comparing",
     "fit_ccs": "probes.unsupervised",
     "fit_crc": "probes.unsupervised",
     "fit_lda": "probes.means",

@@ -1,20 +1,18 @@
-"""What a probe must beat: random directions, random labels per type, surface text."""
+"""Controls of a sweep: which to run, random directions, random labels per type."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from interp.data import bag_of_words_scores
-from interp.errors import ConfigError, DataError, ShapeError
-from interp.results.sweep import Baseline
-from interp.statistics import auroc_interval
+from interp.errors import ConfigError, DataError
 from probes.evaluate import aurocs, held_out
 from probes.folds import Groups, assign_folds, group_codes, training_masks
 from probes.linear import Fit
+from probes.reading import Rows
 
 
 BAND = 0.95
@@ -35,7 +33,12 @@ class Controls:
         mdl: Whether to measure the online description length.
         texts: The texts, for the baselines from words and length; those of captured
             activations are taken by themselves.
-        baselines: Scores of anything else by name, as `{"log-probability": values}`.
+        baselines: Scores of anything else by name, as `{"log-probability":
+            text_log_probability(model, prompts)}`; which end is positive is learnt from
+            the training examples of each fold.
+        references: Other activations of the same examples by name, as those of the site
+            `embed` or of an `untrained_like` model, fitted on the same folds.
+        erasure: Whether to fit again after LEACE and after INLP.
         resamples: Bootstrap samples of the intervals.
     """
 
@@ -47,6 +50,8 @@ class Controls:
     mdl: bool = False
     texts: Sequence[str] | None = None
     baselines: Mapping[str, Sequence[float] | np.ndarray] = field(default_factory=dict)
+    references: Mapping[str, Rows] = field(default_factory=dict)
+    erasure: bool = False
     resamples: int = 1000
 
     def __post_init__(self) -> None:
@@ -61,7 +66,9 @@ class Controls:
     @classmethod
     def full(cls, *, types: Sequence[object] | None = None) -> "Controls":
         """Every control, the slow ones included."""
-        return cls(permutations=1000, selectivity=True, mdl=True, types=types)
+        return cls(
+            permutations=1000, selectivity=True, mdl=True, erasure=True, types=types
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -162,70 +169,6 @@ def selectivity(
         ]
     )
     return accuracy[0] - accuracy[1:].mean(0)
-
-
-def surface_baselines(
-    texts: Sequence[str],
-    labels: Bool[np.ndarray, " example"],
-    folds: Int[np.ndarray, " example"],
-) -> dict[str, Float[np.ndarray, " example"]]:
-    """Held-out scores from the words of the texts, and from their length.
-
-    Args:
-        texts: One for each example.
-        labels: Which examples are positive.
-        folds: The folds of the probes, so that both are judged alike.
-    """
-    words = np.empty(labels.size)
-    lengths = np.array([len(text) for text in texts], dtype=np.float64)
-    length = np.empty(labels.size)
-    for fold in np.unique(folds):
-        inside = folds == fold
-        out, kept = np.flatnonzero(inside).tolist(), np.flatnonzero(~inside).tolist()
-        words[out] = bag_of_words_scores(
-            [texts[i] for i in kept], labels[kept], [texts[i] for i in out]
-        )
-        # Which class is the longer one is learnt from the training examples.
-        sign = np.sign(
-            lengths[kept][labels[kept]].mean() - lengths[kept][~labels[kept]].mean()
-        )
-        length[out] = sign * (lengths[out] - lengths[kept].mean())
-    return {"bag of words": words, "length": length}
-
-
-def scored(
-    scores: Mapping[str, Sequence[float] | np.ndarray],
-    labels: Bool[np.ndarray, " example"],
-    groups: Groups | None,
-    *,
-    resamples: int,
-    seed: int,
-) -> tuple[Baseline, ...]:
-    """Baselines with their AUROC and interval.
-
-    Raises:
-        ShapeError: If a baseline has not one score for each example.
-    """
-    found = []
-    for name, values in scores.items():
-        values = np.asarray(values, dtype=np.float64)
-        if values.shape != labels.shape:
-            raise ShapeError(
-                f"The baseline {name!r} has the shape {list(values.shape)}.",
-                expected=f"One score for each of the {labels.size} examples.",
-            )
-        interval = auroc_interval(
-            values, labels, groups=groups, resamples=resamples, seed=seed
-        )
-        found.append(
-            Baseline(
-                name=name,
-                auroc=float(interval.estimate),
-                auroc_lo=float(interval.low),
-                auroc_hi=float(interval.high),
-            )
-        )
-    return tuple(found)
 
 
 def _balanced(n: int, rng: np.random.Generator) -> Bool[np.ndarray, " type"]:

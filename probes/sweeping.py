@@ -9,16 +9,14 @@ import torch
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
-from interp.errors import ShapeError
 from interp.provenance import ModelRecord, record
-from interp.results.sweep import Baseline, ProbeSweep
+from interp.results.sweep import Erasure, ProbeSweep
 from interp.statistics import auroc_interval
+from probes.baselines import measured_baselines
 from probes.controls import (
     Controls,
     random_band,
-    scored,
     selectivity,
-    surface_baselines,
 )
 from probes.design import (
     FOLDS,
@@ -28,6 +26,7 @@ from probes.design import (
     held_out_scores,
     nested_scores,
 )
+from probes.erasing import erasures
 from probes.evaluate import quality
 from probes.folds import Groups
 from probes.linear import Fit
@@ -96,12 +95,16 @@ def sweep(
     given = readings(activations)
     design = designed(truth_values(labels, len(given[0].rows)), groups, folds, seed)
     notes: list[str] = []
-    baselines = _baselines(_texts(activations, controls), design, controls, seed)
+    texts = _texts(activations, controls)
+    baselines = measured_baselines(texts, design, controls, fit=fit, seed=seed)
     shuffled = _shuffled(design, controls, seed, notes)
-    measured = [
-        _measured(rows, design, fit, controls, seed, shuffled, notes)
-        for rows in stacks(given)
-    ]
+    measured: list[_Measured] = []
+    erased: list[Erasure] = []
+    for rows in stacks(given):
+        if controls.erasure:
+            at = sum(len(part.logits) for part in measured)
+            erased += erasures(rows, design.labels, design.folds, fit=fit, first=at)
+        measured.append(_measured(rows, design, fit, controls, seed, shuffled, notes))
     logits = np.concatenate([part.logits for part in measured])
     if not design.pairs:
         notes.append(f"With {design.n_folds} folds no site is chosen inside each.")
@@ -116,6 +119,7 @@ def sweep(
         **_p_values(null),
         **_joined([part.controls for part in measured]),
         baselines=baselines,
+        erasures=tuple(erased),
         labels=design.labels,
         groups=tuple(map(str, () if design.groups is None else design.groups)),
         folds=design.folds.astype(np.int32),
@@ -270,25 +274,6 @@ def _texts(activations: Rows, controls: Controls) -> Sequence[str]:
         return ()
     texts = [text for text in activations.texts if text is not None]
     return texts if len(texts) == len(activations) else ()
-
-
-def _baselines(
-    texts: Sequence[str], design: Design, controls: Controls, seed: int
-) -> tuple[Baseline, ...]:
-    """Words, length and whatever else was given, with their AUROC."""
-    if texts and len(texts) != design.labels.size:
-        raise ShapeError(
-            f"There are {len(texts)} texts for {design.labels.size} examples.",
-            expected="One text for each.",
-        )
-    surface = surface_baselines(texts, design.labels, design.folds) if texts else {}
-    return scored(
-        {**surface, **controls.baselines},
-        design.labels,
-        design.groups,
-        resamples=controls.resamples,
-        seed=seed,
-    )
 
 
 def _float(values: np.ndarray) -> Float32[np.ndarray, "..."]:

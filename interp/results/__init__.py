@@ -13,6 +13,7 @@ from interp.results.kinds import (
     save as save,
     title as title,
 )
+from interp.results.knowledge import KnowledgeComparison as KnowledgeComparison
 from interp.results.map_comparison import MapComparison as MapComparison
 from interp.results.neurons import (
     NeuronEffects as NeuronEffects,
@@ -37,7 +38,11 @@ from interp.results.runs import (
     find as find,
     open_run as open_run,
 )
-from interp.results.sweep import Baseline as Baseline, ProbeSweep as ProbeSweep
+from interp.results.sweep import (
+    Baseline as Baseline,
+    Erasure as Erasure,
+    ProbeSweep as ProbeSweep,
+)
 from interp.results.truthfulness import (
     CarriedOver as CarriedOver,
     DatasetTransfer as DatasetTransfer,

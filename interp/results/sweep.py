@@ -28,6 +28,25 @@ class Baseline:
     auroc_hi: Number
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erasure:
+    """What a probe that was fitted again reads after a concept was erased.
+
+    Attributes:
+        method: `"leace"` or `"inlp"`, fitted to the training examples of each fold.
+        probe: Which probe, as an index into the axis `probe`.
+        dimensions: How many dimensions were removed.
+        auroc: Of the held-out logits afterwards.
+        accuracy: Share of the held-out logits with the right sign afterwards.
+    """
+
+    method: str
+    probe: int
+    dimensions: int
+    auroc: Number
+    accuracy: Number
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ProbeSweep:
     """Probes of every site and position, scored on examples they were not fitted on.
@@ -61,7 +80,8 @@ class ProbeSweep:
         nested_auroc: Of the logits by the chosen probes: the price of choosing is paid.
         nested_auroc_lo: Lower bound.
         nested_auroc_hi: Upper bound.
-        baselines: Words, length and whatever else was given.
+        baselines: Words, length, other activations and whatever else was given.
+        erasures: What is left after each erasure; nothing if none was asked for.
         scores: Held-out logits.
         labels: Which examples are positive.
         groups: The group of each example.
@@ -102,6 +122,7 @@ class ProbeSweep:
     folds: Int32[np.ndarray, " example"]
     notes: tuple[str, ...]
     provenance: Provenance
+    erasures: tuple[Erasure, ...] = ()
 
     def __repr__(self) -> str:
         return f"ProbeSweep({len(self.sites)} probes: {self.headline()})"
@@ -146,8 +167,19 @@ class ProbeSweep:
                 "covariance_auroc": self.covariance_auroc,
                 "mdl_compression": self.mdl_compression,
                 "converged": self.converged,
+                **self._erased(),
             }
         )
+
+    def _erased(self) -> dict[str, np.ndarray]:
+        """A column for each method of erasure and measure of what it leaves."""
+        columns: dict[str, np.ndarray] = {}
+        for row in self.erasures:
+            for measure in ("auroc", "accuracy"):
+                empty = np.full(len(self.sites), np.nan, dtype=np.float32)
+                name = f"{row.method}_{measure}"
+                columns.setdefault(name, empty)[row.probe] = getattr(row, measure)
+        return columns
 
     def baselines_dataframe(self) -> pd.DataFrame:
         """One row per baseline."""
