@@ -1,5 +1,6 @@
 """The grid of one group of pairs, by the fastest path that is exact for the model."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -19,6 +20,8 @@ from interp.patching.recording import Recording, Runs, run_unpatched
 from interp.patching.wavefront import Wavefront
 from interp.patching.whole_passes import Cell, patched_ld
 
+
+logger = logging.getLogger("interp.patching")
 
 # From the fastest to the plainest: blocks entered behind the patch; whole passes behind
 # a cached prefix; whole passes over whole prompts.
@@ -67,7 +70,6 @@ def grid_of(job: Job, group: Group, path: Path, prefixes: Prefixes) -> GroupGrid
 
     Raises:
         OutOfMemoryError: If a single pair does not fit.
-        CannotEnterError: If the path is not possible with this model.
     """
     parts: dict[tuple[int, ...], GroupGrid] = {}
 
@@ -81,9 +83,7 @@ def grid_of(job: Job, group: Group, path: Path, prefixes: Prefixes) -> GroupGrid
     return GroupGrid.joined(parts)
 
 
-def wavefront_of(
-    job: Job, group: Group, prefixes: Prefixes
-) -> tuple[Wavefront, Runs, Recording]:
+def wavefront_of(job: Job, group: Group, prefixes: Prefixes) -> tuple[Wavefront, Runs]:
     """The unpatched runs of a group and the wavefront that starts from them.
 
     Raises:
@@ -118,22 +118,37 @@ def wavefront_of(
         prefix=prefix,
         readout=readout,
     )
-    return front, runs, recording
+    return front, runs
 
 
 def _part(job: Job, group: Group, path: Path, prefixes: Prefixes) -> GroupGrid:
-    n_layers = job.model.n_layers
     if path == "wavefront":
-        front, runs, _ = wavefront_of(job, group, prefixes)
-        ld = _start(job, group, runs)
-        if group.rows and n_layers > 1:
-            found = front.grid(group.rows, range(n_layers - 1))
-            ld[:, :, :-1, list(group.rows)] = found.numpy()
-        if group.includes_last:
-            ld[:, :, -1, -1] = _last(job, runs, front)
-        passes = 3 if job.crosses else 2
-        computed = passes * len(group.pairs) * group.length * n_layers
-        return _finished(ld, runs, front.token_layers + computed)
+        try:
+            return _by_wavefront(job, group, prefixes)
+        except CannotEnterError as error:
+            # It was possible for the pair that was checked: the numbers come first.
+            logger.warning("a group is computed by whole passes: %s", error)
+            path = "cached prefix"
+    return _by_whole_passes(job, group, path, prefixes)
+
+
+def _by_wavefront(job: Job, group: Group, prefixes: Prefixes) -> GroupGrid:
+    n_layers = job.model.n_layers
+    front, runs = wavefront_of(job, group, prefixes)
+    ld = _start(job, group, runs)
+    if group.rows and n_layers > 1:
+        found = front.grid(group.rows, range(n_layers - 1))
+        ld[:, :, :-1, list(group.rows)] = found.numpy()
+    if group.includes_last:
+        ld[:, :, -1, -1] = _last(job, runs, front)
+    passes = 3 if job.crosses else 2
+    computed = passes * len(group.pairs) * group.length * n_layers
+    return _finished(ld, runs, front.token_layers + computed)
+
+
+def _by_whole_passes(
+    job: Job, group: Group, path: Path, prefixes: Prefixes
+) -> GroupGrid:
     prefix = source_prefix = None
     if path == "cached prefix":
         prefix = prefixes.of(job.model, group.prefix)
@@ -146,7 +161,7 @@ def _part(job: Job, group: Group, path: Path, prefixes: Prefixes) -> GroupGrid:
         ld[cell.unit, cell.pair, cell.layer, cell.position] = value
     length = group.length + (0 if prefix else len(group.prefix))
     rows = len(cells) + (3 if job.crosses else 2) * len(group.pairs)
-    return _finished(ld, runs, rows * length * n_layers)
+    return _finished(ld, runs, rows * length * job.model.n_layers)
 
 
 def _start(job: Job, group: Group, runs: Runs) -> np.ndarray:

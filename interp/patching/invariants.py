@@ -13,6 +13,7 @@ middle if the cells that this gives are those of the whole passes.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -48,17 +49,18 @@ class Checked:
     token_layers: int
 
 
-def check(job: Job, group: Group, prefixes: Prefixes) -> Checked:
-    """Check the invariants on the first pair of a group, and choose the path.
+def check(job: Job, groups: Sequence[Group], prefixes: Prefixes) -> Checked:
+    """Check the invariants on one pair, and choose the path of computation.
 
     Args:
         job: The trace.
-        group: Where the pair is from.
+        groups: All pairs; the one that shows most is taken.
         prefixes: Where the prefix may be kept for the trace.
 
     Raises:
         SelfCheckError: If an invariant does not hold.
     """
+    group = max(groups, key=lambda group: _telling(job, group))
     one = replace(group, pairs=group.pairs[:1])
     job = replace(job, units=_units(job))
     whole = run_unpatched(job, one, None, None)
@@ -84,6 +86,13 @@ def check(job: Job, group: Group, prefixes: Prefixes) -> Checked:
         tolerance=tolerance,
         token_layers=tokens * job.model.n_layers,
     )
+
+
+def _telling(job: Job, group: Group) -> tuple[bool, bool, bool]:
+    """How much the first pair of a group can show: open cells, a prefix, and (a)."""
+    pair = group.pairs[0]
+    starts_alike = job.pairs.first_difference[pair] > job.pairs.start[pair]
+    return bool(group.rows), bool(group.prefix), starts_alike
 
 
 def _behind_prefix(
@@ -192,7 +201,7 @@ def _objection(
 def _by_wavefront(
     job: Job, group: Group, cells: list[Cell], prefixes: Prefixes
 ) -> torch.Tensor:
-    front, _, _ = wavefront_of(job, group, prefixes)
+    front, _ = wavefront_of(job, group, prefixes)
     last = job.model.n_layers - 1
     at_last = front.last_cell()
     inside = [cell for cell in cells if cell.layer < last]

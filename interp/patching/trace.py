@@ -116,7 +116,7 @@ def trace(
         refuse_edited(job)
         stack.enter_context(torch.no_grad())
         prefixes = Prefixes()
-        checked = check(job, next((g for g in groups if g.rows), groups[0]), prefixes)
+        checked = check(job, groups, prefixes)
         grids = _run(job, groups, checked, prefixes, shards)
     notes = _notes(job, checked)
     computed = sum(grid.token_layers for grid in grids) + checked.token_layers
