@@ -1,5 +1,9 @@
 """Data for studies: statements with labels, contrasting instructions, splits."""
 
+from interp.data.duplicates import (
+    NearDuplicate as NearDuplicate,
+    near_duplicates as near_duplicates,
+)
 from interp.data.instructions import (
     Contrast as Contrast,
     Instructions as Instructions,
