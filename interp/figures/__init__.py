@@ -7,10 +7,17 @@ from interp.figures.confidence import (
     swap_bars as swap_bars,
 )
 from interp.figures.heads import copy_curve as copy_curve, head_map as head_map
+from interp.figures.knowledge import (
+    inside_bars as inside_bars,
+    knowledge_maps as knowledge_maps,
+    likeness_bars as likeness_bars,
+    staircase_curves as staircase_curves,
+)
 from interp.figures.neurons import (
     neuron_scatter as neuron_scatter,
     singular_values as singular_values,
 )
+from interp.figures.patching import patch_heatmap as patch_heatmap
 from interp.figures.refusal import refusal_rates as refusal_rates
 from interp.figures.report import (
     Hidden as Hidden,
@@ -19,6 +26,10 @@ from interp.figures.report import (
     report_html as report_html,
 )
 from interp.figures.sections import report_section as report_section
+from interp.figures.sweep import (
+    probe_curve as probe_curve,
+    probe_heatmap as probe_heatmap,
+)
 from interp.figures.tokens import token_strip as token_strip
 from interp.figures.truthfulness import (
     cosine_curve as cosine_curve,

@@ -10,8 +10,11 @@ from interp.figures.confidence_panels import (
     neuron_tables,
 )
 from interp.figures.heads import copy_curve, head_map
+from interp.figures.knowledge_panels import knowledge_panels, knowledge_tables
+from interp.figures.patching import patch_heatmap
 from interp.figures.refusal import condition_label, refusal_rates
 from interp.figures.report import Hidden, Panel, Section
+from interp.figures.sweep import probe_curve, probe_heatmap
 from interp.figures.truthfulness import cosine_curve
 from interp.figures.truthfulness_panels import (
     truthfulness_panels,
@@ -20,6 +23,7 @@ from interp.figures.truthfulness_panels import (
 from interp.results.confidence import ConfidenceComparison
 from interp.results.heads import HeadScores
 from interp.results.kinds import Result, title
+from interp.results.knowledge import KnowledgeComparison
 from interp.results.neurons import NeuronTable
 from interp.results.patch_map import PatchMap
 from interp.results.refusal import Instructions, RefusalComparison
@@ -39,9 +43,11 @@ def report_section(result: Result) -> Section:
         case RefusalComparison():
             panels, hidden = _refusal_panels(result), _answer_tables(result)
         case ProbeSweep():
-            panels, hidden = (), _probe_tables(result)
+            panels, hidden = _probe_panels(result), _probe_tables(result)
         case PatchMap():
-            panels, hidden = (), ()
+            panels, hidden = _patch_panels(result), ()
+        case KnowledgeComparison():
+            panels, hidden = knowledge_panels(result), knowledge_tables(result)
         case HeadScores():
             panels, hidden = _head_panels(result), ()
         case NeuronTable():
@@ -56,6 +62,16 @@ def report_section(result: Result) -> Section:
         panels=panels,
         notes=result.notes,
         hidden=hidden,
+    )
+
+
+def _patch_panels(result: PatchMap) -> tuple[Panel, ...]:
+    return tuple(
+        Panel(
+            figure=patch_heatmap(result, unit=unit),
+            alt=f"Heat map of what patching {name} moves, by layer and role.",
+        )
+        for unit, name in enumerate(result.units[:4])
     )
 
 
@@ -121,6 +137,19 @@ def _side_by_side(
         answers.setdefault(row.prompt, {})[done] = row.completion
     table = pd.DataFrame.from_dict(answers, orient="index")
     return table.rename_axis("instruction").reset_index() if len(table) else table
+
+
+def _probe_panels(result: ProbeSweep) -> tuple[Panel, ...]:
+    panels: list[Panel] = []
+    rows = result.to_dataframe()
+    best = f"{result.sites[result.best]} reaches {result.auroc[result.best]:.2f}"
+    if len({*result.layers[result.layers >= 0].tolist()}) > 1:
+        alt = f"AUROC by layer beside controls and baselines; {best}, chance 0.5."
+        panels.append(Panel(figure=probe_curve(result), alt=alt, rows=rows))
+    if len({*result.positions}) > 1:
+        alt = f"A map of AUROC by site and position; {best}."
+        panels.append(Panel(figure=probe_heatmap(result), alt=alt, rows=rows))
+    return tuple(panels)
 
 
 def _probe_tables(result: ProbeSweep) -> tuple[Hidden, ...]:

@@ -27,6 +27,8 @@ KNOWLEDGE = ("subject", "object")
 MIN_SHARE = 0.1
 BINS, KEPT_BINS, MARGIN = 20, 10, 1e-5
 LEVEL = 0.95
+# What two ways of computing one logit difference in float32 may differ by.
+ROUNDING = 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -326,21 +328,23 @@ def role_map(
 
 
 def inside(
-    cells: Cells, ends: Ends, *, slack: float = 1e-4
+    cells: Cells, ends: Ends, *, slack: float = 0.0
 ) -> Float[np.ndarray, "pair layer position"]:
     """1 where a patched logit difference lies between the pair's two ends, else 0.
 
     Args:
         cells: One value for each pair, layer and position; NaN stays NaN.
         ends: Logit difference of the false and of the true prompt of each pair.
-        slack: How far beyond still counts: the rounding of single precision.
+        slack: How far beyond still counts, as a share of the pair's gap. The rounding
+            of single precision always does.
 
     Example:
         >>> inside(np.array([[[0.5, 2.0]]]), np.array([[1.0, 0.0]])).tolist()
         [[[1.0, 0.0]]]
     """
-    low = ends.min(axis=1)[:, None, None] - slack
-    high = ends.max(axis=1)[:, None, None] + slack
+    beyond = slack * np.abs(ends[:, 1] - ends[:, 0]) + ROUNDING
+    low = (ends.min(axis=1) - beyond)[:, None, None]
+    high = (ends.max(axis=1) + beyond)[:, None, None]
     return np.where(np.isnan(cells), np.nan, (cells >= low) & (cells <= high))
 
 

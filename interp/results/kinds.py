@@ -8,6 +8,7 @@ from interp.errors import ResultError, closest
 from interp.results.confidence import ConfidenceComparison
 from interp.results.files import RESULT, read_description, read_result
 from interp.results.heads import HeadScores
+from interp.results.knowledge import KnowledgeComparison
 from interp.results.neurons import NeuronTable
 from interp.results.patch_map import PatchMap
 from interp.results.refusal import RefusalComparison
@@ -25,6 +26,7 @@ Result = (
     | HeadScores
     | NeuronTable
     | ConfidenceComparison
+    | KnowledgeComparison
 )
 CLASSES: tuple[type[Result], ...] = get_args(Result)
 KINDS: tuple[str, ...] = tuple(kind.KIND for kind in CLASSES)
@@ -72,6 +74,8 @@ def title(result: Result) -> str:
             return "Entropy neurons"
         case ConfidenceComparison():
             return "Confidence"
+        case KnowledgeComparison():
+            return "Knowledge"
         case _:
             assert_never(result)
 

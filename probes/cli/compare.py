@@ -52,8 +52,8 @@ def compare(
     studies: Annotated[
         str,
         typer.Option(
-            help="truthfulness,refusal,confidence; those whose data is given by "
-            "default."
+            help="truthfulness,refusal,knowledge,confidence; those whose data is given "
+            "by default."
         ),
     ] = "",
     group: Annotated[
@@ -91,7 +91,7 @@ def compare(
     """
     from probes.studies.compare import compare as run
     from probes.studies.kinds import Sources
-    from probes.studies.planning import plan
+    from probes.studies.planning import LEFT_OUT_IF_UNSUITABLE, plan
 
     sources = Sources(
         statements=(*(statements or ()), *(more or ())),
@@ -99,11 +99,12 @@ def compare(
         harmless=tuple(harmless or ()),
         texts=tuple(texts or ()),
     )
+    asked = [name.strip() for name in studies.split(",") if name.strip()]
     specs = plan(
         base,
         post,
         sources,
-        studies=[name.strip() for name in studies.split(",") if name.strip()],
+        studies=asked,
         seed=seed,
     )
     settings = {
@@ -120,6 +121,7 @@ def compare(
         out=out,
         device=device,
         trust_remote_code=trust_remote_code,
+        may_leave_out=() if asked else LEFT_OUT_IF_UNSUITABLE,
         tell=say,
     )
     report(done, as_json=as_json)

@@ -71,6 +71,8 @@ def demo(
 
 def _smaller(spec: "StudySpec", quick: bool) -> "StudySpec":
     """The settings with sizes that suit models of half a million parameters."""
+    from probes.studies.confidence.spec import ConfidenceSpec
+    from probes.studies.knowledge.spec import KnowledgeSpec
     from probes.studies.refusal.spec import RefusalSpec
     from probes.studies.truthfulness.spec import TruthfulnessSpec
 
@@ -97,5 +99,9 @@ def _smaller(spec: "StudySpec", quick: bool) -> "StudySpec":
                 n_test=n_test,
                 max_new_tokens=ANSWER_TOKENS,
             )
+        case KnowledgeSpec():
+            return replace(spec, n_pairs=48 if quick else 128)
+        case ConfidenceSpec():
+            return spec
         case _:
             assert_never(spec)

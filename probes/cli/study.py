@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def study(
-    name: Annotated[str, typer.Argument(help="truthfulness, refusal or confidence.")],
+    name: Annotated[
+        str, typer.Argument(help="truthfulness, refusal, knowledge or confidence.")
+    ],
     config: Annotated[
         Path, typer.Argument(help="TOML file of settings, such as a run's spec.toml.")
     ],

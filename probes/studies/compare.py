@@ -7,13 +7,13 @@ DIR/report.html                          what was found, with figures
 
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from interp import atomic
 from interp.config import spec_hash
-from interp.errors import ConfigError
+from interp.errors import ConfigError, DataError, PromptError
 from interp.provenance import Provenance, record
 from interp.results import Result, RunFolder, open_run
 from interp.stopping import stop_if_requested
@@ -65,6 +65,7 @@ def compare(
     trust_remote_code: bool = False,
     resume: bool = True,
     command: str = "",
+    may_leave_out: Collection[StudyName] = (),
     tell: Tell = logger.info,
 ) -> Comparison:
     """Run studies of two models into one results folder with a report.
@@ -80,6 +81,8 @@ def compare(
         resume: Whether finished studies and shards are taken as they are; without it
             everything is computed again.
         command: The command that repeats it; made from the settings by default.
+        may_leave_out: Studies that are left out, with the reason told, if the data does
+            not suit them.
         tell: Is told each step in a sentence.
 
     Raises:
@@ -117,7 +120,14 @@ def compare(
                 folder=folder,
                 tell=tell,
             )
-            found = run_study(spec, given, setting)
+            try:
+                found = run_study(spec, given, setting)
+            except (DataError, PromptError) as error:
+                if name not in may_leave_out or len(specs) == 1:
+                    raise
+                tell(f"{name}: left out. {error}")
+                folder.append("left out", {"reason": str(error)})
+                continue
             folder.finish(found)
             stop_if_requested(f"{name} is finished and kept in {folder.path}")
         results[name], runs[name] = found, folder.path

@@ -9,11 +9,12 @@ from interp.data import Contrast, Instructions, Statements
 from interp.data.statements import fingerprint
 from interp.provenance import DatasetRecord
 from probes.studies.confidence.texts import Texts
+from probes.studies.knowledge.spec import KnowledgeSpec
 from probes.studies.refusal.spec import RefusalSpec
 from probes.studies.truthfulness.spec import TruthfulnessSpec
 
 
-def statements_of(spec: TruthfulnessSpec) -> Statements:
+def statements_of(spec: TruthfulnessSpec | KnowledgeSpec) -> Statements:
     """The statements of all files together, at most `limit` of them.
 
     Raises:

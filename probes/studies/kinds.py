@@ -16,6 +16,7 @@ from interp.results import Result, RunFolder
 from probes.studies.confidence.spec import ConfidenceSpec
 from probes.studies.confidence.texts import Texts, texts_of
 from probes.studies.inputs import contrast_for, statements_of
+from probes.studies.knowledge.spec import KnowledgeSpec
 from probes.studies.refusal.spec import RefusalSpec
 from probes.studies.truthfulness.spec import TruthfulnessSpec
 
@@ -23,8 +24,8 @@ from probes.studies.truthfulness.spec import TruthfulnessSpec
 if TYPE_CHECKING:
     from interp.models.language_model import LanguageModel
 
-StudyName = Literal["truthfulness", "refusal", "confidence"]
-StudySpec = TruthfulnessSpec | RefusalSpec | ConfidenceSpec
+StudyName = Literal["truthfulness", "refusal", "knowledge", "confidence"]
+StudySpec = TruthfulnessSpec | RefusalSpec | KnowledgeSpec | ConfidenceSpec
 Data = Statements | Contrast | Texts
 STUDIES: tuple[StudyName, ...] = get_args(StudyName)
 Tell = Callable[[str], None]
@@ -93,6 +94,8 @@ def spec_class(name: StudyName) -> type[StudySpec]:
             return TruthfulnessSpec
         case "refusal":
             return RefusalSpec
+        case "knowledge":
+            return KnowledgeSpec
         case "confidence":
             return ConfidenceSpec
         case _:
@@ -106,6 +109,8 @@ def study_name(spec: StudySpec) -> StudyName:
             return "truthfulness"
         case RefusalSpec():
             return "refusal"
+        case KnowledgeSpec():
+            return "knowledge"
         case ConfidenceSpec():
             return "confidence"
         case _:
@@ -119,6 +124,8 @@ def needs(name: StudyName) -> tuple[str, ...]:
             return ("statements",)
         case "refusal":
             return ("harmful", "harmless")
+        case "knowledge":
+            return ("statements",)
         case "confidence":
             return ("texts",)
         case _:
@@ -166,6 +173,10 @@ def default_spec(
                 harmless=sources.harmless,
                 seed=seed,
             )
+        case "knowledge":
+            return KnowledgeSpec(
+                base=base, post=post, statements=sources.statements, seed=seed
+            )
         case "confidence":
             return ConfidenceSpec(
                 base=base,
@@ -185,6 +196,8 @@ def sources_of(spec: StudySpec) -> Sources:
             return Sources(statements=spec.statements)
         case RefusalSpec():
             return Sources(harmful=spec.harmful, harmless=spec.harmless)
+        case KnowledgeSpec():
+            return Sources(statements=spec.statements)
         case ConfidenceSpec():
             return Sources(texts=spec.texts, statements=spec.statements)
         case _:
@@ -202,6 +215,8 @@ def data_of(spec: StudySpec) -> Data:
             return statements_of(spec)
         case RefusalSpec():
             return contrast_for(spec)
+        case KnowledgeSpec():
+            return statements_of(spec)
         case ConfidenceSpec():
             return texts_of(spec)
         case _:
@@ -235,6 +250,19 @@ def run_study(spec: StudySpec, data: Data, setting: Setting) -> Result:
 
             assert isinstance(data, Contrast)
             return refusal(base, post, data, spec=spec, provenance=provenance)
+        case KnowledgeSpec():
+            from probes.studies.knowledge.study import knowledge
+
+            assert isinstance(data, Statements)
+            return knowledge(
+                base,
+                post,
+                data,
+                spec=spec,
+                provenance=provenance,
+                folder=setting.folder.path,
+                tell=setting.tell,
+            )
         case ConfidenceSpec():
             from probes.studies.confidence.study import confidence
 

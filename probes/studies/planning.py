@@ -19,6 +19,9 @@ from probes.studies.kinds import (
 )
 
 
+# Studies that a comparison leaves out, saying why, if its data does not suit them and
+# nobody asked for them by name.
+LEFT_OUT_IF_UNSUITABLE: tuple[StudyName, ...] = ("knowledge",)
 # Settings that the command line of a comparison names as the specs do.
 OPTIONS = "base_revision post_revision dtype limit seed group max_new_tokens batch_size"
 
@@ -46,7 +49,7 @@ def plan(
     Example:
         >>> specs = plan("a", "b", Sources(statements=("s.csv",)))
         >>> [type(spec).__name__ for spec in specs]
-        ['TruthfulnessSpec', 'ConfidenceSpec']
+        ['TruthfulnessSpec', 'KnowledgeSpec', 'ConfidenceSpec']
     """
     given = {name for name in _names() if getattr(sources, name)}
     if len(given & {"harmful", "harmless"}) == 1:

@@ -10,6 +10,7 @@ import pandas as pd
 from interp.results import (
     ConfidenceComparison,
     HeadScores,
+    KnowledgeComparison,
     NeuronTable,
     PatchMap,
     ProbeSweep,
@@ -19,6 +20,7 @@ from interp.results import (
 )
 from probes.studies import sweep_summary
 from probes.studies.confidence import summary as confidence
+from probes.studies.knowledge import summary as knowledge
 from probes.studies.refusal import summary as refusal
 from probes.studies.truthfulness import summary as truthfulness
 from probes.studies.values import Value, number
@@ -50,6 +52,8 @@ def numbers(result: Result) -> dict[str, Value]:
             }
         case ConfidenceComparison():
             return confidence.numbers(result)
+        case KnowledgeComparison():
+            return knowledge.numbers(result)
         case _:
             assert_never(result)
 
@@ -71,6 +75,8 @@ def sentences(result: Result) -> tuple[str, ...]:
             return (result.headline(),)
         case ConfidenceComparison():
             return (result.headline(), *confidence.sentences(result))
+        case KnowledgeComparison():
+            return (result.headline(), *knowledge.sentences(result))
         case _:
             assert_never(result)
 
@@ -94,5 +100,7 @@ def brief_table(result: Result) -> pd.DataFrame:
             return frame[frame["candidate"]].sort_values("logit_var")
         case ConfidenceComparison():
             return confidence.brief_table(result)
+        case KnowledgeComparison():
+            return knowledge.step_table(result)
         case _:
             assert_never(result)

@@ -1,0 +1,86 @@
+"""What a report shows of a `KnowledgeComparison`."""
+
+from dataclasses import asdict
+
+import pandas as pd
+
+from interp.figures.knowledge import (
+    inside_bars,
+    knowledge_maps,
+    likeness_bars,
+    staircase_curves,
+)
+from interp.figures.report import Hidden, Panel
+from interp.results.knowledge import KnowledgeComparison
+
+
+# One figure of each kind for each component would be a wall for heads.
+MAX_UNITS = 4
+
+
+def knowledge_panels(result: KnowledgeComparison) -> tuple[Panel, ...]:
+    """The figures of a report, each with its data.
+
+    Args:
+        result: The comparison.
+    """
+    panels: list[Panel] = []
+    for unit, name in enumerate(result.units[:MAX_UNITS]):
+        said = "; ".join(
+            f"{row.model}, {row.step}: layer {row.layer:.1f}"
+            for row in result.staircase
+            if row.unit == name
+        )
+        panels.append(
+            Panel(
+                figure=knowledge_maps(result, unit=unit),
+                alt=f"Heat maps of restoration by layer and token of both models for "
+                f"{name}, and their difference. Mean layer of the effect: {said}.",
+                rows=result.to_dataframe().query("unit == @name"),
+            )
+        )
+        panels.append(
+            Panel(
+                figure=staircase_curves(result, unit=unit),
+                alt="Restoration by layer at the last token of the subject, of the "
+                "object and of the prompt, for each model.",
+                rows=pd.DataFrame(
+                    [asdict(row) for row in result.staircase if row.unit == name]
+                ),
+            )
+        )
+        panels.append(
+            Panel(
+                figure=likeness_bars(result, unit=unit),
+                alt="Bars of Pearson's r and of the largest difference of the two "
+                "maps, beside halves of the pairs, shifted layers, permuted columns "
+                "and exchanged models.",
+                rows=result.likeness_dataframe().query("unit == @name"),
+            )
+        )
+        panels.append(
+            Panel(
+                figure=inside_bars(result, unit=unit),
+                alt="Share of pairs whose patched logit difference stays between that "
+                "of the false and of the true prompt, by run.",
+                rows=pd.DataFrame(
+                    [asdict(row) for row in result.shares if row.unit == name]
+                ),
+            )
+        )
+    return tuple(panels)
+
+
+def knowledge_tables(result: KnowledgeComparison) -> tuple[Hidden, ...]:
+    """The tables of a report that are folded away."""
+    tables = [
+        Hidden(title="Tests of equivalence", rows=result.equivalence_dataframe()),
+        Hidden(title="What each rule of pairing cost", rows=result.dropped_dataframe()),
+        Hidden(title="The pairs", rows=result.pairs_dataframe()),
+    ]
+    if result.screening:
+        rows = pd.DataFrame([asdict(row) for row in result.screening])
+        tables.append(
+            Hidden(title="Attribution patching against the exact maps", rows=rows)
+        )
+    return tuple(tables)

@@ -1,0 +1,71 @@
+"""Figures of a `PatchMap`. Each is a pure function of the result."""
+
+import numpy as np
+import plotly.graph_objects as go
+
+from interp.errors import ResultError
+from interp.figures.style import DIVERGING, plain, styled
+from interp.results.patch_map import PatchMap
+
+
+def patch_heatmap(result: PatchMap, *, unit: int = 0) -> go.Figure:
+    """The mean change of LD by layer and role, as a share of the mean gap.
+
+    0 is where a patch changes nothing, 1 where it gives all of what the other prompt
+    gives. Roles are averaged over the pairs that have them.
+
+    Args:
+        result: The patched cells.
+        unit: Which component.
+
+    Raises:
+        ResultError: If there is no such component.
+    """
+    if not 0 <= unit < len(result.units):
+        raise ResultError(
+            f"There is no component {unit} in {result!r}.",
+            expected=f"Its components are {', '.join(result.units)}, counted from 0.",
+        )
+    roles = list(dict.fromkeys(name for row in result.roles for name in row if name))
+    inside = np.array(
+        [[[name == role for name in row] for row in result.roles] for role in roles]
+    )
+    gap = result.other_ld.astype(np.float64) - result.unpatched_ld
+    moved = result.ld[unit] - result.unpatched_ld[:, None, None]
+    held = ~np.isnan(moved)
+    sums = np.einsum("rpt,plt->lr", inside, np.where(held, moved, 0.0))
+    whole = np.einsum("rpt,plt->lr", inside, held * gap[:, None, None])
+    z = np.divide(sums, whole, out=np.full_like(sums, np.nan), where=whole != 0)
+    counts = np.einsum("rpt,plt->lr", inside, held)
+    figure = go.Figure(
+        go.Heatmap(
+            z=z.astype(np.float32),
+            x=np.arange(len(roles), dtype=np.float32),
+            y=result.layers,
+            zmin=-1,
+            zmid=0,
+            zmax=1,
+            colorscale=[list(stop) for stop in DIVERGING],
+            colorbar={"title": {"text": "share of<br>LD gap"}, "thickness": 12},
+            xgap=1,
+            ygap=1,
+            customdata=counts.astype(np.int32)[..., None],
+            text=np.broadcast_to([plain(role) for role in roles], z.shape),
+            hovertemplate="layer %{y}, %{text}<br>%{z:.3f} of the gap, "
+            "%{customdata[0]} cells<extra></extra>",
+        )
+    )
+    figure.update_xaxes(
+        tickvals=list(range(len(roles))),
+        ticktext=[plain(role) for role in roles],
+        tickangle=-60,
+        showgrid=False,
+        tickfont={"size": 10},
+    )
+    figure.update_yaxes(showgrid=False, dtick=max(1, len(result.layers) // 8), tick0=0)
+    return styled(
+        figure,
+        title=f"What patching {plain(result.units[unit])} moves",
+        y="layer",
+        height=max(300, 200 + 14 * len(result.layers)),
+    )

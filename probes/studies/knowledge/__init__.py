@@ -1,0 +1,1 @@
+"""The knowledge study: where two models store and read a fact."""

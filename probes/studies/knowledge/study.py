@@ -1,0 +1,146 @@
+"""The knowledge study: where two models store and read a fact, by activation patching.
+
+Pairs of a true and a false statement that differ in their subject are traced in both
+models, then with values of one model in the other's run.
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from interp.data import Statements
+from interp.models.language_model import LanguageModel
+from interp.provenance import Provenance
+from interp.results.knowledge import KnowledgeComparison
+from probes.studies.knowledge.pairing import Prepared, prepare
+from probes.studies.knowledge.spec import KnowledgeSpec
+from probes.studies.knowledge.sums import (
+    column_tokens,
+    likeness_of,
+    shares_of,
+    staircase_of,
+    sums_of,
+)
+from probes.studies.knowledge.tracing import screening, traces
+from probes.studies.pair import require_same_shape
+
+
+logger = logging.getLogger("interp.studies")
+
+# A model that is right about fewer pairs does not answer the question.
+FEW_RIGHT = 0.7
+
+
+def knowledge(
+    base: LanguageModel,
+    post: LanguageModel,
+    statements: Statements,
+    *,
+    spec: KnowledgeSpec,
+    provenance: Provenance,
+    folder: Path | None = None,
+    tell: Callable[[str], None] = logger.info,
+) -> KnowledgeComparison:
+    """Patching maps of both models and across them, and how alike they are.
+
+    Args:
+        base: The base model.
+        post: The post-trained model.
+        statements: Labelled statements; see `interp.data.statements`.
+        spec: The settings.
+        provenance: What goes into the result as its origin.
+        folder: A run folder; an interrupted study goes on from its shards.
+        tell: Is told each step in a sentence.
+
+    Raises:
+        IncompatibleError: If the models differ in depth, width or tokens.
+        DataError: If no pair can be formed.
+        PromptError: If a prompt is too long for the models.
+        StoppedError: If a signal asked for it; finished shards are kept.
+
+    Source:
+        Du et al. (2025), arXiv:2504.02904; Marks & Tegmark (2023), arXiv:2310.06824;
+        Meng et al. (2022), arXiv:2202.05262.
+    """
+    require_same_shape(base, post)
+    prepared = prepare(base, post, statements, spec=spec)
+    models = (base, post)
+    maps = traces(models, prepared.prompts, spec=spec, folder=folder, tell=tell)
+    sums = sums_of(maps, spec=spec)
+    likeness, own = likeness_of(maps, sums, spec=spec)
+    first, second = maps["base"], maps["post"]
+    pairs = prepared.pairs.pairs
+    ends = {
+        "clean_ld": np.stack([first.clean_ld, second.clean_ld]),
+        "corrupted_ld": np.stack([first.corrupted_ld, second.corrupted_ld]),
+    }
+    return KnowledgeComparison(
+        models=(spec.base, spec.post),
+        datasets=tuple(dict.fromkeys(statements.sources)),
+        direction=spec.direction,
+        window=spec.window,
+        read=prepared.read,
+        runs=tuple(maps),
+        units=first.units,
+        layers=first.layers,
+        columns=sums.columns.names,
+        tokens=column_tokens(first, sums.columns),
+        knowledge=sums.columns.knowledge,
+        ld=_float32(sums.ld),
+        restoration=_float32(sums.restoration),
+        restoration_low=_float32(sums.restoration_low),
+        restoration_high=_float32(sums.restoration_high),
+        bins=_float32(sums.bins),
+        inside=_float32(sums.inside),
+        # The comparison is base minus post; what post-training did is the reverse.
+        difference=_float32([-one.difference for one in own]),
+        difference_low=_float32([-one.difference_high for one in own]),
+        difference_high=_float32([-one.difference_low for one in own]),
+        likeness=likeness,
+        staircase=staircase_of(maps, spec=spec),
+        shares=shares_of(maps, sums, spec=spec),
+        screening=screening(models, prepared.prompts, spec=spec) if spec.screen else (),
+        statements=len(statements),
+        dropped=prepared.dropped,
+        sources=tuple(pair.source for pair in pairs),
+        true=tuple(pair.true for pair in pairs),
+        false=tuple(pair.false for pair in pairs),
+        groups=tuple(pair.group for pair in pairs),
+        clean_ld=ends["clean_ld"],
+        corrupted_ld=ends["corrupted_ld"],
+        pair_ld=_float32(sums.cells),
+        notes=(
+            *statements.notes,
+            *prepared.notes,
+            prepared.read + ".",
+            *_judgement(ends, prepared, spec),
+            *dict.fromkeys(note for one in maps.values() for note in one.notes),
+        ),
+        provenance=provenance,
+    )
+
+
+def _judgement(
+    ends: dict[str, np.ndarray], prepared: Prepared, spec: KnowledgeSpec
+) -> tuple[str, ...]:
+    """How often each model is right about the unpatched prompts."""
+    notes: list[str] = []
+    for i, name in enumerate((spec.base, spec.post)):
+        right = (ends["clean_ld"][i] > 0) & (ends["corrupted_ld"][i] < 0)
+        share, gap = right.mean(), ends["clean_ld"][i] - ends["corrupted_ld"][i]
+        notes.append(
+            f"{name} is right about both statements of {share:.0%} of "
+            f"{len(prepared.pairs)} pairs; their mean gap is {gap.mean():.2f}."
+        )
+        if share < FEW_RIGHT:
+            notes.append(
+                f"{name} hardly answers the question, so its map says little about "
+                "where it keeps facts."
+            )
+    return tuple(notes)
+
+
+def _float32(values: np.ndarray | list[np.ndarray]) -> np.ndarray:
+    return np.asarray(values, dtype=np.float32)
