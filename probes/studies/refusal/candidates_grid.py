@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -120,7 +121,7 @@ def score_grid(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class CleanRun:
     """Some prompts, their logits in the unchanged model, and how to run them edited.
 
@@ -147,29 +148,46 @@ class CleanRun:
         self, prompts: Sequence[int], logits: Float[Tensor, "prompt vocab"]
     ) -> Float[Tensor, " prompt"]:
         """How far the answers are from those of the unchanged model."""
-        edited = _chances(logits)
-        clean = _chances(self.logits[list(prompts)].to(edited.device))
-        ratio = (clean + KL_EPSILON).log_() - edited.add_(KL_EPSILON).log_()
-        return clean.mul_(ratio).sum(-1)
+        edited = _weights(logits)
+        edited /= edited.sum(-1, keepdim=True)
+        clean, entropy = self._clean
+        clean = clean[list(prompts)].to(edited.device)
+        cross = torch.einsum("pv,pv->p", clean, edited.add_(KL_EPSILON).log_())
+        return entropy[list(prompts)].to(edited.device) - cross
+
+    @cached_property
+    def _clean(
+        self,
+    ) -> tuple[Float[Tensor, "prompt vocab"], Float[Tensor, " prompt"]]:
+        """The distributions, and the part of the change that is theirs alone."""
+        clean = _weights(self.logits)
+        clean /= clean.sum(-1, keepdim=True)
+        logs = (clean + KL_EPSILON).log_()
+        return clean, torch.einsum("pv,pv->p", clean, logs)
 
 
 def chance_measure(tokens: Sequence[int]) -> Measure:
     """The summed probability of some tokens, as a measure of logits."""
+    chosen = list(tokens)
 
     def chance(
         prompts: Sequence[int], logits: Float[Tensor, "prompt vocab"]
     ) -> Float[Tensor, " prompt"]:
-        return _chances(logits)[:, list(tokens)].sum(-1)
+        weights = _weights(logits)
+        return weights[:, chosen].sum(-1) / weights.sum(-1)
 
     return chance
 
 
-def _chances(
+def _weights(
     logits: Float[Tensor, "prompt vocab"],
 ) -> Float[Tensor, "prompt vocab"]:
+    """The exponentials of the logits, the largest being 1, in double precision."""
     # Apple's accelerator has no float64.
     held = logits.cpu() if logits.device.type == "mps" else logits
-    return held.double().softmax(-1)
+    # A copy also of float64 logits, which belong to somebody else.
+    held = held.to(torch.float64, copy=True)
+    return held.sub_(held.amax(-1, keepdim=True)).exp_()
 
 
 def _ablated(

@@ -19,7 +19,7 @@ from probes.studies.refusal.chat import Ids
 # Attention within a tree costs its nodes squared: kept small beside the matrices, whose
 # cost grows with the width. Below the least, a pass costs more than what is in it.
 NODES_PER_WIDTH = 1 / 3
-LEAST_NODES, MOST_NODES = 256, 1024
+LEAST_NODES, MOST_NODES = 192, 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
