@@ -7,7 +7,7 @@ their schema, and old ones keep loading: fields that they lack get their default
 import json
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
-from typing import TypeVar, assert_never, get_args
+from typing import Any, TypeVar, assert_never, get_args
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -131,13 +131,13 @@ def _check_kind(metadata: dict[str, str], word: str, path: Path) -> None:
         )
 
 
-def _checked(facts: object, kind: type[Saved]) -> dict[str, object]:
+def _checked(facts: object, kind: type[Saved]) -> dict[str, Any]:
     """The facts, with the types that the fields' defaults have."""
     if not isinstance(facts, dict):
         raise ValueError("its facts are no table")
     known = {one.name: one.default for one in fields(kind)}
     items = {one.name: get_args(one.type) for one in fields(kind)}
-    checked: dict[str, object] = {}
+    checked: dict[str, Any] = {}
     for name, value in facts.items():
         if name not in known or name in _axes(kind):
             raise ValueError(f"there is no field {name!r}")

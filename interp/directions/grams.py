@@ -70,18 +70,17 @@ def grams(
     _check_shrinkage(shrinkage)
     level = shrinkage * float(rows.square().sum()) / (n_rows * d_model)
     share = (1 - shrinkage) / n_rows
-    try:
-        if d_model <= n_rows:
-            factor = torch.linalg.cholesky(_loaded(rows.mT @ rows * share, level))
-            rows = torch.linalg.solve_triangular(factor, rows.mT, upper=False).mT
-            whitened = rows @ rows.mT
-        else:
-            # The same by the matrix inversion lemma, without a [d_model, d_model].
-            plain = rows @ rows.mT
-            factor = torch.linalg.cholesky(_loaded(plain * share, level))
-            whitened = torch.cholesky_solve(plain, factor)
-    except torch.linalg.LinAlgError as error:
-        raise _singular(n, d_model, shrinkage) from error
+    few = d_model <= n_rows
+    # With more dimensions than rows the matrix inversion lemma saves a square of them.
+    plain = rows.mT @ rows if few else rows @ rows.mT
+    factor, failed = torch.linalg.cholesky_ex(_loaded(plain * share, level))
+    if int(failed):
+        raise _singular(n, d_model, shrinkage)
+    if few:
+        rows = torch.linalg.solve_triangular(factor, rows.mT, upper=False).mT
+        whitened = rows @ rows.mT
+    else:
+        whitened = torch.cholesky_solve(plain, factor)
     return _cut(whitened, n, shrinkage)
 
 
@@ -108,10 +107,9 @@ def shrunk_precision(
     n, d_model = rows.shape
     covariance = rows.mT @ rows * ((1 - shrinkage) / n)
     level = shrinkage * float(rows.square().sum()) / (n * d_model)
-    try:
-        factor = torch.linalg.cholesky(_loaded(covariance, level))
-    except torch.linalg.LinAlgError as error:
-        raise _singular(n, d_model, shrinkage) from error
+    factor, failed = torch.linalg.cholesky_ex(_loaded(covariance, level))
+    if int(failed):
+        raise _singular(n, d_model, shrinkage)
     eye = torch.eye(d_model, dtype=rows.dtype, device=rows.device)
     return torch.linalg.solve_triangular(factor, eye, upper=False).mT
 

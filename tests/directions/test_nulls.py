@@ -174,11 +174,16 @@ def test_p_is_uniform_when_labels_mean_nothing(whitening):
 
 def test_layers_and_kinds_of_arrays_make_no_difference():
     a, b = pair(apart=1.0)
-    both = [np.stack([rows, 2 * rows[::-1]], 1) for rows in (a, b)]
-    together = cosine_test(*both, HALF, whitening="ledoit-wolf", permutations=20)
-    tensors = [torch.from_numpy(rows[:, 1].copy()) for rows in both]
+    first, second = (np.stack([rows, 2 * rows[::-1]], 1) for rows in (a, b))
+    together = cosine_test(
+        first, second, HALF, whitening="ledoit-wolf", permutations=20
+    )
     alone = cosine_test(
-        *tensors, HALF.astype(int).tolist(), whitening="ledoit-wolf", permutations=20
+        torch.from_numpy(first[:, 1].copy()),
+        torch.from_numpy(second[:, 1].copy()),
+        HALF.astype(int).tolist(),
+        whitening="ledoit-wolf",
+        permutations=20,
     )
     assert together.estimate.shape == (2,)
     assert alone.estimate.shape == ()

@@ -74,6 +74,7 @@ def test_components_of_differences_are_those_of_scikit_learn(centre):
     # Mirrored, the differences have no mean for PCA to take out.
     rows = apart if centre else np.concatenate([apart, -apart])
     expected = PCA(n_components=2).fit(rows)
+    assert expected.components_ is not None
     for row, other in zip(found.basis, expected.components_, strict=True):
         assert abs(cosine(row, other)) == pytest.approx(1, abs=1e-6)
     np.testing.assert_allclose(found.explained, expected.explained_variance_ratio_)

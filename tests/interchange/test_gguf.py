@@ -89,9 +89,10 @@ def test_what_is_written_comes_back(tmp_path):
 def test_the_package_reads_what_llama_cpp_expects(tmp_path):
     path = write_control_vector(directions(), tmp_path / "v.gguf", model_hint="qwen3")
     reader = gguf.GGUFReader(path)
-    assert reader.get_field("general.architecture").contents() == "controlvector"
-    assert reader.get_field("controlvector.model_hint").contents() == "qwen3"
-    assert reader.get_field("controlvector.layer_count").contents() == 3
+    facts = {name: field.contents() for name, field in reader.fields.items()}
+    assert facts["general.architecture"] == "controlvector"
+    assert facts["controlvector.model_hint"] == "qwen3"
+    assert facts["controlvector.layer_count"] == 3
     names = [tensor.name for tensor in reader.tensors]
     assert names == ["direction.1", "direction.2", "direction.11"]
     for tensor, vector in zip(reader.tensors, VECTORS.values(), strict=True):
@@ -122,8 +123,8 @@ def test_what_the_package_writes_is_read(tmp_path):
     found = read_control_vector(path)
     assert [one.layer for one in found] == [0, 3, 5]
     assert {one.model for one in found} == {"mistral"}
-    for one in found:
-        np.testing.assert_allclose(one.vector, vectors[one.layer], rtol=1e-6, atol=1e-7)
+    for one, layer in zip(found, (0, 3, 5), strict=True):
+        np.testing.assert_allclose(one.vector, vectors[layer], rtol=1e-6, atol=1e-7)
 
 
 def test_a_file_built_from_the_specification_is_read(tmp_path):
