@@ -16,8 +16,8 @@ from interp.errors import UnsupportedModelError
 from interp.models import hub
 from interp.models.architecture import architecture_of
 from interp.models.checkpoint import Checkpoint, exists, inspect_folder
-from interp.models.safety import check_supported
 from interp.models.norms import Norm, norm_of
+from interp.models.safety import check_supported
 from interp.neurons.output import Output, Parts, logit_scale, neuron_rows, parts_of
 from interp.neurons.tensors import Tensors, tensors_of
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from interp.errors import UnsupportedModelError
 from interp.models.architecture import Architecture
 from interp.models.language_model import LanguageModel
-from interp.neurons.matrices import HeldMatrix, Matrix
 from interp.models.norms import Norm, norm_of
+from interp.neurons.matrices import HeldMatrix, Matrix
 from interp.sites import Site
 
 

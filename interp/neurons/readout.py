@@ -79,10 +79,7 @@ def read_stream(
     ids = model.tokenize(prompts).ids
     kept = [index for index, row in enumerate(ids) if len(row) > first + 1]
     if not kept:
-        raise PromptError(
-            f"None of the {len(ids)} texts has more than {first + 1} tokens.",
-            expected="Confidence is about the token that comes next.",
-        )
+        raise _too_short(len(ids), first)
     reads_neurons = bool(neurons) or (keeps_write and output.write_norm is not None)
     names = ["resid_post", "mlp_post"] if reads_neurons else ["resid_post"]
     parts: list[list[Tensor]] = [[], [], [], [], []]
@@ -114,6 +111,13 @@ def read_stream(
         targets=torch.cat(parts[3]),
         groups=torch.cat(parts[4]),
         neurons=tuple(neurons),
+    )
+
+
+def _too_short(n: int, first: int) -> PromptError:
+    return PromptError(
+        f"None of the {n} texts has more than {first + 1} tokens.",
+        expected="Confidence is about the token that comes next.",
     )
 
 
@@ -207,9 +211,13 @@ def verify(
 
     Raises:
         SelfCheckError: If the two disagree.
+        PromptError: If every text is too short.
     """
     output = head.output
-    ids = next(row for row in model.tokenize(prompts).ids if len(row) > 2)
+    rows = model.tokenize(prompts).ids
+    ids = next((row for row in rows if len(row) > 2), None)
+    if ids is None:
+        raise _too_short(len(rows), 1)
     asked = () if neuron is None else (neuron,)
     stream = read_stream(model, output, [ids], neurons=asked)
     residual = stream.residual.to(head.constant.device)

@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.errors import ConfigError
-from interp.neurons.matrices import Matrix, chunks
 from interp.models.norms import Norm
+from interp.neurons.matrices import Matrix, chunks
 from interp.progress import progress_bar
 
 

@@ -168,12 +168,14 @@ def _drawn(n_groups: int, resamples: int, seed: int) -> Int[np.ndarray, "draw gr
     return rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=resamples)
 
 
-def _divided(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def _divided(
+    part: np.ndarray | np.floating, whole: np.ndarray | np.floating
+) -> np.ndarray:
     part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole != 0)
 
 
-def _interval(estimate: np.ndarray, draws: np.ndarray) -> Interval:
+def _interval(estimate: np.ndarray | np.floating, draws: np.ndarray) -> Interval:
     usable = draws[np.isfinite(draws)]
     tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     low, high = np.quantile(usable, tails) if usable.size else (np.nan, np.nan)
