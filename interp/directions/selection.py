@@ -198,9 +198,9 @@ def select(
 def stability(
     selection: Selection,
     *,
-    bypass: Float[np.ndarray, "candidate harmful"],
-    induce: Float[np.ndarray, "candidate harmless"],
-    kl: Float[np.ndarray, "candidate harmless"],
+    bypass: Float[np.ndarray, "..."],
+    induce: Float[np.ndarray, "..."],
+    kl: Float[np.ndarray, "..."],
     resamples: int = 1000,
     seed: int = 0,
 ) -> Stability:
