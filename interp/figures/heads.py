@@ -4,10 +4,11 @@ import numpy as np
 import plotly.graph_objects as go
 
 from interp.figures.style import (
-    DIVERGING,
+    MODEL_COLOURS,
     NEUTRAL,
     TRUE_COLOUR,
     band,
+    faded,
     styled,
 )
 from interp.results.heads import HeadScores
@@ -15,6 +16,7 @@ from interp.results.heads import HeadScores
 
 # Positions shown before the second copy of a block and after its start.
 WINDOW = 24
+LOW_COLOUR, HIGH_COLOUR = MODEL_COLOURS["post"], MODEL_COLOURS["base"]
 
 
 def head_map(result: HeadScores, metric: str) -> go.Figure:
@@ -30,15 +32,15 @@ def head_map(result: HeadScores, metric: str) -> go.Figure:
     values, number = result.value(metric), result.metrics.index(metric)
     even = float(np.nanmean(result.uniform[number]))
     layers, heads = np.indices(values.shape)
+    lowest = min(0.0, float(np.nanmin(values)))
     figure = go.Figure(
         go.Heatmap(
             z=values,
             customdata=np.stack(
                 [layers, heads, result.low[number], result.high[number]], axis=-1
             ),
-            colorscale=DIVERGING,
-            zmid=even,
-            zmin=min(even - (1 - even), -1.0),
+            colorscale=_scale(lowest, even),
+            zmin=lowest,
             zmax=1.0,
             colorbar={"title": {"text": "share of<br>attention"}, "thickness": 14},
             hovertemplate="L%{y}H%{x}<br>%{z:.3f} "
@@ -59,6 +61,20 @@ def head_map(result: HeadScores, metric: str) -> go.Figure:
         y="layer",
         height=max(260, 120 + 22 * values.shape[0]),
     )
+
+
+def _scale(lowest: float, even: float) -> list[tuple[float, str]]:
+    """From below even attention over transparent at it to all attention.
+
+    Equal distances from even attention get equal strength on both sides.
+    """
+    strongest = 0.8
+    below = strongest * (even - lowest) / (1 - even)
+    return [
+        (0.0, faded(LOW_COLOUR, below)),
+        ((even - lowest) / (1 - lowest), faded(NEUTRAL, 0.0)),
+        (1.0, faded(HIGH_COLOUR, strongest)),
+    ]
 
 
 def copy_curve(result: HeadScores) -> go.Figure:

@@ -139,7 +139,9 @@ class _Tables:
         if mask is not None:
             mask = mask.to(device)
             real = mask.bool()
-        targets = {name: targets_of(name, input_ids, real) for name in self._metrics}
+        targets: dict[PatternMetric, Targets] = {
+            name: targets_of(name, input_ids, real) for name in self._metrics
+        }
         where = list(batch)
         for number, name in enumerate(self._metrics):
             self.uniform[number, where] = targets[name].uniform.cpu().numpy()

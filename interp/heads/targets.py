@@ -84,7 +84,7 @@ def targets_of(
             assert_never(metric)
     keys = keys & real[:, :, None] & real[:, None, :]
     queries = keys.any(dim=-1)
-    share = keys.sum(dim=-1) / (query[:, 0] + 1)
+    share = _corrected(metric, keys.sum(dim=-1) / (query[:, 0] + 1))
     return Targets(keys=keys, queries=queries, uniform=_mean_over(share, queries))
 
 
@@ -108,10 +108,15 @@ def head_scores(
         Singh et al. (2024), arXiv:2404.07129, for the correction.
     """
     mass = torch.where(targets.keys[:, None], pattern.float(), 0.0).sum(dim=-1)
-    if metric == "previous_token_corrected":
-        others = torch.arange(mass.shape[-1], device=mass.device).clamp(min=1)
-        mass = mass - (1 - mass) / others
-    return _mean_over(mass, targets.queries[:, None])
+    return _mean_over(_corrected(metric, mass), targets.queries[:, None])
+
+
+def _corrected(metric: PatternMetric, mass: Tensor) -> Tensor:
+    """The mass on the previous token less the mean mass on the other visible keys."""
+    if metric != "previous_token_corrected":
+        return mass
+    others = torch.arange(mass.shape[-1], device=mass.device).clamp(min=1)
+    return mass - (1 - mass) / others
 
 
 def _mean_over(values: Tensor, chosen: Tensor) -> Tensor:

@@ -50,10 +50,12 @@ def plain_score(metric, pattern, ids):
         if not keys:
             continue
         mass = sum(float(pattern[query, k]) for k in keys)
+        share = len(keys) / (query + 1)
         if metric == "previous_token_corrected":
             mass -= (1 - mass) / query
+            share -= (1 - share) / query
         found.append(mass)
-        even.append(len(keys) / (query + 1))
+        even.append(share)
     return (np.mean(found), np.mean(even)) if found else (np.nan, np.nan)
 
 
