@@ -102,9 +102,9 @@ def calibration_error(
 
 def ratio_interval(
     part: Float[np.ndarray, " token"],
-    whole: Float[np.ndarray, " token"],
+    whole: Float[np.ndarray, " same_token"],
     *,
-    groups: Sequence[object] | Int[np.ndarray, " token"],
+    groups: Sequence[object] | Int[np.ndarray, " group_of_token"],
     resamples: int = 1000,
     seed: int = 0,
 ) -> Interval:
