@@ -19,6 +19,10 @@ from interp.figures.neurons import (
 )
 from interp.figures.patching import patch_heatmap as patch_heatmap
 from interp.figures.refusal import refusal_rates as refusal_rates
+from interp.figures.refusal_candidates import (
+    refusal_candidates as refusal_candidates,
+    refusal_doses as refusal_doses,
+)
 from interp.figures.report import (
     Hidden as Hidden,
     Panel as Panel,

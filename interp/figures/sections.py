@@ -13,6 +13,7 @@ from interp.figures.heads import copy_curve, head_map
 from interp.figures.knowledge_panels import knowledge_panels, knowledge_tables
 from interp.figures.patching import patch_heatmap
 from interp.figures.refusal import condition_label, refusal_rates
+from interp.figures.refusal_candidates import refusal_candidates, refusal_doses
 from interp.figures.report import Hidden, Panel, Section
 from interp.figures.sweep import probe_curve, probe_heatmap
 from interp.figures.truthfulness import cosine_curve
@@ -89,6 +90,24 @@ def _refusal_panels(result: RefusalComparison) -> tuple[Panel, ...]:
                 rows=result.to_dataframe(),
             )
         )
+    if result.candidates:
+        panels.append(
+            Panel(
+                figure=refusal_candidates(result),
+                alt="Scores of the candidate directions by position and layer. "
+                + result.selection,
+                rows=result.candidates_dataframe(),
+            )
+        )
+    if result.doses:
+        panels.append(
+            Panel(
+                figure=refusal_doses(result),
+                alt="Refusal score of the first token of the answer by the strength at "
+                "which each direction is added, in both models.",
+                rows=result.doses_dataframe(),
+            )
+        )
     if result.layers.size:
         rows = pd.DataFrame({"layer": result.layers, "cosine": result.cosine})
         panels.append(
@@ -96,7 +115,7 @@ def _refusal_panels(result: RefusalComparison) -> tuple[Panel, ...]:
                 figure=cosine_curve(result),
                 alt="Cosine of the two models' refusal directions by layer, at "
                 f"{result.cosine_position}.",
-                rows=rows,
+                rows=result.cosines_dataframe() if result.cosines else rows,
             )
         )
     return tuple(panels)
@@ -114,10 +133,13 @@ def _answer_tables(result: RefusalComparison) -> tuple[Hidden, ...]:
             if len(rows):
                 tables.append(Hidden(title=heading.format(role), rows=rows))
     if result.candidates:
+        rows = result.candidates_dataframe().sort_values(
+            ["rank", "position", "layer"], na_position="last"
+        )
         tables.append(
             Hidden(
                 title="Candidate directions and why each was kept or dropped",
-                rows=result.candidates_dataframe(),
+                rows=rows,
             )
         )
     return tuple(tables)
@@ -156,7 +178,7 @@ def _probe_tables(result: ProbeSweep) -> tuple[Hidden, ...]:
     tables = [Hidden(title="Every probe", rows=result.to_dataframe())]
     if result.baselines:
         rows = result.baselines_dataframe()
-        tables.append(Hidden(title="What needs no activations", rows=rows))
+        tables.append(Hidden(title="What a probe must beat", rows=rows))
     return tuple(tables)
 
 
