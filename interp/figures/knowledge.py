@@ -58,7 +58,7 @@ def knowledge_maps(result: KnowledgeComparison, *, unit: int = 0) -> go.Figure:
         cols=2,
         specs=[[{}, {}], [{"colspan": 2}, None]],
         subplot_titles=[names["base"], names["post"], "post - base"],
-        vertical_spacing=0.3,
+        vertical_spacing=0.24,
         horizontal_spacing=0.12,
     )
     for i in range(2):
@@ -74,7 +74,10 @@ def knowledge_maps(result: KnowledgeComparison, *, unit: int = 0) -> go.Figure:
         "low": result.difference_low[unit],
         "high": result.difference_high[unit],
     }
-    limit = max(float(np.nanmax(np.abs(result.difference[unit]))), 0.01)
+    # At least the difference that would matter, so that noise does not look like much.
+    deltas = [row.delta for one in result.likeness for row in one.equivalence]
+    largest = float(np.nanmax(np.abs(result.difference[unit])))
+    limit = max(largest, *deltas[:1])
     trace = _heatmap(result, shown, limit=limit, bar="difference", y=0.2)
     figure.add_trace(trace, row=2, col=1)
     labels = _column_labels(result)
@@ -93,7 +96,7 @@ def knowledge_maps(result: KnowledgeComparison, *, unit: int = 0) -> go.Figure:
     return styled(
         figure,
         title=f"What {_put(result)} of {plain(result.units[unit])} restores",
-        height=640,
+        height=600 + 8 * len(result.layers),
     )
 
 
@@ -232,7 +235,11 @@ def inside_bars(result: KnowledgeComparison, *, unit: int = 0) -> go.Figure:
                 x=share,
                 orientation="h",
                 name=f"within {slack:.0%} of the gap" if slack else "strictly",
-                marker={"color": colours, "opacity": opacity},
+                marker={
+                    "color": colours,
+                    "opacity": opacity,
+                    "pattern": {"shape": "" if slack else "/"},
+                },
                 error_x=_whiskers(share, low, high),
                 customdata=np.stack([low, high], axis=1),
                 hovertemplate="%{y}<br>%{x:.1%} [%{customdata[0]:.1%}, "
@@ -320,9 +327,9 @@ def _whiskers(size: np.ndarray, low: np.ndarray, high: np.ndarray) -> dict[str, 
 
 
 def _column_labels(result: KnowledgeComparison) -> list[str]:
-    """The role of each column, with its token where all pairs have the same."""
+    """The token of each column where all pairs have the same, else its role."""
     return [
-        f"{name} {plain(repr(token))}" if token else name
+        plain(repr(token)) + ", last" * (name == "last") if token else name
         for name, token in zip(result.columns, result.tokens, strict=True)
     ]
 

@@ -116,7 +116,7 @@ def knowledge(
             *prepared.notes,
             prepared.read + ".",
             *_judgement(ends, prepared, spec),
-            *dict.fromkeys(note for one in maps.values() for note in one.notes),
+            *dict.fromkeys((*first.notes, *second.notes)),
         ),
         provenance=provenance,
     )

@@ -89,6 +89,15 @@ def sentences(result: KnowledgeComparison) -> tuple[str, ...]:
         if steps:
             where = ", ".join(f"{step} {_layer(row)}" for step, row in steps.items())
             said.append(f"In {role} the effect sits at layer: {where}.")
+    own_maps = result.likeness_of(unit=unit)
+    if own_maps is not None:
+        any_gap = own_maps.find("largest difference")
+        chance = own_maps.find("largest difference", "models exchanged")
+        said.append(
+            f"The largest difference of a cell is {any_gap.value:.2f}; if it did not "
+            f"matter which model is which, it would be {chance.value:.2f} "
+            f"[{chance.low:.2f}, {chance.high:.2f}] (p = {chance.p:.3f})."
+        )
     shares = {
         row.run: row
         for row in result.shares
