@@ -203,10 +203,13 @@ def _require_plain_weights(model: LanguageModel) -> None:
 def _require_writes(model: LanguageModel) -> None:
     found = writes_add_up(model)
     if not found.passed:
+        why = (
+            found.detail if found.error is None else f"they differ by {found.error:.1e}"
+        )
         raise SelfCheckError(
             f"Orthogonalising was refused for {model.name or type(model.hf).__name__}.",
-            expected="Embedding + sum of writes must equal the final residual stream,"
-            f" but {found.detail}.",
+            expected="Embedding + sum of writes must equal the final residual stream:"
+            f" {why}.",
             remedy="Name sites of your own: interp.ablate(..., sites='resid_post.*').",
         )
 

@@ -1,5 +1,6 @@
 """An edited model as an ordinary Hugging Face folder."""
 
+import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -150,8 +151,6 @@ def _clear(folder: Path, beside: Path) -> Iterator[None]:
 
 
 def _as_os_error(error: Exception) -> OSError:
-    import errno
-
     text = str(error)
     code = next((c for c in (errno.ENOSPC, errno.EFBIG) if f"os error {c}" in text), 0)
     return OSError(code, text.strip().partition("\n")[0])

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import ARCHITECTURES, tiny_model, tiny_tokenizer
+from tiny import ARCHITECTURES, tiny_config, tiny_model, tiny_tokenizer
+from transformers import AutoConfig, AutoModelForCausalLM
 
 import interp
 from interp.directions import Direction
@@ -27,6 +28,15 @@ from interp.models.language_model import LanguageModel
 IDS = torch.tensor([[5, 6, 7, 8, 9, 10], [11, 12, 13, 2, 2, 2]])
 MASK = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0]])
 WIDENED = ("gemma2", "olmo2")
+SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "pad_token_id",
+)
 # A LayerNorm behind its embedding: see the tests below.
 EXACT = [name for name in ARCHITECTURES if name != "bloom"]
 
@@ -122,6 +132,34 @@ def test_variants_of_an_architecture_are_exact_too(architecture, changes):
     assert_equals_hooks(edited, model, VECTOR)
 
 
+# Architectures beyond those of `tiny`: experts with the axes swapped and with biases,
+# a shared expert, post-norms beside norms of queries and keys.
+OTHERS = {
+    "gpt_oss": {"num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 8},
+    "qwen2_moe": {
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 24,
+        "shared_expert_intermediate_size": 24,
+    },
+    "gemma3_text": {"head_dim": 12, "query_pre_attn_scalar": 12, "sliding_window": 8},
+}
+
+
+@pytest.mark.parametrize("model_type", OTHERS)
+def test_other_kinds_of_experts_and_norms_are_exact_too(model_type):
+    fields = {name: getattr(tiny_config("llama"), name) for name in SIZES}
+    config = AutoConfig.for_model(model_type, **fields, **OTHERS[model_type])
+    with torch.random.fork_rng(devices=[]):
+        hf: Any = AutoModelForCausalLM.from_config(config).float().eval()
+    generator = torch.Generator().manual_seed(0)
+    for parameter in hf.parameters():
+        noise = 0.2 * torch.randn(parameter.shape, generator=generator)
+        parameter.copy_(parameter + noise if parameter.ndim == 1 else noise)
+    model = LanguageModel(hf=hf)
+    assert_equals_hooks(orthogonalise(model, VECTOR), model, VECTOR)
+
+
 def test_a_tied_head_is_untied_and_keeps_its_weights(model_of):
     model, edited = model_of("gpt2"), edited_of("gpt2")
     head, table = (
@@ -196,7 +234,8 @@ def test_a_layer_norm_behind_the_embedding_is_refused_or_approximated(
 
 @pytest.mark.parametrize("architecture", ["qwen2", "gemma2", "gpt2"])
 def test_half_precision_stays_and_is_as_good_as_its_rounding(architecture):
-    model = LanguageModel(hf=tiny_model(architecture).to(torch.bfloat16))
+    hf: Any = tiny_model(architecture)
+    model = LanguageModel(hf=hf.to(torch.bfloat16))
     vector = VECTOR
     edited = orthogonalise(model, vector)
     assert {p.dtype for p in edited.hf.parameters()} == {torch.bfloat16}

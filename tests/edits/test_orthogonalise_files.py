@@ -69,7 +69,8 @@ def test_the_folder_tells_where_it_comes_from_and_holds_no_path(tmp_path):
 
 
 def test_half_precision_is_saved_as_such(tmp_path):
-    model = LanguageModel(hf=tiny_model("qwen2").to(torch.bfloat16))
+    hf: Any = tiny_model("qwen2")
+    model = LanguageModel(hf=hf.to(torch.bfloat16))
     save_orthogonalised(model, VECTOR, tmp_path / "half")
     assert interp.load(tmp_path / "half").dtype == torch.bfloat16
 

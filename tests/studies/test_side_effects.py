@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -46,8 +47,6 @@ def alone(model: LanguageModel, block: Callable, ids: tuple[int, ...]) -> torch.
 
 @pytest.mark.parametrize("architecture", ["gpt2", "gemma2", "qwen3_moe", "opt"])
 def test_values_are_those_of_a_loop_over_texts(architecture):
-    from contextlib import nullcontext
-
     model = model_of(architecture)
     edits = {
         "ablate": lambda: ablate(model, VECTOR),
@@ -117,7 +116,7 @@ def test_an_edit_of_the_logits_themselves_is_seen():
     found = token_effects(model, TEXTS, edits)["logits"]
     at = 0
     for ids in model.tokenize(TEXTS).ids:
-        clean = alone(model, lambda: steer(model, VECTOR, 0.0, site="embed"), ids)
+        clean = alone(model, nullcontext, ids)
         edited = torch.log_softmax(clean + shift, dim=-1)
         divergence = (clean.exp() * (clean - edited)).sum(-1)
         part = found.divergence[at : at + len(divergence)]
@@ -189,7 +188,7 @@ def test_answers_are_counted_and_become_a_table():
     assert row["divergence_low"] <= row["divergence"] <= row["divergence_high"]
     (bare,) = side_effects(model, TEXTS, edits)
     assert bare.false_refusals is None
-    assert side_effects_table([bare])["false_refusals"].isna().all()
+    assert side_effects_table([bare])["false_refusals"].tolist() == [None]
 
 
 def test_harmless_answers_are_those_of_generate():
