@@ -27,6 +27,7 @@ PANELS = (
 REVERSED = tuple((1 - at, colour) for at, colour in reversed(DIVERGING))
 SEQUENTIAL = ((0.0, "rgba(21,144,127,0.05)"), (1.0, "rgba(21,144,127,0.9)"))
 PIXELS_PER_POSITION = 34
+NAN = np.float32(np.nan)
 SOURCE_COLOURS: dict[Source, str] = {
     "base": MODEL_COLOURS["base"],
     "post": MODEL_COLOURS["post"],
@@ -196,17 +197,22 @@ def _dose_traces(
     traces: list[go.Scatter] = []
     for (source, draw), rows in arms.items():
         rows = sorted(rows, key=lambda row: row.coefficient)
-        score = np.array([row.score for row in rows], np.float32)
-        low = np.array([row.score_low for row in rows], np.float32)
-        high = np.array([row.score_high for row in rows], np.float32)
+        name = "random, equal length" if source == "random" else f"{source} direction"
+        # A gap at 0: the prompts on its two sides are not the same.
+        gap = sum(row.coefficient < 0 for row in rows)
+        score, low, high = (
+            np.insert(
+                np.array([getattr(row, of) for row in rows], np.float32), gap, NAN
+            )
+            for of in ("score", "score_low", "score_high")
+        )
+        facts = [[row.instructions, row.refused, row.n] for row in rows]
         traces.append(
             go.Scatter(
-                x=[row.coefficient for row in rows],
+                x=np.insert([row.coefficient for row in rows], gap, 0.0),
                 y=score,
                 mode="lines+markers",
-                name="random, equal length"
-                if source == "random"
-                else f"{source} direction",
+                name=name,
                 legendgroup=source,
                 showlegend=show_legend and draw == 0,
                 line={"color": SOURCE_COLOURS[source], "width": 1 if draw else 2},
@@ -218,7 +224,7 @@ def _dose_traces(
                     "thickness": 1.2,
                     "width": 3,
                 },
-                customdata=[[row.instructions, row.refused, row.n] for row in rows],
+                customdata=[*facts[:gap], ["", 0, 0], *facts[gap:]],
                 hovertemplate="%{customdata[0]}, coefficient %{x}: score %{y:.2f}, "
                 "%{customdata[1]} of %{customdata[2]} above 0",
             )

@@ -5,11 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from interp.errors import DataError
+
 
 # Inside both logarithms; bounds the score at +-18.42.
 EPSILON = 1e-8
 # Inside both logarithms of a divergence.
 KL_EPSILON = 1e-6
+# A sum of probabilities in half precision is above 1 by no more.
+ROUNDING = 1e-2
 # A token belongs to refusals if harmful instructions make it likelier by at least this.
 LEAST_RISE = 0.02
 MOST_TOKENS = 8
@@ -18,21 +22,34 @@ ENOUGH = 0.9
 LEAST_DIFFERENCE = 0.1
 
 
-def refusal_score(chance: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """The log odds that an answer begins with a refusal.
+def refusal_score(
+    chance: Float[np.ndarray, "..."] | Sequence[float] | float,
+) -> Float[np.ndarray, "..."]:
+    """The log odds that an answer begins with a refusal, in float64.
 
     Args:
         chance: Summed probability of the refusal tokens at the first answer position.
+
+    Raises:
+        DataError: If a number is no probability; NaN stays NaN.
 
     Source:
         Arditi et al. (2024), arXiv:2406.11717.
 
     Example:
-        >>> refusal_score(np.array([0.5, 1.0])).round(2).tolist()
+        >>> refusal_score([0.5, 1.0]).round(2).tolist()
         [0.0, 18.42]
     """
-    chance = np.asarray(chance, dtype=np.float64)
-    return np.log(chance + EPSILON) - np.log(np.clip(1 - chance, 0, 1) + EPSILON)
+    held = np.asarray(chance, dtype=np.float64)
+    wrong = (held < -ROUNDING) | (held > 1 + ROUNDING)
+    if wrong.any():
+        raise DataError(
+            f"A probability of {held[wrong].flat[0]:.6g} was given.",
+            expected="The summed probability of the refusal tokens, from 0 to 1.",
+            remedy="Give probabilities, not logits or scores.",
+        )
+    held = held.clip(0, 1)
+    return np.asarray(np.log(held + EPSILON) - np.log(1 - held + EPSILON))
 
 
 def refusal_tokens(

@@ -1,0 +1,225 @@
+"""Many candidates to a forward pass against one candidate and one prompt at a time."""
+
+import numpy as np
+import pytest
+import torch
+from tiny import tiny_model, tiny_tokenizer
+
+import interp
+from interp.edits import ablate, steer
+from interp.models.language_model import LanguageModel
+from probes.studies.refusal.candidates import Candidates, Prompts, template_positions
+from probes.studies.refusal.candidates_forward import Forest, grown
+from probes.studies.refusal.candidates_grid import CleanRun, score_grid
+from probes.studies.refusal.candidates_plain import PlainBatches
+from probes.studies.refusal.candidates_tree import plan_trees
+from probes.studies.refusal.chat import templates
+from probes.studies.refusal.score import divergence, refusal_score
+
+
+# Absolute, rotary + parallel, post-norm + soft caps, qk-norm, experts, no module of
+# the MLP, and one (Bloom) that takes no trees.
+ARCHITECTURES = ("gpt2", "gpt_neox", "gemma2", "qwen3", "mixtral", "opt", "bloom")
+TOKENS = (10, 11, 12)
+
+
+def prompts_like_a_chat(seed: int, n: int = 3) -> tuple[tuple[int, ...], ...]:
+    """Some share a beginning, all end in the same two tokens; the lengths differ."""
+    draw = np.random.default_rng(seed)
+    return tuple(
+        (0, 4, *draw.integers(20, 24, 2 + i % 3).tolist(), 5, 6) for i in range(n)
+    )
+
+
+def random_candidates(model: LanguageModel, seed: int = 0) -> Candidates:
+    generator = torch.Generator().manual_seed(seed)
+    shape = 2, model.n_layers, model.d_model
+    vectors = torch.randn(shape, generator=generator)
+    vectors[0, 1] = 0
+    return Candidates(
+        vectors=vectors,
+        harmless=torch.randn(shape, generator=generator),
+        positions=(-2, -1),
+        tokens=("a", "b"),
+    )
+
+
+def last_logits(model, row) -> np.ndarray:
+    with torch.no_grad():
+        logits = model.hf(input_ids=torch.tensor([row]), use_cache=False).logits
+    return logits[0, -1].double().softmax(-1).numpy()
+
+
+def one_at_a_time(model, found, prompts, ablation):
+    """Every score by a forward pass of its own."""
+    shape = found.vectors.shape[:2]
+    held = {name: np.full((*shape, 3), np.nan) for name in ("bypass", "induce", "kl")}
+    for slot, layer in np.ndindex(*shape):
+        if found.degenerate[slot, layer]:
+            continue
+        vector, position = found.vectors[slot, layer], found.positions[slot]
+
+        def removed(vector=vector, position=position, layer=layer, slot=slot):
+            if ablation == "plain":
+                return ablate(model, vector)
+            unit = vector / vector.norm()
+            return ablate(
+                model,
+                vector,
+                to=float(found.harmless[slot, layer] @ unit),
+                sites=f"resid_pre.{layer}",
+                positions=[position],
+            )
+
+        for i, row in enumerate(prompts.harmful):
+            with removed():
+                chances = last_logits(model, row)
+            held["bypass"][slot, layer, i] = refusal_score(chances[list(TOKENS)].sum())
+        for i, row in enumerate(prompts.harmless):
+            clean = last_logits(model, row)
+            with removed():
+                edited = last_logits(model, row)
+            held["kl"][slot, layer, i] = divergence(clean[None], edited[None])[0]
+            with steer(model, vector, site=f"resid_pre.{layer}"):
+                chances = last_logits(model, row)
+            held["induce"][slot, layer, i] = refusal_score(chances[list(TOKENS)].sum())
+    return {name: rows.reshape(-1, 3) for name, rows in held.items()}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "ablation"),
+    [
+        *((architecture, "plain") for architecture in ARCHITECTURES),
+        ("gpt2", "affine"),
+        ("bloom", "affine"),
+    ],
+)
+def test_the_grid_equals_one_candidate_and_prompt_at_a_time(architecture, ablation):
+    model = LanguageModel(hf=tiny_model(architecture))
+    prompts = Prompts(harmful=prompts_like_a_chat(1), harmless=prompts_like_a_chat(2))
+    found = random_candidates(model)
+    scores = score_grid(model, found, prompts, tokens=TOKENS, ablation=ablation)
+    right = one_at_a_time(model, found, prompts, ablation)
+    for name, rows in right.items():
+        np.testing.assert_allclose(getattr(scores, name), rows, rtol=1e-5, atol=1e-5)
+        assert np.isfinite(rows).sum() == 3 * (len(rows) - 1)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_prompts_run_as_trees_where_that_is_exact(architecture):
+    model = LanguageModel(hf=tiny_model(architecture))
+    run = CleanRun.of(model, prompts_like_a_chat(1)).run
+    assert isinstance(run, PlainBatches if architecture == "bloom" else Forest)
+    assert not any(
+        module._forward_hooks or module._forward_pre_hooks
+        for module in model.hf.modules()
+    )
+    assert not any("forward" in vars(block) for block in model.architecture.blocks)
+
+
+def test_a_sliding_window_that_is_too_short_for_trees_is_noticed():
+    """Its mask is made from the 2-D mask alone, so trees would see too far."""
+    model = LanguageModel(hf=tiny_model("mistral"))
+    long = tuple((0, *range(20, 32), end) for end in (5, 6))
+    assert isinstance(CleanRun.of(model, long).run, PlainBatches)
+
+
+def test_wrong_logits_and_foreign_edits_keep_trees_away():
+    model = LanguageModel(hf=tiny_model("llama"))
+    prompts = prompts_like_a_chat(1)
+    clean = interp.capture(model, prompts, sites="logits", positions="last")["logits"]
+    assert grown(model, prompts, clean) is not None
+    assert grown(model, prompts, clean + 0.1 * torch.randn_like(clean)) is None
+    with steer(model, torch.ones(32), site="resid_pre.1"):
+        assert isinstance(CleanRun.of(model, prompts).run, PlainBatches)
+
+
+def test_a_token_that_two_prompts_share_is_levelled_for_one_of_them_only():
+    """Position -3 of the first prompt is position -4 of the second one."""
+    model = LanguageModel(hf=tiny_model("llama"))
+    prompts = ((0, 4, 20, 5, 6), (0, 4, 20, 21, 5, 6))
+    clean = interp.capture(model, prompts, sites="logits", positions="last")["logits"]
+    forest = grown(model, prompts, clean)
+    assert forest is not None
+    assert not forest.trees[0].is_apart(-3)
+    units = torch.nn.functional.normalize(torch.ones(1, 32), dim=-1)
+
+    def measure(which, logits):
+        return logits.double().logsumexp(-1)
+
+    plain = PlainBatches(model=model, prompts=prompts)
+    for position in (-3, -1):
+        levels = torch.tensor([5.0])
+        found = forest.levelled(1, position, units, levels, measure)
+        right = plain.levelled(1, position, units, levels, measure)
+        np.testing.assert_allclose(found, right, atol=1e-5)
+
+
+def test_needed_scores_leave_out_what_falls_anyway():
+    model = LanguageModel(hf=tiny_model("llama"))
+    prompts = Prompts(harmful=prompts_like_a_chat(1), harmless=prompts_like_a_chat(2))
+    found = random_candidates(model)
+    whole = score_grid(model, found, prompts, tokens=TOKENS)
+    least = float(np.nanmedian(whole.induce.mean(1)))
+    some = score_grid(
+        model, found, prompts, tokens=TOKENS, layers=range(2), least_induce=least
+    )
+    early = np.array([layer < 2 for _, layer in whole.places])
+    ablated = early & (whole.induce.mean(1) >= least)
+    assert 0 < ablated.sum() < early.sum()
+    np.testing.assert_array_equal(np.isfinite(some.bypass[:, 0]), ablated)
+    np.testing.assert_allclose(some.kl[ablated], whole.kl[ablated], atol=1e-6)
+    np.testing.assert_allclose(some.induce[early], whole.induce[early], atol=1e-6)
+
+
+def test_memory_that_runs_out_halves_the_rows(monkeypatch):
+    model = LanguageModel(hf=tiny_model("llama"))
+    prompts = Prompts(harmful=prompts_like_a_chat(1), harmless=prompts_like_a_chat(2))
+    found = random_candidates(model)
+    right = score_grid(model, found, prompts, tokens=TOKENS)
+    forward = model.hf.forward
+
+    def tight(*args, **kwargs):
+        if kwargs["input_ids"].shape[0] > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(model.hf, "forward", tight)
+    again = score_grid(model, found, prompts, tokens=TOKENS)
+    np.testing.assert_allclose(again.bypass, right.bypass, atol=1e-6)
+    np.testing.assert_allclose(again.kl, right.kl, atol=1e-6)
+
+
+def test_trees_hold_every_prompt_once_and_stay_small():
+    draw = np.random.default_rng(0)
+    prompts = tuple(
+        tuple(draw.integers(0, 3, draw.integers(2, 9)).tolist()) for _ in range(40)
+    )
+    trees = plan_trees(prompts, most_nodes=20)
+    assert sorted(p for tree in trees for p in tree.prompts) == list(range(40))
+    assert max(map(len, trees)) <= 20
+    for tree in trees:
+        assert len({(tree.parents[n], int(tree.ids[n])) for n in range(len(tree))}) == (
+            len(tree)
+        )
+        for prompt, last in zip(tree.prompts, tree.last.tolist(), strict=True):
+            path = tree.sees[last].nonzero().flatten()
+            assert tuple(tree.ids[path].tolist()) == prompts[prompt]
+            assert tree.depths[path].tolist() == list(range(len(prompts[prompt])))
+            for position in range(-len(prompts[prompt]), 0):
+                at = tree.prompts.index(prompt)
+                if all(len(prompts[p]) >= -position for p in tree.prompts):
+                    node = int(tree.nodes_at(position)[at])
+                    assert int(tree.ids[node]) == prompts[prompt][position]
+
+
+def test_template_positions_are_the_tokens_behind_the_instruction():
+    model = interp.load(tiny_model("llama"), tokenizer=tiny_tokenizer())
+    own, _ = templates(model, model)
+    rows = own.ids(model, ["Hi.", "A city"])
+    assert template_positions(model, own, "Write a poem.") == (-2, -1)
+    words = [model.tokenizer.decode([row[p]]) for row in rows for p in (-2, -1)]
+    assert words == ["<|end|>", "<|assistant|>"] * 2
+    bare = interp.load(tiny_model("llama"), tokenizer=tiny_tokenizer(chat=False))
+    plain, _ = templates(bare, bare)
+    assert template_positions(bare, plain, "Write a poem.") == (-1,)
