@@ -132,7 +132,8 @@ def _observed(maps: TwoMaps, weights: np.ndarray) -> list[Likeness]:
 
     Noise in the maps lowers a correlation and raises a largest difference, and drawing
     pairs anew adds as much again: percentiles would be off twice over. The basic
-    interval takes that off, so it may lie beyond the value.
+    interval takes that off, so it may lie beyond the value; in maps that are mostly
+    noise it takes off too little.
     """
     once = np.ones((1, len(maps.a)))
     found = measure(maps.map_a(once), maps.map_b(once), maps.knowledge)[0]
@@ -153,7 +154,7 @@ def _observed(maps: TwoMaps, weights: np.ndarray) -> list[Likeness]:
 
 
 def _mask(
-    knowledge: Sequence[int] | Bool[np.ndarray, " position"], width: int
+    knowledge: Sequence[int] | Bool[np.ndarray, " given"], width: int
 ) -> Bool[np.ndarray, " position"]:
     if isinstance(knowledge, np.ndarray) and knowledge.dtype == np.bool_:
         if knowledge.size != width:
@@ -174,9 +175,9 @@ def _mask(
 
 
 def _check(
-    a: Cells,
-    b: Cells,
-    ends: tuple[Ends, Ends] | None,
+    a: np.ndarray,
+    b: np.ndarray,
+    ends: tuple[np.ndarray, np.ndarray] | None,
     names: Sequence[str],
     delta: float,
 ) -> None:
