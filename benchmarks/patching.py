@@ -1,7 +1,8 @@
 """The exact patching grid beside the naive loop and its peers, in one process.
 
-    python benchmarks/patching.py [--quick] [--json] [--repeats N] [--threads N]
-                                  [--clock wall|cpu] [--without transformer_lens]
+    python benchmarks/patching.py [--quick] [--shape NAME] [--json] [--repeats N]
+                                  [--threads N] [--clock wall|cpu]
+                                  [--without transformer_lens]
 
 Every number is a time per pair of prompts (100 tokens that all share, then 12 that are
 patched in each of 12 layers). In each round all methods run once, in random order, and
@@ -42,19 +43,19 @@ VOCABULARY = 2048
 PREFIX, POSITIONS, LAYERS = 100, 12, 12
 GOAL_NAIVE, GOAL_ATTRIBUTION = 28.0, 1.6
 SHAPES: dict[str, dict[str, Any]] = {
-    "neox, d 256": {
+    "neox-256": {
         "model_type": "gpt_neox",
         "hidden_size": 256,
         "num_attention_heads": 4,
         "intermediate_size": 1024,
     },
-    "neox, d 768 (Pythia-160m)": {
+    "pythia-160m": {
         "model_type": "gpt_neox",
         "hidden_size": 768,
         "num_attention_heads": 12,
         "intermediate_size": 3072,
     },
-    "llama, d 512": {
+    "llama-512": {
         "model_type": "llama",
         "hidden_size": 512,
         "num_attention_heads": 8,
@@ -332,8 +333,9 @@ def print_result(result: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Patching beside its peers.")
     parser.add_argument("--quick", action="store_true", help="the smallest model only")
+    parser.add_argument("--shape", choices=list(SHAPES), help="this model only")
     parser.add_argument("--json", action="store_true", help="one JSON object instead")
-    parser.add_argument("--repeats", type=int, default=0, help="rounds of each case")
+    parser.add_argument("--repeats", type=int, default=3, help="rounds of each case")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     parser.add_argument("--without", action="append", default=[])
@@ -341,17 +343,17 @@ def main() -> None:
     transformers.logging.set_verbosity_error()
     torch.set_num_threads(options.threads)
     clock = time.perf_counter if options.clock == "wall" else time.process_time
-    repeats = options.repeats or (3 if options.quick else 5)
+    chosen = [options.shape] if options.shape else list(SHAPES)
     results = [
         measure(
             shape,
             n_pairs=16,
-            n_cells=24 if options.quick else 36,
-            repeats=repeats,
+            n_cells=24,
+            repeats=options.repeats,
             clock=clock,
             without=options.without,
         )
-        for shape in (list(SHAPES)[:1] if options.quick else SHAPES)
+        for shape in (chosen[:1] if options.quick else chosen)
     ]
     facts = {
         "torch": torch.__version__,

@@ -165,6 +165,7 @@ def _values(hf, architecture, unit, ids):
         def keep(module, args, output=None, layer=layer, is_input=is_input):
             value = args[0] if is_input else output
             value = value[0] if isinstance(value, tuple) else value
+            assert isinstance(value, torch.Tensor)
             found[layer] = value.reshape(len(ids), -1).clone()
 
         plant = module.register_forward_pre_hook if is_input else None

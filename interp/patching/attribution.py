@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from jaxtyping import Float32
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 from torch import Tensor
 
 from interp.activations.batching import run_batches
@@ -24,10 +24,16 @@ from interp.patching.cache import Prefix
 from interp.patching.group_grid import GroupGrid, Prefixes
 from interp.patching.plan import Group, Job, Unit, plan_groups, wanted_positions
 from interp.patching.prompt_pairs import PromptPairs
-from interp.patching.recording import final_logits, listening, logit_difference
+from interp.patching.recording import (
+    check_value,
+    final_logits,
+    listening,
+    logit_difference,
+)
 from interp.patching.trace import assemble, make_job, refuse_edited, trace
 from interp.progress import progress_bar
 from interp.results.patch_map import Direction, PatchMap
+from interp.sites import Site
 
 
 # A backward pass costs about as much as two forward passes.
@@ -217,7 +223,7 @@ def _correlations(
             spearman.append(np.nan)
             continue
         pearson.append(np.corrcoef(x, y)[0, 1])
-        spearman.append(spearmanr(x, y).statistic)
+        spearman.append(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
     return np.array(pearson, dtype=np.float32), np.array(spearman, dtype=np.float32)
 
 
@@ -242,6 +248,8 @@ def _estimate(job: Job, group: Group, prefixes: Prefixes) -> GroupGrid:
     values: dict[tuple[str, int], Tensor] = {}
 
     def keep_source(component: str, layer: int, value: Tensor) -> None:
+        site = Site(layer=layer, component=component)
+        check_value(job, site, value, rows=len(group.pairs))
         source[component, layer] = value[:, -group.length :].clone()
 
     def keep_graph(component: str, layer: int, value: Tensor) -> Tensor:

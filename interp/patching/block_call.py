@@ -102,7 +102,10 @@ def _for_packing(
 ) -> Any:
     if name == "attention_mask":
         # A tensor even where the model needs none: rows must not see each other.
-        return packing.mask(value)
+        mask = packing.mask(value)
+        if value is None or value.shape[0] != batch:
+            return mask
+        return mask.expand(n_tiles, -1, -1, -1)
     if value is None or name not in _REORDERED:
         return value
     if name == "alibi":
@@ -117,10 +120,10 @@ def _for_packing(
 
 def _slopes(value: Tensor, packing: Packing, n_tiles: int, batch: int) -> Tensor:
     """Biases by key position, `[batch * head, 1, key]`, for the packed keys."""
-    if value.dim() != 3 or value.shape[0] % batch or value.shape[1] != 1:
+    if value.shape[0] % batch or value.shape[-2] != 1:
         raise CannotEnterError("its alibi is not [batch * head, 1, key]")
     one = value[: value.shape[0] // batch].index_select(-1, packing.key)
-    return one.repeat(n_tiles, 1, 1)
+    return one.repeat(n_tiles, *[1] * (value.dim() - 1))
 
 
 def _holds_tensors(value: Any) -> bool:

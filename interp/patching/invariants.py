@@ -19,10 +19,11 @@ from dataclasses import dataclass, replace
 import torch
 
 from interp.activations.batching import is_out_of_memory
-from interp.errors import OutOfMemoryError, SelfCheckError
+from interp.errors import InterpError, SelfCheckError
 from interp.patching.block_call import CannotEnterError
 from interp.patching.cache import Prefix
 from interp.patching.group_grid import Path, Prefixes, wavefront_of
+from interp.patching.packing import packed_size, split_rows
 from interp.patching.plan import Group, Job, Unit
 from interp.patching.readout import relative_tolerance
 from interp.patching.recording import Runs, run_unpatched
@@ -88,11 +89,17 @@ def check(job: Job, groups: Sequence[Group], prefixes: Prefixes) -> Checked:
     )
 
 
-def _telling(job: Job, group: Group) -> tuple[bool, bool, bool]:
-    """How much the first pair of a group can show: open cells, a prefix, and (a)."""
+def _telling(job: Job, group: Group) -> tuple[bool, bool, int, bool]:
+    """How much the first pair of a group can show.
+
+    Open cells and a prefix first; then the longest packing, as attention that has a
+    window or a mask of its own goes wrong the more the farther packed rows are from
+    the keys; then an instance of (a).
+    """
     pair = group.pairs[0]
     starts_alike = job.pairs.first_difference[pair] > job.pairs.start[pair]
-    return bool(group.rows), bool(group.prefix), starts_alike
+    size = packed_size(group.rows, group.length)
+    return bool(group.rows), bool(group.prefix), size, starts_alike
 
 
 def _behind_prefix(
@@ -163,16 +170,25 @@ def _check_invariants(
 
 
 def _spots(job: Job, group: Group) -> list[Cell]:
-    """Cells for comparing the paths: one inside for each unit, and the last ones."""
+    """Cells for comparing the paths, of each unit.
+
+    The first and the last packed row behind the first layer go through all other
+    blocks; the last cell goes through none.
+    """
     last = job.model.n_layers - 1
-    row = group.rows[0] if group.rows else group.length - 1
-    places = [(last // 2, row)] if last else []
+    places = [(0, row) for row in _ends(group)] if last else []
     places.append((last, group.length - 1))
     return [
         Cell(unit=unit, pair=0, layer=layer, position=position)
         for unit in range(len(job.units))
         for layer, position in places
     ]
+
+
+def _ends(group: Group) -> list[int]:
+    """The first and the last row that are packed together."""
+    rows = split_rows(group.rows or [group.length - 1], group.length)[0]
+    return sorted({rows[0], rows[-1]})
 
 
 def _objection(
@@ -189,7 +205,7 @@ def _objection(
     except CannotEnterError as error:
         return f"its blocks cannot be entered in the middle: {error}"
     except Exception as error:  # each architecture objects in its own way
-        if is_out_of_memory(error) or isinstance(error, OutOfMemoryError):
+        if is_out_of_memory(error) or isinstance(error, InterpError):
             raise
         said = (str(error).splitlines() or [""])[0].rstrip(".")
         return f"entering its blocks fails: {type(error).__name__}: {said}"
@@ -204,13 +220,13 @@ def _by_wavefront(
     front, _ = wavefront_of(job, group, prefixes)
     last = job.model.n_layers - 1
     at_last = front.last_cell()
-    inside = [cell for cell in cells if cell.layer < last]
-    if inside:
-        at = inside[0]
-        grid = front.grid([at.position], [at.layer])
+    rows = split_rows(group.rows or [group.length - 1], group.length)[0]
+    grid = front.grid(rows, [0]) if last else at_last
     return torch.stack(
         [
-            at_last[cell.unit, 0] if cell.layer == last else grid[cell.unit, 0, 0, 0]
+            at_last[cell.unit, 0]
+            if cell.layer == last
+            else grid[cell.unit, 0, 0, rows.index(cell.position)]
             for cell in cells
         ]
     )

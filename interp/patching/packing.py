@@ -123,3 +123,16 @@ def split_rows(rows: Sequence[int], length: int) -> list[tuple[int, ...]]:
         piece.append(row)
         size += length - row
     return [*pieces, tuple(piece)] if piece else pieces
+
+
+def packed_size(rows: Sequence[int], length: int) -> int:
+    """How many slots the largest piece of some rows has.
+
+    Example:
+        >>> packed_size([0, 1], length=3)
+        5
+    """
+    return max(
+        (sum(length - row for row in piece) for piece in split_rows(rows, length)),
+        default=0,
+    )

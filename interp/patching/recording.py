@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import DynamicCache
 
+from interp.errors import SelfCheckError
 from interp.models.hookpoints import plant
 from interp.models.language_model import LanguageModel
 from interp.patching.block_call import BlockCall, CannotEnterError, recorded_call
@@ -91,6 +92,8 @@ def run_unpatched(
     source: dict[tuple[str, int], Tensor] = {}
 
     def keep(component: str, layer: int, value: Tensor) -> None:
+        rows = n_pairs if job.crosses else 2 * n_pairs
+        check_value(job, Site(layer=layer, component=component), value, rows=rows)
         value = value[-n_pairs:]
         source[component, layer] = value[:, value.shape[1] - group.length :].clone()
 
@@ -151,6 +154,22 @@ def logit_difference(
     chosen = logits.gather(1, answers)
     chosen = chosen.to(torch.promote_types(chosen.dtype, torch.float32))
     return chosen[:, 0] - chosen[:, 1]
+
+
+def check_value(job: Job, site: Site, value: Tensor, *, rows: int) -> None:
+    """Refuse a site whose value has no axes of prompts and positions.
+
+    Raises:
+        SelfCheckError: If the shape is another one.
+    """
+    rank = 4 if site.component == "z" else 3
+    if value.dim() != rank or value.shape[0] != rows:
+        raise SelfCheckError(
+            f"The site {site.short!r} of {job.model.name or 'the model'} has the shape"
+            f" {list(value.shape)} in a batch of {rows} prompts.",
+            expected="[prompt, position, ...].",
+            remedy="Leave the site out; interp doctor tells more about the model.",
+        )
 
 
 @lru_cache(maxsize=64)

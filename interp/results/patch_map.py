@@ -145,5 +145,5 @@ class PatchMap:
 
     def _repr_html_(self) -> str:
         frame = self.to_dataframe().groupby(["unit", "layer", "role"], observed=True)
-        means = frame["ld"].mean().reset_index()
+        means = frame.agg({"ld": "mean"}).reset_index()
         return table_html(means, caption=self.headline())

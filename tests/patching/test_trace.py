@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 import torch
-from naive_patching import made_pairs, naive_grid
+from naive_patching import PLACES, Places, made_pairs, naive_grid
 from tiny import tiny_model, tiny_tokenizer
 from torch import nn
 
@@ -45,12 +46,12 @@ def test_only_the_roles_asked_for_are_patched():
     model, pairs = model_of(), made_pairs()
     whole = trace(model, pairs)
     some = trace(model, pairs, positions=["subject[0]", "last"])
-    asked = np.array(
-        [[name in ("subject[0]", "last") for name in row] for row in whole.roles]
-    )
-    assert np.isnan(some.ld).all(axis=(0, 2))[~asked].all()
-    mask = np.broadcast_to(asked[None, :, None, :], whole.ld.shape)
-    assert np.allclose(some.ld[mask], whole.ld[mask], atol=1e-5)
+    for i, row in enumerate(whole.roles):
+        for t, name in enumerate(row):
+            asked = name in ("subject[0]", "last")
+            expected = whole.ld[:, i, :, t] if asked else np.nan
+            close = np.isclose(some.ld[:, i, :, t], expected, atol=1e-5, equal_nan=True)
+            assert close.all()
 
 
 def test_counts_tell_what_was_saved():
@@ -112,6 +113,42 @@ def test_blocks_that_give_something_else_from_the_middle_are_not_entered(monkeyp
     assert "entering its blocks in the middle changes its logits" in found.notes[0]
     right = naive_grid(hf, "llama", pairs, units=("resid_post",))
     assert np.nanmax(np.abs(found.ld - right)) < 1e-4
+
+
+def test_attention_that_counts_positions_itself_is_not_entered(monkeypatch):
+    # GPT-Neo cuts its local window out of a square by the place in the sequence, where
+    # packed rows stand elsewhere than in the text. One row alone would not show it.
+    fields = {
+        "hidden_size": 32,
+        "num_layers": 4,
+        "num_heads": 4,
+        "attention_types": [[["global", "local"], 2]],
+        "window_size": 8,
+        "max_position_embeddings": 128,
+    }
+    monkeypatch.setitem(tiny._CONFIGS, "gpt_neo", ("gpt_neo", fields))
+    places = Places("transformer.h", "attn", "mlp", "attn.attention.out_proj")
+    monkeypatch.setitem(PLACES, "gpt_neo", places)
+    hf, pairs = tiny_model("gpt_neo"), made_pairs()
+    found = trace(interp.load(hf), pairs)
+    assert "entering its blocks in the middle changes its logits" in found.notes[0]
+    right = naive_grid(hf, "gpt_neo", pairs, units=("resid_post",))
+    assert np.nanmax(np.abs(found.ld - right)) < 1e-4
+
+
+def test_a_site_without_axes_of_prompts_is_refused(monkeypatch):
+    hf = tiny_model("llama")
+    mlp = type(hf.model.layers[0].mlp)
+
+    class Flat(mlp):
+        def forward(self, x):
+            return super().forward(x).flatten(0, 1)
+
+    for block in hf.model.layers:
+        block.mlp.__class__ = Flat
+    pairs = made_pairs().subset([0])
+    with pytest.raises(SelfCheckError, match=r"mlp_out\.0.*a batch of 2 prompts"):
+        trace(interp.load(hf), pairs, sites="mlp_out")
 
 
 def test_a_model_that_looks_ahead_is_refused():
