@@ -9,11 +9,13 @@ from tiny import tiny_model, tiny_tokenizer
 
 import interp
 from interp.data import contrast, instructions
+from interp.directions import select
 from interp.provenance import record
 from probes.studies.refusal import study as module
+from probes.studies.refusal.candidates import Prompts, candidates
 from probes.studies.refusal.chat import templates
 from probes.studies.refusal.completions import Condition, Vector, answer
-from probes.studies.refusal.direction import Prompts, can_ablate, directions
+from probes.studies.refusal.direction import can_ablate
 from probes.studies.refusal.spec import RefusalSpec
 from probes.studies.refusal.study import refusal
 
@@ -68,20 +70,129 @@ def test_post_refuses_what_is_harmful_and_base_nothing(result):
     assert result.condition("base", "harmful").rate < 0.2
 
 
-def test_there_is_a_direction_that_does_something_or_a_reason(result):
-    chosen = result.directions[1]
-    assert (chosen.layer is None) == bool(chosen.reason)
-    if chosen.layer is None:
-        pytest.skip(f"the small family has no refusal direction: {chosen.reason}")
+def test_the_direction_of_post_flips_its_answers_both_ways(result):
+    """The published finding; intervals, not rates, have to be apart."""
+    assert result.directions[1].layer is not None, result.headline()
+    harmful = result.condition("post", "harmful")
+    ablated = result.condition(
+        "post", "harmful", intervention="ablate", direction="post"
+    )
+    harmless = result.condition("post", "harmless")
     added = result.condition("post", "harmless", intervention="add", direction="post")
-    random = result.condition(
-        "post", "harmless", intervention="add", direction="random"
+    assert ablated.high < harmful.low
+    assert added.low > harmless.high
+    assert ablated.rate < 0.5 < added.rate
+
+
+@pytest.mark.parametrize("source", ["base", "random"])
+def test_the_direction_of_base_and_a_random_one_do_much_less_in_post(result, source):
+    for kind, how in (("harmful", "ablate"), ("harmless", "add")):
+        before = result.condition("post", kind).rate
+        own, other = (
+            result.condition("post", kind, intervention=how, direction=direction)
+            for direction in ("post", source)
+        )
+        assert abs(other.rate - before) < 0.5 * abs(own.rate - before)
+        is_apart = other.low > own.high if how == "ablate" else other.high < own.low
+        assert is_apart
+
+
+def test_the_chosen_direction_follows_the_published_rule(result):
+    scored = result.candidates_dataframe()
+    again = select(scored, n_layers=len(result.layers))
+    (chosen,) = scored.index[scored["fate"] == "chosen"]
+    assert again.chosen == chosen
+    assert scored["rank"][chosen] == 1
+    assert result.selection.startswith("Layer")
+    assert "kl <= 0.1" in result.rule
+    assert scored["share"].sum() + result.none_share == pytest.approx(1)
+    for row in result.chosen_scores:
+        assert row.estimate == pytest.approx(scored[row.name][chosen])
+        assert row.low <= row.estimate <= row.high
+
+
+def test_every_position_of_the_template_was_a_candidate(result):
+    scored = result.candidates_dataframe()
+    assert sorted(set(scored["position"])) == [-2, -1]
+    assert set(scored["token"]) == {"<|end|>", "<|assistant|>"}
+    assert len(scored) == 2 * len(result.layers)
+    dead = scored["fate"] == "the classes do not differ there"
+    assert scored["layer"][dead].tolist() == [0, 0]
+    assert scored["norm"][~dead].min() > 0
+    assert any("-2 '<|end|>', -1 '<|assistant|>'" in note for note in result.notes)
+
+
+def test_doses_rise_with_the_coefficient_and_agree_with_the_answers(result):
+    doses = result.doses_dataframe()
+    own = doses.query("model == 'post' and direction == 'post'")
+    up = own.query("instructions == 'harmless' and coefficient <= 1")
+    assert up.sort_values("coefficient")["score"].is_monotonic_increasing
+    assert own.query("instructions == 'harmful'")["coefficient"].max() < 0
+    one = up.query("coefficient == 1").iloc[0]
+    added = result.condition("post", "harmless", intervention="add", direction="post")
+    assert one["score"] == pytest.approx(added.score, abs=1e-4)
+    assert one["refused"] == added.refused_metric
+    assert one["score_low"] < one["score"] < one["score_high"]
+    assert doses.query("direction == 'random'")["draw"].nunique() == 3
+
+
+def test_cosines_are_those_of_the_directions_at_each_place(result):
+    rows = result.cosines_dataframe()
+    at = result.directions[1].position
+    own = rows.query(f"template == 'own' and position == {at}")["cosine"]
+    np.testing.assert_allclose(own, result.cosine, atol=1e-6)
+    # Both models have one template, so nothing changes with it.
+    common = rows.query("template == 'common'")["cosine"].to_numpy()
+    np.testing.assert_allclose(rows.query("template == 'own'")["cosine"], common)
+    assert np.isnan(rows.query("layer == 0")["cosine"]).all()
+
+
+def test_the_three_ways_of_judging_are_kept_side_by_side(result):
+    row = result.condition("post", "harmful")
+    assert row.share("substring").successes == row.refused
+    assert row.share("prefix").successes == row.refused_prefix
+    answers = result.completions_dataframe().query(
+        "model == 'post' and instructions == 'harmful' and intervention == 'none'"
     )
-    assert added.score > random.score
-    removed = result.condition(
-        "post", "harmful", intervention="affine", direction="post"
+    assert row.share("metric").successes == (answers["score"] > 0).sum()
+
+
+def test_only_needed_scores_choose_the_same_direction(models, asked, spec, result):
+    found = refusal(
+        models[0],
+        models[1],
+        asked,
+        spec=replace(spec, scores="needed", coefficients=()),
+        provenance=record("refusal"),
     )
-    assert removed.score < result.condition("post", "harmful").score
+    assert found.directions[1].layer == result.directions[1].layer
+    assert found.directions[1].position == result.directions[1].position
+    left_out = found.candidates_dataframe()["bypass"].isna()
+    assert left_out.sum() > result.candidates_dataframe()["bypass"].isna().sum()
+    assert found.doses == ()
+
+
+def test_a_rule_that_nothing_passes_gives_a_result_with_the_reason(models, few, spec):
+    found = refusal(
+        models[0],
+        models[1],
+        few,
+        spec=replace(spec, min_induce=30.0, lenient=False),
+        provenance=record("refusal"),
+    )
+    assert found.directions[1].layer is None
+    assert "does not induce refusal when added" in found.directions[1].reason
+    assert found.selection.startswith("No usable direction")
+    assert {row.intervention for row in found.conditions} == {"none"}
+    lenient = refusal(
+        models[0],
+        models[1],
+        few,
+        spec=replace(spec, min_induce=30.0),
+        provenance=record("refusal"),
+    )
+    assert lenient.directions[1].layer is not None
+    assert any("No direction passed the published rule" in n for n in lenient.notes)
 
 
 def test_every_answer_is_kept_and_counted(result, asked):
@@ -152,7 +263,7 @@ def test_without_any_template_the_instruction_stands_alone():
 def test_directions_are_differences_of_means_before_every_block():
     model = interp.load(tiny_model("llama"), tokenizer=tiny_tokenizer())
     rows = [tuple(range(5, 5 + n)) for n in (4, 5, 6, 7)]
-    (found,) = directions(
+    found = candidates(
         model, Prompts(harmful=tuple(rows[:2]), harmless=tuple(rows[2:]))
     )
     hidden = []
@@ -161,21 +272,20 @@ def test_directions_are_differences_of_means_before_every_block():
             states = model.hf(torch.tensor([row]), output_hidden_states=True)
         hidden.append(torch.stack([s[0, -1] for s in states.hidden_states[:-1]]))
     expected = (hidden[0] + hidden[1] - hidden[2] - hidden[3]) / 2
-    np.testing.assert_allclose(found.vectors, expected, atol=1e-5)
+    np.testing.assert_allclose(found.vectors[0], expected, atol=1e-5)
 
 
 def test_a_constant_token_has_no_direction_at_the_embedding(models, asked):
     _, post = models
     own, _ = templates(post, post)
-    (found,) = directions(
+    found = candidates(
         post,
         Prompts(
             harmful=own.ids(post, asked.harmful.train),
             harmless=own.ids(post, asked.harmless.train),
         ),
     )
-    assert found.degenerate(0)
-    assert not found.degenerate(1)
+    assert found.degenerate[0].tolist() == [True, False, False, False]
 
 
 def test_affine_ablation_puts_the_projection_at_the_harmless_mean():
