@@ -6,6 +6,7 @@ from scipy.stats import pearsonr
 
 from interp.errors import ConfigError, ShapeError
 from interp.patching import Resampling, compare
+from interp.patching.aggregate import mean_map, resamples_of
 from interp.patching.compare import _check, _mask
 from interp.patching.equivalence import equivalence
 from interp.patching.likeness import pearson
@@ -120,17 +121,19 @@ def test_exchanging_models_finds_a_difference_and_holds_its_level():
 def test_equivalence_holds_its_size_at_the_edge_and_has_power_inside():
     rng = np.random.default_rng(5)
     n, delta, edge, shown = 25, 0.3, 0, 0
-    few = Resampling(resamples=100, permutations=2)
-    for _ in range(160):
+    names = [str(i) for i in range(n)]
+    for seed in range(400):
         change = rng.normal(size=(n, 1, 2))
         change[:, :, 0] += delta
-        zero = np.zeros_like(change)
-        edge += compare(change, zero, delta=delta, resampling=few).equivalence[0].shown
-        tight = 0.2 * (change - [delta, 0])
-        shown += compare(tight, zero, delta=delta, resampling=few).equivalence[0].shown
-    # At most 5 % of 160, with a standard deviation of 2.8.
-    assert edge <= 16
-    assert shown == 160
+        weights = resamples_of(names, resamples=100, seed=seed)
+        for cells, wide in ((change, True), (0.2 * (change - [delta, 0]), False)):
+            draws, mean = mean_map(cells, weights), cells.mean(axis=0)
+            found = equivalence("all", mean, draws, delta=delta, groups=n)
+            edge += found.shown and wide
+            shown += found.shown and not wide
+    # At most 5 % of 400, with a standard deviation of 4.4.
+    assert edge <= 31
+    assert shown == 400
 
 
 def test_the_smallest_delta_is_where_the_test_turns():
