@@ -24,6 +24,17 @@ if TYPE_CHECKING:
     )
     from probes.optimum import NotConvergedWarning as NotConvergedWarning
     from probes.path import fit_logistic_cv as fit_logistic_cv
+    from probes.studies.refusal.phrases import (
+        refusal_rates as refusal_rates,
+        refusals as refusals,
+        refused as refused,
+    )
+    from probes.studies.refusal.repetition import repetition as repetition
+    from probes.studies.refusal.score import (
+        refusal_score as refusal_score,
+        refusal_tokens as refusal_tokens,
+    )
+    from probes.studies.refusal.side_effects import side_effects as side_effects
     from probes.studies.truthfulness.effects import (
         nie_gap as nie_gap,
         nie_saturation as nie_saturation,
@@ -53,6 +64,13 @@ _WHERE = {
     "nie_gap": "probes.studies.truthfulness.effects",
     "nie_saturation": "probes.studies.truthfulness.effects",
     "one_by_one": "probes.loops",
+    "refusal_rates": "probes.studies.refusal.phrases",
+    "refusal_score": "probes.studies.refusal.score",
+    "refusal_tokens": "probes.studies.refusal.score",
+    "refusals": "probes.studies.refusal.phrases",
+    "refused": "probes.studies.refusal.phrases",
+    "repetition": "probes.studies.refusal.repetition",
+    "side_effects": "probes.studies.refusal.side_effects",
     "sweep": "probes.sweeping",
     "text_log_probability": "probes.model_controls",
     "transfer_matrix": "probes.transfer",
