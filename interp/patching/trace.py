@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from interp import provenance
+from interp.activations.batching import is_out_of_memory
 from interp.activations.capture import checked_budget
 from interp.activations.forward import has_hooks
-from interp.errors import ConfigError, IncompatibleError
+from interp.errors import ConfigError, IncompatibleError, OutOfMemoryError
 from interp.models.language_model import LanguageModel
 from interp.models.reading import is_followed
 from interp.patching.group_grid import GroupGrid, Prefixes, grid_of
@@ -116,7 +117,7 @@ def trace(
         refuse_edited(job)
         stack.enter_context(torch.no_grad())
         prefixes = Prefixes()
-        checked = check(job, groups, prefixes)
+        checked = _checked(job, groups, prefixes)
         grids = _run(job, groups, checked, prefixes, shards)
     notes = _notes(job, checked)
     computed = sum(grid.token_layers for grid in grids) + checked.token_layers
@@ -211,6 +212,19 @@ def assemble(
         notes=notes,
         provenance=provenance.record("patching", models=records, datasets=[data]),
     )
+
+
+def _checked(job: Job, groups: Sequence[Group], prefixes: Prefixes) -> Checked:
+    try:
+        return check(job, groups, prefixes)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(
+            f"One pair of {max(map(len, job.pairs.clean_ids))} tokens does not fit into"
+            f" memory: {str(error).splitlines()[0].rstrip('.')}.",
+            remedy="Shorten the prompts, name fewer sites, or use a smaller dtype.",
+        ) from error
 
 
 def _run(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from naive_patching import PLACES, made_pairs, naive_grid, unpatched
 from tiny import ARCHITECTURES, tiny_model
 
@@ -104,3 +105,19 @@ def test_both_kinds_of_masks_are_repacked(attention):
     right = naive_grid(hf, "mistral", pairs, units=("resid_post",))
     assert largest_difference(found.ld, right) < TOLERANCE
     assert found.notes[0] == FAST
+
+
+def test_a_model_of_one_layer_has_a_grid():
+    hf, pairs = tiny_model("llama", num_hidden_layers=1), made_pairs()
+    found = trace(interp.load(hf), pairs, sites=SITES)
+    right = naive_grid(hf, "llama", pairs, units=SITES)
+    assert largest_difference(found.ld, right) < TOLERANCE
+
+
+def test_half_precision_is_entered_too_and_stays_near():
+    pairs = made_pairs()
+    right = trace(interp.load(tiny_model("llama")), pairs).ld
+    found = trace(interp.load(tiny_model("llama").to(torch.bfloat16)), pairs)
+    assert found.notes[0] == FAST
+    # Rounding to 8 bits in each of a dozen steps, beside effects of about one.
+    assert largest_difference(found.ld, right) < 0.15
