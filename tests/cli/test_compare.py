@@ -56,7 +56,7 @@ def test_the_command_of_the_report_loads_what_is_there(first, capsys):
     assert words[0] == "interp"
     assert run([*words[1:], "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
-    assert again["resumed"] == ["truthfulness", "refusal"]
+    assert again["resumed"] == ["truthfulness", "refusal", "knowledge", "confidence"]
     assert again["studies"] == found["studies"]
 
 

@@ -36,6 +36,7 @@ def quick(spec):
             asked_validation=16,
             asked_test=40,
             controls=1,
+            doses=(),
         )
     return replace(spec, n_train=24, n_val=8, n_test=8, max_new_tokens=8, batch_size=64)
 
@@ -70,7 +71,9 @@ def test_truth_is_found_in_the_family_and_is_used(done):
     assert own.nie_gap_low > rows["post", "post", "random"].nie_gap_high
     assert own.nie_gap > 0.3
     assert own.position
-    assert {c for _, _, c in rows} == {"none", "direction", "random", "shuffled"}
+    assert {c for _, _, c in rows} == {
+        "none", "direction", "random", "covariance", "shuffled",
+    }  # fmt: skip
 
 
 def test_the_folder_is_that_of_the_contract(done):
@@ -79,7 +82,12 @@ def test_the_folder_is_that_of_the_contract(done):
         names = {path.name for path in run.iterdir()}
         assert {"spec.toml", "provenance.json", "events.jsonl", "result"} <= names
         assert results.load(run).headline() == done.results[study].headline()
-    assert {run.study for run in results.find(done.out)} == {"truthfulness", "refusal"}
+    assert {run.study for run in results.find(done.out)} == {
+        "truthfulness",
+        "refusal",
+        "knowledge",
+        "confidence",
+    }
 
 
 def test_the_report_holds_what_was_found_and_needs_no_network(done):
@@ -98,9 +106,9 @@ def test_the_same_settings_load_what_is_finished(done, specs, monkeypatch):
     monkeypatch.setattr(module, "run_study", never)
     told: list[str] = []
     again = compare(specs, out=done.out, tell=told.append)
-    assert again.resumed == ("truthfulness", "refusal")
+    assert again.resumed == ("truthfulness", "refusal", "knowledge", "confidence")
     assert again.runs == done.runs
-    assert sum("already finished" in line for line in told) == 2
+    assert sum("already finished" in line for line in told) == len(specs)
 
 
 def test_other_settings_are_another_run(done, specs, tmp_path):
@@ -133,7 +141,7 @@ def test_a_stop_keeps_the_finished_study_and_the_next_start_goes_on(
         listen()
     assert [run.state for run in results.find(tmp_path)] == ["finished"]
     done = compare(small, out=tmp_path)
-    assert ran == ["truthfulness", "refusal"]
+    assert ran == ["truthfulness", "refusal", "knowledge", "confidence"]
     assert done.resumed == ("truthfulness",)
 
 
@@ -192,7 +200,7 @@ def test_a_plan_holds_the_studies_with_data_or_those_asked():
         sources = Sources(statements=("s",), harmful=("h",), harmless=("n",))
         return [study_name(spec) for spec in plan("a", "b", sources, studies=studies)]
 
-    assert names([]) == ["truthfulness", "refusal"]
+    assert names([]) == ["truthfulness", "refusal", "knowledge", "confidence"]
     assert names(["refusal"]) == ["refusal"]
 
 
