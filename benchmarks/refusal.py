@@ -34,7 +34,7 @@ import statistics
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,7 @@ BATCH = 32
 BEFORE, BEHIND = (1, 2, 3), (4, 5, 6, 7, 8)
 TOKENS = (40, 41)
 GOAL = 0.2
-Score3 = tuple[np.ndarray, np.ndarray, np.ndarray]
+Score3 = tuple[np.ndarray, ...]
 
 
 def shapes() -> dict[str, dict[str, Any]]:
@@ -138,22 +138,25 @@ class Work:
 
     @property
     def places(self) -> list[tuple[int, int]]:
-        slots = range(len(self.found.positions))
-        return [(s, layer) for s in slots for layer in range(self.found.n_layers)]
+        slots, layers = range(len(self.found.positions)), range(self.found.n_layers)
+        alive = ~self.found.degenerate
+        return [(s, layer) for s in slots for layer in layers if alive[s, layer]]
 
 
-def work_of(shape: str, *, n_prompts: int, n_positions: int) -> Work:
+def work_of(shape: str, *, n_prompts: int, n_positions: int, every: int) -> Work:
     model = model_of(shape)
     prompts = Prompts(
         harmful=prompts_of("harmful", n_prompts, model.d_vocab),
         harmless=prompts_of("harmless", n_prompts, model.d_vocab),
     )
     positions = range(-n_positions - 1, -1)
-    return Work(
-        model=model,
-        found=candidates(model, prompts, positions=tuple(positions)),
-        prompts=prompts,
-    )
+    found = candidates(model, prompts, positions=tuple(positions))
+    # Some layers stand for all; in the middle of each stretch, so that what an entry at
+    # a late block saves is what it saves on average.
+    kept = torch.zeros(found.n_layers, 1)
+    kept[every // 2 :: every] = 1
+    found = replace(found, vectors=found.vectors * kept)
+    return Work(model=model, found=found, prompts=prompts)
 
 
 def published(work: Work) -> Score3:
@@ -212,9 +215,6 @@ def own_loop(work: Work) -> Score3:
     clean = _chances(last(work.prompts.harmless))
     scores: list[tuple[float, float, float]] = []
     for slot, layer in work.places:
-        if work.found.degenerate[slot, layer]:
-            scores.append((np.nan, np.nan, np.nan))
-            continue
         vector = work.found.vectors[slot, layer]
         with ablate(model, vector):
             bypass = _scores(last(work.prompts.harmful))
@@ -227,7 +227,7 @@ def own_loop(work: Work) -> Score3:
 
 def grid(work: Work) -> Score3:
     found = score_grid(work.model, work.found, work.prompts, tokens=TOKENS)
-    return _means(found)
+    return _means(found, work)
 
 
 def needed(work: Work, least_induce: float) -> Callable[[], Score3]:
@@ -239,18 +239,20 @@ def needed(work: Work, least_induce: float) -> Callable[[], Score3]:
             tokens=TOKENS,
             least_induce=least_induce,
         )
-        return _means(found)
+        return _means(found, work)
 
     return run
 
 
-def _means(found: GridScores) -> Score3:
-    return found.bypass.mean(1), found.induce.mean(1), found.kl.mean(1)
+def _means(found: GridScores, work: Work) -> Score3:
+    rows = [found.places.index(place) for place in work.places]
+    return tuple(
+        scores[rows].mean(1) for scores in (found.bypass, found.induce, found.kl)
+    )
 
 
 def _columns(scores: list[tuple[float, float, float]]) -> Score3:
-    bypass, induce, kl = np.array(scores).T
-    return bypass, induce, kl
+    return tuple(np.array(scores).T)
 
 
 def _left_padded(rows: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -294,10 +296,11 @@ def measure(
     *,
     n_prompts: int,
     n_positions: int,
+    every: int,
     repeats: int,
     clock: Callable[[], float],
 ) -> dict[str, Any]:
-    work = work_of(shape, n_prompts=n_prompts, n_positions=n_positions)
+    work = work_of(shape, n_prompts=n_prompts, n_positions=n_positions, every=every)
     right = grid(work)
     middle = float(np.nanmedian(right[1]))
     methods: dict[str, Callable[[], Score3]] = {
@@ -346,6 +349,7 @@ def main() -> None:
     parser.add_argument("--shape", action="append", default=[], help="only these")
     parser.add_argument("--prompts", type=int, default=32, help="of each kind")
     parser.add_argument("--positions", type=int, default=0, help="of the template")
+    parser.add_argument("--every", type=int, default=1, help="every n-th layer only")
     parser.add_argument("--repeats", type=int, default=0, help="rounds of each shape")
     parser.add_argument("--threads", type=int, default=0, help="threads of torch")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
@@ -362,6 +366,7 @@ def main() -> None:
             shape,
             n_prompts=options.prompts,
             n_positions=options.positions or (2 if options.quick else 3),
+            every=options.every,
             repeats=options.repeats or (2 if options.quick else 3),
             clock=clock,
         )

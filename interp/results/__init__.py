@@ -29,6 +29,8 @@ from interp.results.refusal import (
     RefusalCosine as RefusalCosine,
     RefusalDirection as RefusalDirection,
     RefusalDose as RefusalDose,
+    RefusalPunctuation as RefusalPunctuation,
+    RefusalSideEffect as RefusalSideEffect,
     ScoreInterval as ScoreInterval,
     conditions_of as conditions_of,
 )

@@ -23,6 +23,8 @@ from interp.results.refusal_rows import (
     RefusalCosine as RefusalCosine,
     RefusalDirection as RefusalDirection,
     RefusalDose as RefusalDose,
+    RefusalPunctuation as RefusalPunctuation,
+    RefusalSideEffect as RefusalSideEffect,
     ScoreInterval as ScoreInterval,
     Source as Source,
     conditions_of as conditions_of,
@@ -57,6 +59,8 @@ class RefusalComparison:
         doses: What adding a direction at several strengths does.
         cosines: Of the two models' directions at every position, in each model's own
             template and in a common one.
+        side_effects: What ablation does to ordinary text and harmless answers.
+        punctuation: How much each candidate looks like a mark at the end.
         rule: By what the direction was chosen, as a sentence.
         selection: What the rule made of the candidates, as a sentence.
         chosen_scores: The chosen direction's scores on validation prompts.
@@ -67,7 +71,7 @@ class RefusalComparison:
     """
 
     KIND: ClassVar[str] = "refusal"
-    # 2: doses, cosines by position, selection, its bootstrap.
+    # 2: doses, cosines by position, selection and bootstrap, side effects.
     SCHEMA: ClassVar[int] = 2
 
     models: tuple[str, str]
@@ -83,6 +87,8 @@ class RefusalComparison:
     completions: tuple[Completion, ...]
     doses: tuple[RefusalDose, ...] = ()
     cosines: tuple[RefusalCosine, ...] = ()
+    side_effects: tuple[RefusalSideEffect, ...] = ()
+    punctuation: tuple[RefusalPunctuation, ...] = ()
     rule: str = ""
     selection: str = ""
     chosen_scores: tuple[ScoreInterval, ...] = ()
@@ -113,6 +119,14 @@ class RefusalComparison:
     def cosines_dataframe(self) -> pd.DataFrame:
         """One row per template, position and layer."""
         return frame_of(self.cosines, RefusalCosine)
+
+    def side_effects_dataframe(self) -> pd.DataFrame:
+        """One row per ablated direction."""
+        return frame_of(self.side_effects, RefusalSideEffect)
+
+    def punctuation_dataframe(self) -> pd.DataFrame:
+        """One row per model, position and layer."""
+        return frame_of(self.punctuation, RefusalPunctuation)
 
     def condition(
         self,

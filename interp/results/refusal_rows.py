@@ -194,6 +194,65 @@ class RefusalCosine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RefusalSideEffect:
+    """What ablating a direction does to the post-trained model beside refusal.
+
+    Means are over tokens of ordinary text, in nats, with 95 % intervals from resampling
+    whole texts; rates are over answers to harmless instructions, with Wilson intervals.
+
+    Attributes:
+        direction: Whose direction is ablated.
+        text: What text it is.
+        n_texts: How many texts.
+        n_tokens: How many predicted tokens.
+        loss_clean: Cross-entropy of the unchanged model.
+        loss_change: How much it rises, paired token by token.
+        divergence: KL(P_clean || P_edited) for each token.
+        n_answers: How many harmless instructions were answered.
+        false_refusals: Share of them that is refused.
+        looping: Share of the answers that loop.
+        distinct: Mean share of different runs of 1, 2 and 3 words in an answer.
+    """
+
+    direction: Source
+    text: str
+    n_texts: int
+    n_tokens: int
+    loss_clean: Number
+    loss_change: Number
+    loss_change_low: Number
+    loss_change_high: Number
+    divergence: Number
+    divergence_low: Number
+    divergence_high: Number
+    n_answers: int
+    false_refusals: Number
+    false_refusals_low: Number
+    false_refusals_high: Number
+    looping: Number
+    distinct: tuple[Number, Number, Number]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusalPunctuation:
+    """How much a candidate looks like a mark at the end of the instruction.
+
+    Attributes:
+        model: Whose direction.
+        position: Counted from the end of the prompt.
+        layer: The layer of `resid_pre`.
+        cosine: With mean(with a mark) - mean(without), over the same instructions.
+        null: Its absolute value stays below this in 95 % of cases if marks do nothing.
+    """
+
+    model: Role
+    position: int
+    layer: int
+    cosine: Number
+    null: Number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreInterval:
     """A score of the chosen direction on validation prompts.
 

@@ -85,24 +85,25 @@ def conditions(
     for role in roles:
         for kind in kinds:
             yield Condition(model=role, instructions=kind)
-    asked: tuple[tuple[Intervention, Instructions, tuple[Source, ...]], ...] = (
-        ("ablate", "harmful", ("post", "base", "random")),
+    asked: tuple[tuple[Role, Intervention, Instructions, tuple[Source, ...]], ...] = (
+        ("post", "ablate", "harmful", ("post", "base", "random")),
+        # What ablation does to answers that should not change.
+        ("post", "ablate", "harmless", ("post", "random")),
         # A random direction has no harmless mean that tells anything.
-        ("affine", "harmful", ("post", "base")),
-        ("add", "harmless", ("post", "base", "random")),
+        ("post", "affine", "harmful", ("post", "base")),
+        ("post", "add", "harmless", ("post", "base", "random")),
+        ("base", "ablate", "harmful", ("post", "base")),
+        ("base", "affine", "harmful", ("base",)),
+        ("base", "add", "harmless", ("post", "base", "random")),
     )
-    for role in roles:
-        for how, kind, used in asked:
-            if how == "ablate" and role not in with_ablation:
-                continue
-            for source in used:
-                if (role, source) in sources:
-                    yield Condition(
-                        model=role,
-                        instructions=kind,
-                        intervention=how,
-                        direction=source,
-                    )
+    for role, how, kind, used in asked:
+        if how == "ablate" and role not in with_ablation:
+            continue
+        for source in used:
+            if (role, source) in sources:
+                yield Condition(
+                    model=role, instructions=kind, intervention=how, direction=source
+                )
 
 
 def answer(

@@ -1,7 +1,6 @@
 """Dose-response: the first token of answers while a direction is added more or less."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -57,54 +56,39 @@ def doses(
         run = CleanRun.of(side.model, side.template.ids(side.model, texts[kind])).run
         steps = [sign * step for step in spec.coefficients]
         stacked = torch.stack([step * arm[2] for arm in arms for step in steps])
-        chances = run.added(layer, stacked, chance_measure(tokens))
-        scores = iter(refusal_score(chances))
-        rows += [
-            _with_scores(
-                _blank(side.role, kind, source, draw, step),
-                next(scores),
-                seed=spec.seed,
-            )
-            for source, draw, _ in arms
-            for step in steps
-        ]
+        scores = refusal_score(run.added(layer, stacked, chance_measure(tokens)))
+        asked = [(source, draw, step) for source, draw, _ in arms for step in steps]
+        rows += _rows(side.role, kind, asked, scores, seed=spec.seed)
     return tuple(rows)
 
 
-def _with_scores(
-    blank: RefusalDose, scores: Float[np.ndarray, " example"], *, seed: int
-) -> RefusalDose:
-    mean = mean_interval(scores, seed=seed)
-    share = wilson(int((scores > 0).sum()), len(scores))
-    return replace(
-        blank,
-        n=share.n,
-        score=float(mean.estimate),
-        score_low=float(mean.low),
-        score_high=float(mean.high),
-        refused=share.successes,
-        rate=share.rate,
-        low=share.low,
-        high=share.high,
-    )
-
-
-def _blank(
-    role: Role, kind: Instructions, source: Source, draw: int, step: float
-) -> RefusalDose:
-    nan = float("nan")
-    return RefusalDose(
-        model=role,
-        instructions=kind,
-        direction=source,
-        draw=draw,
-        coefficient=step,
-        n=0,
-        score=nan,
-        score_low=nan,
-        score_high=nan,
-        refused=0,
-        rate=nan,
-        low=nan,
-        high=nan,
-    )
+def _rows(
+    role: Role,
+    kind: Instructions,
+    asked: Sequence[tuple[Source, int, float]],
+    scores: Float[np.ndarray, "arm example"],
+    *,
+    seed: int,
+) -> list[RefusalDose]:
+    means = mean_interval(scores, seed=seed)
+    rows: list[RefusalDose] = []
+    for i, (source, draw, coefficient) in enumerate(asked):
+        share = wilson(int((scores[i] > 0).sum()), scores.shape[1])
+        rows.append(
+            RefusalDose(
+                model=role,
+                instructions=kind,
+                direction=source,
+                draw=draw,
+                coefficient=coefficient,
+                n=share.n,
+                score=float(means.estimate[i]),
+                score_low=float(means.low[i]),
+                score_high=float(means.high[i]),
+                refused=share.successes,
+                rate=share.rate,
+                low=share.low,
+                high=share.high,
+            )
+        )
+    return rows

@@ -31,6 +31,7 @@ from probes.studies.refusal.setting import (
     tokens_of,
 )
 from probes.studies.refusal.spec import RefusalSpec
+from probes.studies.refusal.unwanted import punctuation_rows, side_effect_rows
 from probes.studies.refusal.words import (
     ablation_notes,
     chosen_directions,
@@ -39,6 +40,7 @@ from probes.studies.refusal.words import (
     position_in_words,
     position_notes,
     prompt_notes,
+    punctuation_notes,
     stability_notes,
 )
 
@@ -105,6 +107,11 @@ def refusal(
     vectors = vectors_of(chosen, found, seed=spec.seed)
     completions = _answers(sides, instructions, vectors, tokens, spec, reasons)
     position = chosen.position if chosen else positions[-1]
+    punctuation = tuple(
+        row
+        for side, one in zip(sides, found, strict=True)
+        for row in punctuation_rows(side, one, instructions, seed=spec.seed)
+    )
     cosines = cosine_rows(found[0], common, found[1])
     cosine = np.array(
         [
@@ -128,6 +135,8 @@ def refusal(
         completions=completions,
         doses=_doses(sides, instructions, vectors, tokens, spec),
         cosines=cosines,
+        side_effects=side_effect_rows(sides[1], completions, vectors, seed=spec.seed),
+        punctuation=punctuation,
         rule=choice.judged.selection.rule.in_words() if choice.judged else "",
         selection=choice.judged.selection.in_words() if choice.judged else "",
         chosen_scores=chosen_scores(choice),
@@ -139,6 +148,7 @@ def refusal(
             *position_notes(sides, found, instructions),
             *choice.notes,
             *stability_notes(choice),
+            *punctuation_notes(chosen, punctuation),
             *ablation_notes(reasons),
         ),
         provenance=provenance,

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-import numpy as np
-
 from interp.data import Contrast
 from interp.models.language_model import LanguageModel
 from interp.results import (
     InstructionCount,
     RefusalCandidate,
     RefusalDirection,
+    RefusalPunctuation,
     ScoreInterval,
 )
 from interp.results.refusal import Instructions, Source
@@ -19,11 +18,10 @@ from interp.results.truthfulness import Role
 from probes.studies.refusal.candidates import Candidates, template_positions
 from probes.studies.refusal.choice import Choice
 from probes.studies.refusal.completions import Vector
+from probes.studies.refusal.confounds import end_marks
 from probes.studies.refusal.setting import Kept, Side, Split
 
 
-# Classes that differ more in how many texts end in a full stop are confounded.
-PUNCTUATION_GAP = 0.3
 # A choice that fewer resamples repeat is said to be unstable.
 UNSTABLE = 0.5
 SOMETIMES_NONE = 0.05
@@ -182,16 +180,29 @@ def prompt_notes(sides: Sequence[Side], instructions: Contrast) -> list[str]:
     left_out = sum(instructions.near_duplicates)
     if left_out:
         notes.append(f"{left_out} near-duplicate instructions were left out.")
-    shares = [
-        float(np.mean([text.rstrip().endswith((".", "?", "!")) for text in texts]))
-        for texts in (instructions.harmful.train, instructions.harmless.train)
-    ]
-    if abs(shares[0] - shares[1]) > PUNCTUATION_GAP:
+    marks = end_marks(instructions.harmful.train, instructions.harmless.train)
+    if marks.is_confounded:
         notes.append(
-            f"{shares[0]:.0%} of the harmful and {shares[1]:.0%} of the harmless "
-            "instructions end in a punctuation mark: part of the direction may be that."
+            f"{marks.harmful.rate:.0%} of the harmful and {marks.harmless.rate:.0%} of "
+            "the harmless instructions end in a punctuation mark: part of the "
+            "direction may be that."
         )
     return notes
+
+
+def punctuation_notes(
+    chosen: RefusalCandidate | None, rows: Sequence[RefusalPunctuation]
+) -> list[str]:
+    """How much the chosen direction is that of a punctuation mark."""
+    if chosen is None:
+        return []
+    place = chosen.model, chosen.position, chosen.layer
+    return [
+        "The chosen direction's cosine with that of a mark at the end is "
+        f"{row.cosine:.2f} (below {row.null:.2f} in 95% of cases if marks did nothing)."
+        for row in rows
+        if (row.model, row.position, row.layer) == place
+    ]
 
 
 def ablation_notes(reasons: Sequence[str]) -> list[str]:
