@@ -1,5 +1,7 @@
 """Few-shot questions and pushing, against one prompt at a time with plain hooks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -133,6 +135,35 @@ def test_pushing_equals_plain_hooks_at_the_last_two_tokens(model, statements):
             model, statements, row, push=(vector, 2.0), layers=(0, 1)
         )
         assert said == pytest.approx(expected, abs=1e-7)
+
+
+def test_each_data_set_can_be_pushed_along_a_vector_of_its_own(model, statements):
+    halves = tuple("ab"[i % 2] for i in range(len(statements)))
+    split = replace(statements, sources=halves)
+    asked = quiz(model, split, [3, 0, 17, 8], train=range(24), seed=0)
+    slots = slots_of(model, split)
+    place = Place(spot=BOTH, first=0, last=1)
+    generator = torch.Generator().manual_seed(1)
+    vectors = {name: 10 * torch.randn(32, generator=generator) for name in "ab"}
+    found = judge(asked, vector=vectors, place=place, slots=slots)
+    alone = {
+        name: judge(asked, vector=vector, place=place, slots=slots)
+        for name, vector in vectors.items()
+    }
+    expected = [alone[halves[row]][i] for i, row in enumerate(asked.rows)]
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    assert np.abs(alone["a"] - alone["b"]).max() > 1e-6
+
+
+def test_some_of_the_questions_have_the_answers_that_they_had(model, statements):
+    split = replace(statements, sources=tuple("ab" * (len(statements) // 2)))
+    asked = quiz(model, split, [0, 3, 8, 17, 20], train=range(24), seed=0)
+    kept = [1, 3, 4]
+    few = asked.take(kept)
+    assert few.rows == (3, 17, 20)
+    assert few.labels.tolist() == asked.labels[kept].tolist()
+    assert few.groups == tuple(asked.groups[i] for i in kept)
+    np.testing.assert_allclose(judge(few), judge(asked)[kept], atol=1e-7)
 
 
 def _judged_alone(model, statements, row, *, push=None, layers=()):

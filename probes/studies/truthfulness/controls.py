@@ -9,9 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from interp.results.truthfulness import Control
-from probes.studies.truthfulness.places import Subject
 from probes.studies.truthfulness.readout import fit, shuffled_direction
-from probes.studies.truthfulness.steering import Place, Vectors, random_vectors
+from probes.studies.truthfulness.steering import Vectors, random_vectors
 
 
 # A control that is closer than this to the direction it is to control is none.
@@ -35,34 +34,33 @@ class Drawn:
     orthogonal: bool = False
 
 
-def controls_at(
-    subject: Subject,
-    place: Place,
+def control_vectors(
+    rows: Float[Tensor, "example d_model"],
+    truth: Float[Tensor, " d_model"],
     labels: Bool[np.ndarray, " example"],
     sources: Sequence[str],
     *,
     draws: int,
     seed: int,
 ) -> Iterator[Drawn]:
-    """Every kind of control for a model at a place, so many of each.
+    """Every kind of control for a truth direction, so many of each.
 
     Where truth is what activations differ in most, vectors from shuffled labels and
     from the covariance point along it, one way or the other. Such a one is followed by
     itself without its part along the truth direction.
 
     Args:
-        subject: The model.
-        place: Where vectors are added.
+        rows: Training activations where the direction is read.
+        truth: The direction, of any length.
         labels: Of the training statements.
         sources: The data set of each training statement.
         draws: How many of each kind.
         seed: Feeds them.
     """
-    rows = subject.train_at(place)
     plain = random_vectors(draws, 1.0, rows.shape[-1], seed=seed)
     spread = covariance_vectors(rows, draws, seed=seed)
     elsewhere = dataset_directions(rows, labels, sources)
-    truth = _unit(subject.difference_at(place))
+    truth = _unit(truth)
     for draw in range(draws):
         yield Drawn(condition="random", draw=draw, vector=plain[draw])
         shuffled = _unit(shuffled_direction(rows, labels, seed=seed + draw))

@@ -12,7 +12,7 @@ from interp.errors import DataError, PromptError
 from interp.progress import progress_bar
 from interp.results import TruthEffect
 from interp.results.truthfulness import ROLES, Control
-from probes.studies.truthfulness.controls import ALIKE, controls_at
+from probes.studies.truthfulness.controls import ALIKE, control_vectors
 from probes.studies.truthfulness.effects import effect
 from probes.studies.truthfulness.places import Asked, Subject, best_place
 from probes.studies.truthfulness.readout import cosines
@@ -111,15 +111,12 @@ def intervene(
         for target in able
     ]
     effects = (*clean, *(row for part in parts for row in part.effects))
-    how = "chosen on" if spec.layers is None else "the tokens chosen on"
     return Interventions(
         effects=effects,
         doses=tuple(row for part in parts for row in part.doses),
         notes=(
             *notes,
-            f"Vectors are added at the {place} (counted from 0), {how} "
-            f"{len(chosen_on[0].quiz.rows)} validation statements; what is reported "
-            f"was measured on {len(tested_on[0].quiz.rows)} test statements.",
+            _place_note(place, chosen_on[0], tested_on[0], spec),
             *_control_notes(effects),
         ),
     )
@@ -197,9 +194,9 @@ class _Tests:
                 vector=vector,
                 cosine=float(cosines(vector, own)),
             )
-        for drawn in controls_at(
-            subject,
-            place,
+        for drawn in control_vectors(
+            subject.train_at(place),
+            own,
             self.labels,
             self.sources,
             draws=self.spec.controls,
@@ -285,6 +282,21 @@ def _answers(role: int, asked: Asked, spec: TruthfulnessSpec) -> Iterator[str]:
             f"So {NAMES[role]} does not tell true from false statements when asked, "
             "and no effect on its judgement can be measured: a null result."
         )
+
+
+def _place_note(
+    place: Place, chosen_on: Asked, tested_on: Asked, spec: TruthfulnessSpec
+) -> str:
+    chosen = ["the tokens"] * (spec.tokens == "chosen")
+    chosen += ["the layers"] * (spec.layers is None)
+    how = "as the settings say"
+    if chosen:
+        n = len(chosen_on.quiz.rows)
+        how = f"{' and '.join(chosen)} chosen on {n} validation statements"
+    return (
+        f"Vectors are added at the {place} (counted from 0), {how}; what is reported "
+        f"was measured on {len(tested_on.quiz.rows)} test statements."
+    )
 
 
 def _control_notes(effects: Sequence[TruthEffect]) -> Iterator[str]:

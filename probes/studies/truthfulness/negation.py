@@ -82,8 +82,11 @@ def content(statement: str) -> tuple[str, ...]:
 
 
 def _stem(word: str) -> str:
+    # Until nothing changes: "holds" loses an s, and then "hold" and it a d.
     short = _ENDING.sub("", word)
-    return short if len(short) >= SHORTEST_STEM else word
+    while short != word and len(short) >= SHORTEST_STEM:
+        word, short = short, _ENDING.sub("", short)
+    return word
 
 
 def _pairs(statements: Statements, has_not: np.ndarray) -> Int[np.ndarray, "pair 2"]:

@@ -146,7 +146,7 @@ def best_place(
         spec: Which tokens and layers may be tried.
 
     Returns:
-        None if truth can be read at no place that is tried.
+        None if truth can be read at no place that is tried, unless there is but one.
     """
     n_layers = subjects[0].model.n_layers
     layers = layers_to_try(n_layers) if spec.layers is None else (spec.layers,)
@@ -162,6 +162,9 @@ def best_place(
         for place in tried
         if all(subjects[role].readable_at(place) >= READABLE for role in able)
     ]
+    if len(tried) == 1:
+        # Asked for by the user, who gets an answer there.
+        return tried[0]
     if len(places) < 2:
         return places[0] if places else None
     found = np.zeros(len(places))
