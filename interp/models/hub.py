@@ -62,6 +62,7 @@ def fetch(
     *,
     code: bool = False,
     weights: Sequence[str] | None = None,
+    cache: Path | None = None,
 ) -> Snapshot:
     """The files that loading needs, downloaded unless they are in the cache.
 
@@ -72,6 +73,7 @@ def fetch(
         revision: A branch, tag or commit; None is the main branch.
         code: Whether Python files are fetched too.
         weights: The weight files that are wanted; all of them by default.
+        cache: Where files are kept instead of the ordinary cache.
 
     Raises:
         ModelNotFoundError: If there is no such repository or revision, or it holds no
@@ -80,15 +82,8 @@ def fetch(
         OfflineError: If no hub can be reached and the cache does not have it.
         UnsafeModelError: If its weights are pickled only.
     """
-    try:
-        hub_utils.validate_repo_id(repo)
-    except HFValidationError as error:
-        raise ModelNotFoundError(
-            f"{repo!r} is neither a folder nor a hub id.",
-            expected="A hub id looks like 'organisation/name'.",
-            remedy="Check the spelling.",
-        ) from error
-    cached = _cached(repo, revision)
+    _check_id(repo)
+    cached = _cached(repo, revision, cache)
     if constants.HF_HUB_OFFLINE or (
         # A commit never changes: what the cache has of it is what the hub has.
         cached
@@ -100,14 +95,18 @@ def fetch(
             raise _offline(repo, revision, "HF_HUB_OFFLINE is set")
         return cached
     try:
-        return _download(repo, revision, code=code, weights=weights)
+        return _download(repo, revision, code=code, weights=weights, cache=cache)
     except InterpError:
         raise
     except Exception as error:  # httpx errors have no common base with the hub's own
         problem = _explained(error, repo, revision)
         if problem is None:
             raise
-        if isinstance(problem, OfflineError) and cached is not None:
+        if (
+            isinstance(problem, OfflineError)
+            and cached is not None
+            and _holds(cached.folder, weights)
+        ):
             logger.warning(
                 "%s The cached commit %s is used.", problem.what, cached.commit[:12]
             )
@@ -115,8 +114,54 @@ def fetch(
         raise problem from error
 
 
+def revisions(repo: str) -> dict[str, str]:
+    """The branches and tags of a repository, with the commit of each.
+
+    Args:
+        repo: A hub id.
+
+    Raises:
+        ModelNotFoundError: If there is no such repository.
+        ModelAccessError: If it is gated or private.
+        OfflineError: If no hub can be reached.
+    """
+    _check_id(repo)
+    if constants.HF_HUB_OFFLINE:
+        raise _offline(repo, None, "HF_HUB_OFFLINE is set")
+    try:
+        found = HfApi().list_repo_refs(repo)
+    except Exception as error:  # as in `fetch`
+        problem = _explained(error, repo, None)
+        if problem is None:
+            raise
+        raise problem from error
+    return {ref.name: ref.target_commit for ref in (*found.branches, *found.tags)}
+
+
+def whole_copy(repo: str, commit: str) -> Snapshot | None:
+    """A commit in the ordinary cache, if all of its weights are there."""
+    cached = _cached(repo, commit)
+    return cached if cached and _holds(cached.folder, None) else None
+
+
+def _check_id(repo: str) -> None:
+    try:
+        hub_utils.validate_repo_id(repo)
+    except HFValidationError as error:
+        raise ModelNotFoundError(
+            f"{repo!r} is neither a folder nor a hub id.",
+            expected="A hub id looks like 'organisation/name'.",
+            remedy="Check the spelling.",
+        ) from error
+
+
 def _download(
-    repo: str, revision: str | None, *, code: bool, weights: Sequence[str] | None
+    repo: str,
+    revision: str | None,
+    *,
+    code: bool,
+    weights: Sequence[str] | None,
+    cache: Path | None,
 ) -> Snapshot:
     info = HfApi().model_info(repo, revision=revision, timeout=SECONDS_TO_ANSWER)
     names = [file.rfilename for file in info.siblings or []]
@@ -135,6 +180,7 @@ def _download(
             revision=revision,
             allow_patterns=wanted,
             etag_timeout=SECONDS_TO_ANSWER,
+            cache_dir=cache,
         )
     return Snapshot(folder=Path(folder), commit=Path(folder).name)
 
@@ -157,8 +203,12 @@ def _bars_only_where_seen() -> Iterator[None]:
         hub_utils.enable_progress_bars()
 
 
-def _cached(repo: str, revision: str | None) -> Snapshot | None:
-    config = try_to_load_from_cache(repo, "config.json", revision=revision)
+def _cached(
+    repo: str, revision: str | None, cache: Path | None = None
+) -> Snapshot | None:
+    config = try_to_load_from_cache(
+        repo, "config.json", revision=revision, cache_dir=cache
+    )
     if not isinstance(config, str):
         return None
     folder = Path(config).parent
