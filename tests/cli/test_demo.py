@@ -12,7 +12,8 @@ def test_the_demo_ends_with_a_report(facts_family, tmp_path, capsys):
     assert run(["demo", "--quick", "--out", str(out), "--json"]) == 0
     said = capsys.readouterr()
     found = json.loads(said.out)
-    assert set(found["studies"]) == {"truthfulness", "refusal", "knowledge", "confidence"}
+    studies = {"truthfulness", "refusal", "knowledge", "confidence"}
+    assert set(found["studies"]) == studies
     assert (out / "report.html").stat().st_size > 100_000
     assert f"interp demo --out {out} --quick" in (out / "report.html").read_text()
     lines = [line for line in said.err.splitlines() if line.strip()]

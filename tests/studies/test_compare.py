@@ -11,6 +11,7 @@ from interp.errors import ConfigError
 from interp.stopping import StoppedError, listen, request_stop
 from probes.studies import compare as module
 from probes.studies.compare import compare
+from probes.studies.confidence.spec import ConfidenceSpec
 from probes.studies.kinds import (
     STUDIES,
     Sources,
@@ -20,6 +21,7 @@ from probes.studies.kinds import (
     spec_class,
     study_name,
 )
+from probes.studies.knowledge.spec import KnowledgeSpec
 from probes.studies.planning import command_of, plan
 from probes.studies.summary import brief_table, numbers, sentences
 from probes.studies.truthfulness.spec import TruthfulnessSpec
@@ -37,6 +39,12 @@ def quick(spec):
             asked_test=40,
             controls=1,
             doses=(),
+        )
+    if isinstance(spec, KnowledgeSpec):
+        return replace(spec, n_pairs=16, resamples=50, permutations=10)
+    if isinstance(spec, ConfidenceSpec):
+        return replace(
+            spec, max_texts=40, candidates=4, effect_texts=8, controls=1, resamples=50
         )
     return replace(spec, n_train=24, n_val=8, n_test=8, max_new_tokens=8, batch_size=64)
 
@@ -141,7 +149,7 @@ def test_a_stop_keeps_the_finished_study_and_the_next_start_goes_on(
         listen()
     assert [run.state for run in results.find(tmp_path)] == ["finished"]
     done = compare(small, out=tmp_path)
-    assert ran == ["truthfulness", "refusal", "knowledge", "confidence"]
+    assert ran == ["truthfulness", "refusal"]
     assert done.resumed == ("truthfulness",)
 
 
@@ -210,7 +218,7 @@ def test_studies_of_different_models_are_refused(specs, tmp_path):
 
 
 def test_every_study_has_settings_data_and_a_name():
-    sources = Sources(statements=("s",), harmful=("h",), harmless=("n",))
+    sources = Sources(statements=("s",), harmful=("h",), harmless=("n",), texts=("t",))
     for name in STUDIES:
         spec = default_spec(name, "a", "b", sources, seed=3)
         assert isinstance(spec, spec_class(name))

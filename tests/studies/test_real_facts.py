@@ -18,6 +18,8 @@ def test_truth_of_real_facts_is_found_in_both_models(
         str(family.post),
         "--statements",
         str(facts),
+        "--studies",
+        "truthfulness",
     ]
     assert run([*command, "--out", str(tmp_path / "out"), "--json"]) == 0
     (truth,) = json.loads(capsys.readouterr().out)["studies"].values()
