@@ -9,7 +9,12 @@ from interp.results import (
     InstructionCount,
     RefusalCandidate,
     RefusalComparison,
+    RefusalCosine,
     RefusalDirection,
+    RefusalDose,
+    RefusalPunctuation,
+    RefusalSideEffect,
+    ScoreInterval,
     SplitCount,
     TruthfulnessComparison,
     conditions_of,
@@ -123,15 +128,8 @@ def refusal(usable: bool = True) -> RefusalComparison:
         reason="",
         refusal_tokens=("I",),
     )
-    candidate = RefusalCandidate(
-        model="post",
-        layer=5,
-        position=-2,
-        token="<end>",
-        bypass=-4.0,
-        induce=3.0,
-        kl=0.05,
-        fate="chosen",
+    candidates = tuple(
+        _candidate(position, layer) for position in (-2, -1) for layer in range(8)
     )
     return RefusalComparison(
         models=MODELS,
@@ -142,14 +140,125 @@ def refusal(usable: bool = True) -> RefusalComparison:
             ),
         ),
         directions=(base, chosen),
-        candidates=(candidate,),
+        candidates=candidates if usable else (),
         layers=np.arange(8, dtype=np.int32),
         cosine=_f(np.linspace(0.9, 0.3, 8)),
         cosine_position="the last template token",
         cosine_chosen=0.61,
         conditions=conditions_of(completions),
         completions=completions,
+        doses=_doses() if usable else (),
+        cosines=tuple(
+            RefusalCosine(
+                template=template,
+                position=position,
+                layer=layer,
+                base_token="<end>",
+                post_token="<end>",
+                cosine=float("nan") if layer == 0 else 0.9 - 0.08 * layer,
+            )
+            for template in ("own", "common")
+            for position in (-2, -1)
+            for layer in range(8)
+        ),
+        side_effects=_side_effects() if usable else (),
+        punctuation=(
+            RefusalPunctuation(
+                model="post", position=-2, layer=5, cosine=0.2, null=0.4
+            ),
+        ),
+        rule="layer < 6 of 8, kl <= 0.1, induce >= 0; of the rest the lowest bypass",
+        selection="Layer 5, position -2 was chosen of 16 candidates."
+        if usable
+        else "No usable direction: all 16 candidates fell.",
+        chosen_scores=(
+            ScoreInterval(name="bypass", clean=5.0, estimate=-4.0, low=-4.4, high=-3.5),
+        )
+        if usable
+        else (),
+        resamples=1000 if usable else 0,
+        none_share=0.01 if usable else float("nan"),
         provenance=provenance("refusal"),
+    )
+
+
+def _candidate(position: int, layer: int) -> RefusalCandidate:
+    is_chosen = (position, layer) == (-2, 5)
+    dead = layer == 0
+    nan = float("nan")
+    return RefusalCandidate(
+        model="post",
+        layer=layer,
+        position=position,
+        token="<end>" if position == -2 else "<b>&",
+        bypass=nan if dead else 4.0 - 1.5 * layer if position == -2 else 3.0,
+        induce=nan if dead else -6.0 + 1.8 * layer,
+        kl=nan if dead else 0.01 * layer,
+        fate="chosen"
+        if is_chosen
+        else "the classes do not differ there"
+        if dead
+        else "passed",
+        norm=3.5,
+        relative_norm=0.2,
+        rank=1 if is_chosen else None,
+        share=0.93 if is_chosen else 0.0,
+    )
+
+
+def _doses() -> tuple[RefusalDose, ...]:
+    sources: tuple[Source, ...] = ("base", "post", "random")
+    roles: tuple[Role, Role] = ("base", "post")
+    strength = {"base": 1.0, "post": 6.0, "random": 0.3}
+    rows = []
+    for role in roles:
+        for source in sources:
+            for draw in range(2 if source == "random" else 1):
+                for step in (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0):
+                    score = (4.0 if step < 0 else -4.0) + strength[source] * step
+                    rows.append(
+                        RefusalDose(
+                            model=role,
+                            instructions="harmful" if step < 0 else "harmless",
+                            direction=source,
+                            draw=draw,
+                            coefficient=step,
+                            n=40,
+                            score=score,
+                            score_low=score - 0.5,
+                            score_high=score + 0.5,
+                            refused=40 if score > 0 else 0,
+                            rate=float(score > 0),
+                            low=0.9 if score > 0 else 0.0,
+                            high=1.0 if score > 0 else 0.1,
+                        )
+                    )
+    return tuple(rows)
+
+
+def _side_effects() -> tuple[RefusalSideEffect, ...]:
+    sources: tuple[Source, ...] = ("post", "base", "random")
+    return tuple(
+        RefusalSideEffect(
+            direction=source,
+            text="ordinary text",
+            n_texts=40,
+            n_tokens=800,
+            loss_clean=2.4,
+            loss_change=0.1 / (1 + i),
+            loss_change_low=0.05 / (1 + i),
+            loss_change_high=0.15 / (1 + i),
+            divergence=0.2 / (1 + i),
+            divergence_low=0.1 / (1 + i),
+            divergence_high=0.3 / (1 + i),
+            n_answers=40,
+            false_refusals=0.0,
+            false_refusals_low=0.0,
+            false_refusals_high=0.09,
+            looping=0.0,
+            distinct=(0.9, 0.95, 1.0),
+        )
+        for i, source in enumerate(sources)
     )
 
 

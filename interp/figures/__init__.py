@@ -22,6 +22,7 @@ from interp.figures.refusal import refusal_rates as refusal_rates
 from interp.figures.refusal_candidates import (
     refusal_candidates as refusal_candidates,
     refusal_doses as refusal_doses,
+    refusal_side_effects as refusal_side_effects,
 )
 from interp.figures.report import (
     Hidden as Hidden,

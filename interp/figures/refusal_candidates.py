@@ -10,6 +10,7 @@ from interp.figures.style import (
     FALSE_COLOUR,
     MODEL_COLOURS,
     NEUTRAL,
+    TRUE_COLOUR,
     model_names,
     plain,
     styled,
@@ -124,6 +125,61 @@ def refusal_doses(result: RefusalComparison) -> go.Figure:
         title="Adding the direction more or less",
         height=120 + 260 * len(roles),
     ).update_layout(margin={"t": 96})
+
+
+def refusal_side_effects(result: RefusalComparison) -> go.Figure:
+    """What ablating each direction does to ordinary text: loss and divergence.
+
+    Args:
+        result: The comparison.
+
+    Raises:
+        ResultError: If the result has no side effects.
+    """
+    if not result.side_effects:
+        raise ResultError(
+            f"{result!r} has no side effects.",
+            remedy="It needs a direction that can be ablated; draw another figure.",
+        )
+    figure = go.Figure()
+    labels = [f"{row.direction} direction" for row in result.side_effects]
+    measures = (
+        ("loss_change", "change of the loss", TRUE_COLOUR),
+        ("divergence", "KL from the unchanged model", FALSE_COLOUR),
+    )
+    for name, words, colour in measures:
+        mean, low, high = (
+            np.array([getattr(row, name + end) for row in result.side_effects], "f4")
+            for end in ("", "_low", "_high")
+        )
+        figure.add_trace(
+            go.Bar(
+                y=labels,
+                x=mean,
+                orientation="h",
+                name=words,
+                marker={"color": colour},
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": high - mean,
+                    "arrayminus": mean - low,
+                    "color": NEUTRAL,
+                    "thickness": 1.5,
+                    "width": 4,
+                },
+                customdata=[[row.n_tokens, row.n_texts] for row in result.side_effects],
+                hovertemplate="%{y}: %{x:.3f} nats a token (%{customdata[0]} tokens of "
+                "%{customdata[1]} texts)",
+            )
+        )
+    figure.update_yaxes(autorange="reversed")
+    return styled(
+        figure,
+        title="Side effects of ablation on ordinary text",
+        x="nats a token",
+        height=190 + 2 * PIXELS_PER_POSITION * len(labels),
+    )
 
 
 def _heat(

@@ -13,7 +13,11 @@ from interp.figures.heads import copy_curve, head_map
 from interp.figures.knowledge_panels import knowledge_panels, knowledge_tables
 from interp.figures.patching import patch_heatmap
 from interp.figures.refusal import condition_label, refusal_rates
-from interp.figures.refusal_candidates import refusal_candidates, refusal_doses
+from interp.figures.refusal_candidates import (
+    refusal_candidates,
+    refusal_doses,
+    refusal_side_effects,
+)
 from interp.figures.report import Hidden, Panel, Section
 from interp.figures.sweep import probe_curve, probe_heatmap
 from interp.figures.truthfulness import cosine_curve
@@ -108,6 +112,15 @@ def _refusal_panels(result: RefusalComparison) -> tuple[Panel, ...]:
                 rows=result.doses_dataframe(),
             )
         )
+    if result.side_effects:
+        panels.append(
+            Panel(
+                figure=refusal_side_effects(result),
+                alt="Change of the loss and divergence on "
+                f"{result.side_effects[0].text} when each direction is ablated.",
+                rows=result.side_effects_dataframe(),
+            )
+        )
     if result.layers.size:
         rows = pd.DataFrame({"layer": result.layers, "cosine": result.cosine})
         panels.append(
@@ -140,6 +153,13 @@ def _answer_tables(result: RefusalComparison) -> tuple[Hidden, ...]:
             Hidden(
                 title="Candidate directions and why each was kept or dropped",
                 rows=rows,
+            )
+        )
+    if result.punctuation:
+        tables.append(
+            Hidden(
+                title="How much each direction is that of a mark at the end",
+                rows=result.punctuation_dataframe(),
             )
         )
     return tuple(tables)

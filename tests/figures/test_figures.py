@@ -25,6 +25,8 @@ TRUTH_FIGURES = [
 ]
 ALL = [(make, truthfulness) for make in TRUTH_FIGURES]
 ALL += [(figures.refusal_rates, refusal), (figures.cosine_curve, refusal)]
+ALL += [(figures.refusal_candidates, refusal), (figures.refusal_doses, refusal)]
+ALL += [(figures.refusal_side_effects, refusal)]
 
 
 def _traces(figure: go.Figure) -> list[Any]:
