@@ -11,6 +11,9 @@ from torch import Tensor
 # A problem whose examples are all classified with certainty has no curvature left in
 # its intercept; this keeps the division defined and is below any real curvature.
 LEAST_CURVATURE = 1e-30
+# The Gram matrix of so many examples costs about ten steps, whatever the shape.
+LEADING_PER_ROOT = 10
+LEAST_REST = 1e-6
 
 Points = Float[Tensor, "site fit feature"]
 
@@ -106,6 +109,64 @@ def factored(
         root=root,
         features=features,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Leading:
+    """The Hessian with some examples in full and the rest spread evenly.
+
+    Attributes:
+        factor: Cholesky factor of the Gram matrix of the examples in full, plus 1.
+        rows: These examples, times the root of their curvature.
+        diagonal: The penalty and what the other examples add to it.
+    """
+
+    factor: Float[Tensor, "site row row"]
+    rows: Float[Tensor, "site row feature"]
+    diagonal: Float[Tensor, "site 1 feature"]
+
+    def __call__(self, gradient: Points) -> Points:
+        spread = gradient / self.diagonal
+        inner = torch.matmul(spread, self.rows.mT)
+        inner = torch.cholesky_solve(inner.mT, self.factor).mT
+        return spread.sub_(torch.matmul(inner, self.rows).div_(self.diagonal))
+
+
+def leading(
+    features: Float[Tensor, "site example feature"],
+    squares: Float[Tensor, "site 1 feature"],
+    curvature: Float[Tensor, "site 1 example"],
+    ridge: Float[Tensor, " feature"],
+) -> Leading | None:
+    """The Hessian by the examples that bend the loss most.
+
+    Where classes are well separated a third of the examples has nine tenths of the
+    curvature.
+
+    Args:
+        features: The examples, with the constant 1 last.
+        squares: Sum over the examples of each feature's square.
+        curvature: Second derivative of the loss of each example.
+        ridge: 1 for each penalised feature, 0 for the intercept.
+
+    Returns:
+        The factor, or None if rounding left it indefinite.
+    """
+    n = features.shape[1]
+    count = min(min(features.shape[1:]) / 2, LEADING_PER_ROOT * n**0.5)
+    most = curvature.topk(max(1, int(count)), dim=-1)
+    total = curvature.sum(-1, True).clamp_min(LEAST_CURVATURE)
+    # The intercept has no penalty: without a rest its own equation would be singular.
+    rest = (total - most.values.sum(-1, True)).maximum(LEAST_REST * total) / n
+    diagonal = torch.addcmul(ridge, squares, rest)
+    rows = torch.take_along_dim(features, most.indices.mT, 1)
+    rows = rows.mul_(most.values.mT.sqrt())
+    inner = _gram(rows * diagonal.rsqrt())
+    inner.diagonal(dim1=-2, dim2=-1).add_(1)
+    factor, failure = torch.linalg.cholesky_ex(inner)
+    if failure.any():
+        return None
+    return Leading(factor=factor, rows=rows, diagonal=diagonal)
 
 
 def _gram(rows: Float[Tensor, "site size other"]) -> Float[Tensor, "site size size"]:

@@ -7,9 +7,11 @@ from sklearn.linear_model import LogisticRegression
 
 from interp.errors import ConfigError, DataError, EmptyClassError, ShapeError
 from interp.statistics import auroc
+from probes import newton, optimum
 from probes.logistic import fit_logistic
 from probes.optimum import NotConvergedWarning, optimise
 from probes.path import fit_logistic_cv
+from probes.preconditioning import leading
 
 
 def planted(n, d, *, seed=0, strength=2.0):
@@ -170,17 +172,19 @@ def test_not_converging_warns_with_a_remedy(monkeypatch):
         fit_logistic(torch.from_numpy(rows), torch.from_numpy(labels))
 
 
-def test_one_hard_fit_is_factored_and_reaches_the_same_optimum(monkeypatch):
-    factors = []
-    from probes import newton
-
-    original = newton.factored
+@pytest.mark.parametrize("name", ["leading", "factored"])
+def test_one_hard_fit_is_factored_and_reaches_the_same_optimum(monkeypatch, name):
+    """By the examples that matter most, or else in full; in either space."""
+    used = []
+    original = getattr(newton, name)
 
     def counted(*arguments):
-        factors.append(arguments[0].shape)
+        used.append(arguments[0].shape)
         return original(*arguments)
 
-    monkeypatch.setattr(newton, "factored", counted)
+    monkeypatch.setattr(newton, name, counted)
+    if name == "factored":
+        monkeypatch.setattr(newton, "STEPS_BEFORE_LEADING", -1)
     for n, d in ((400, 120), (120, 300)):
         rows, labels = transformer_like(n, d)
         probe = fit_logistic(torch.from_numpy(rows), torch.from_numpy(labels), c=10.0)
@@ -188,7 +192,44 @@ def test_one_hard_fit_is_factored_and_reaches_the_same_optimum(monkeypatch):
         ours = objective(rows, labels, probe.weights, probe.intercept, 10.0)
         best = objective(rows, labels, model.coef_[0], model.intercept_[0], 10.0)
         assert abs(ours - best) <= 1e-6 * best
-    assert {shape[1] > shape[2] for shape in factors} == {True, False}
+    assert {shape[1] > shape[2] for shape in used} == {True, False}
+
+
+def test_leading_examples_stand_for_the_whole_hessian():
+    """With all the curvature in half of the examples nothing is left to spread."""
+    rows = torch.from_numpy(planted(40, 60)[0])[None].double()
+    features = torch.cat((rows, torch.ones_like(rows[..., :1])), -1)
+    curvature = torch.zeros(1, 1, 40).double()
+    curvature[..., :20] = torch.linspace(0.1, 0.25, 20).double()
+    ridge = torch.ones(61).double()
+    # A penalised intercept here: the diagonal alone could not stand for it.
+    squares = features.square().sum(1, keepdim=True)
+    found = leading(features, squares, curvature, ridge)
+    assert found is not None
+    hessian = features.mT @ (curvature.mT * features) + torch.eye(61)
+    gradient = torch.from_numpy(planted(1, 61)[0])[None].double()
+    wanted = torch.linalg.solve(hessian, gradient.mT).mT
+    torch.testing.assert_close(found(gradient), wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_correlated_features_are_rotated_and_others_are_not(monkeypatch):
+    turned = []
+    original = optimum.rotated
+
+    def counted(rows, centre, *, dtype):
+        turned.append(rows.shape)
+        return original(rows, centre, dtype=dtype)
+
+    monkeypatch.setattr(optimum, "rotated", counted)
+    masks = torch.ones(3, 300)
+    masks[torch.arange(300) % 3 == torch.arange(3)[:, None]] = 0
+    for make, wanted in ((planted, 0), (transformer_like, 1)):
+        rows, labels = make(300, 80)
+        probe = fit_logistic(
+            torch.from_numpy(rows), torch.from_numpy(labels), weights=masks
+        )
+        assert bool(probe.converged.all())
+        assert len(turned) == wanted
 
 
 def test_half_precision_activations_are_fitted_in_float32():
