@@ -1,7 +1,8 @@
 """The exact patching grid beside the naive loop and its peers, in one process.
 
     python benchmarks/patching.py [--quick] [--shape NAME] [--json] [--repeats N]
-                                  [--threads N] [--clock wall|cpu]
+                                  [--pairs N] [--cells N] [--threads N]
+                                  [--clock wall|cpu]
                                   [--without transformer_lens]
 
 Every number is a time per pair of prompts (100 tokens that all share, then 12 that are
@@ -336,6 +337,8 @@ def main() -> None:
     parser.add_argument("--shape", choices=list(SHAPES), help="this model only")
     parser.add_argument("--json", action="store_true", help="one JSON object instead")
     parser.add_argument("--repeats", type=int, default=3, help="rounds of each case")
+    parser.add_argument("--pairs", type=int, default=16, help="pairs of our grid")
+    parser.add_argument("--cells", type=int, default=24, help="cells of each loop")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     parser.add_argument("--without", action="append", default=[])
@@ -347,8 +350,8 @@ def main() -> None:
     results = [
         measure(
             shape,
-            n_pairs=16,
-            n_cells=24,
+            n_pairs=options.pairs,
+            n_cells=options.cells,
             repeats=options.repeats,
             clock=clock,
             without=options.without,

@@ -22,7 +22,14 @@ from interp.errors import ConfigError
 from interp.models.language_model import LanguageModel
 from interp.patching.cache import Prefix
 from interp.patching.group_grid import GroupGrid, Prefixes
-from interp.patching.plan import Group, Job, Unit, plan_groups, wanted_positions
+from interp.patching.plan import (
+    Component,
+    Group,
+    Job,
+    Unit,
+    plan_groups,
+    wanted_positions,
+)
 from interp.patching.prompt_pairs import PromptPairs
 from interp.patching.recording import (
     check_value,
@@ -247,12 +254,12 @@ def _estimate(job: Job, group: Group, prefixes: Prefixes) -> GroupGrid:
     source: dict[tuple[str, int], Tensor] = {}
     values: dict[tuple[str, int], Tensor] = {}
 
-    def keep_source(component: str, layer: int, value: Tensor) -> None:
+    def keep_source(component: Component, layer: int, value: Tensor) -> None:
         site = Site(layer=layer, component=component)
         check_value(job, site, value, rows=len(group.pairs))
         source[component, layer] = value[:, -group.length :].clone()
 
-    def keep_graph(component: str, layer: int, value: Tensor) -> Tensor:
+    def keep_graph(component: Component, layer: int, value: Tensor) -> Tensor:
         # Frozen weights leave nothing to differentiate before the first site.
         if not value.requires_grad:
             value = value.detach().requires_grad_()

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from interp.errors import ConfigError, PositionError, UnknownSiteError, closest
 from interp.models.language_model import LanguageModel
@@ -12,7 +13,8 @@ from interp.results.patch_map import Direction
 
 # What a component adds at one position reaches other positions only in later blocks.
 # The wavefront rests on that, so keys, values and patterns are not among them.
-COMPONENTS = ("resid_post", "attn_out", "mlp_out", "z")
+Component = Literal["resid_post", "attn_out", "mlp_out", "z"]
+COMPONENTS: tuple[Component, ...] = get_args(Component)
 PAIRS_PER_GROUP = 16
 
 
@@ -20,7 +22,7 @@ PAIRS_PER_GROUP = 16
 class Unit:
     """What is patched in a layer: a component, or one head of it."""
 
-    component: str
+    component: Component
     head: int | None = None
 
     @property
@@ -68,7 +70,7 @@ class Job:
         return self.pairs.clean_ids if denoises else self.pairs.corrupted_ids
 
     @property
-    def components(self) -> tuple[str, ...]:
+    def components(self) -> tuple[Component, ...]:
         return tuple(dict.fromkeys(unit.component for unit in self.units))
 
 

@@ -17,12 +17,12 @@ from interp.models.hookpoints import plant
 from interp.models.language_model import LanguageModel
 from interp.patching.block_call import BlockCall, CannotEnterError, recorded_call
 from interp.patching.cache import Prefix, plain_layers
-from interp.patching.plan import Group, Job
+from interp.patching.plan import Component, Group, Job
 from interp.sites import Site
 
 
 # Gets component, layer and value; returns what shall replace the value, or None.
-Keep = Callable[[str, int, Tensor], Tensor | None]
+Keep = Callable[[Component, int, Tensor], Tensor | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -91,7 +91,7 @@ def run_unpatched(
     other = [job.other_ids[i] for i in group.pairs]
     source: dict[tuple[str, int], Tensor] = {}
 
-    def keep(component: str, layer: int, value: Tensor) -> None:
+    def keep(component: Component, layer: int, value: Tensor) -> None:
         rows = n_pairs if job.crosses else 2 * n_pairs
         check_value(job, Site(layer=layer, component=component), value, rows=rows)
         value = value[-n_pairs:]
@@ -188,7 +188,7 @@ def listening(job: Job, model: LanguageModel, keep: Keep) -> Iterator[None]:
                 point = model.architecture.point(Site(layer=layer, component=component))
 
                 def listen(
-                    value: Tensor, at: tuple[str, int] = (component, layer)
+                    value: Tensor, at: tuple[Component, int] = (component, layer)
                 ) -> Tensor | None:
                     return keep(*at, value)
 

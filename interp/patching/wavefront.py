@@ -22,7 +22,7 @@ from interp.activations.batching import run_batches
 from interp.models.hookpoints import plant
 from interp.patching.cache import Prefix, frozen_cache
 from interp.patching.packing import Packing, pack, split_rows
-from interp.patching.plan import Group, Job
+from interp.patching.plan import Component, Group, Job
 from interp.patching.readout import Readout
 from interp.patching.recording import Recording, Runs
 from interp.sites import Site
@@ -241,7 +241,7 @@ class Wavefront:
     def _plant(
         self,
         stack: ExitStack,
-        component: str,
+        component: Component,
         layer: int,
         tiles: Sequence[Tile],
         *,

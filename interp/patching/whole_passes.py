@@ -16,7 +16,7 @@ from torch import Tensor
 from interp.activations.batching import run_batches
 from interp.models.hookpoints import plant
 from interp.patching.cache import Prefix
-from interp.patching.plan import Group, Job
+from interp.patching.plan import Component, Group, Job
 from interp.patching.recording import Runs, final_logits, logit_difference
 from interp.sites import Site
 
@@ -65,7 +65,7 @@ def _batch(
     skip = len(group.prefix) if prefix is not None else 0
     pairs = [group.pairs[cell.pair] for cell in cells]
     n_layers = job.model.n_layers
-    by_site: dict[tuple[str, int], list[int]] = defaultdict(list)
+    by_site: dict[tuple[Component, int], list[int]] = defaultdict(list)
     for number, cell in enumerate(cells):
         component = job.units[cell.unit].component
         for layer in range(cell.layer, min(cell.layer + job.window, n_layers)):

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from naive_patching import PLACES, made_pairs, naive_grid, unpatched
 from tiny import ARCHITECTURES, tiny_model
 
@@ -117,7 +116,7 @@ def test_a_model_of_one_layer_has_a_grid():
 def test_half_precision_is_entered_too_and_stays_near():
     pairs = made_pairs()
     right = trace(interp.load(tiny_model("llama")), pairs).ld
-    found = trace(interp.load(tiny_model("llama").to(torch.bfloat16)), pairs)
+    found = trace(interp.load(tiny_model("llama").bfloat16()), pairs)
     assert found.notes[0] == FAST
     # Rounding to 8 bits in each of a dozen steps, beside effects of about one.
     assert largest_difference(found.ld, right) < 0.15
