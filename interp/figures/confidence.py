@@ -69,7 +69,7 @@ def overlap_curve(result: ConfidenceComparison) -> go.Figure:
             hovertemplate="%{x} neurons<br>overlap %{y:.3f}<br>p %{customdata[0]:.2g}",
         )
     )
-    figure.update_xaxes(type="log")
+    figure.update_xaxes(type="log", tickvals=_round_numbers(int(result.sizes.max())))
     figure.update_yaxes(range=[-0.03, 1.05])
     return styled(
         figure,
@@ -84,23 +84,23 @@ def effect_scatter(result: ConfidenceComparison) -> go.Figure:
     """Total against direct effect on the loss of every neuron that was ablated.
 
     On the line nothing passes through the norm's scale; entropy neurons stand far
-    below it.
+    below it. Direct effects of next to nothing stand at the lower edge.
 
     Args:
         result: The comparison.
+
+    Raises:
+        ResultError: If no neuron has an effect.
     """
     figure = go.Figure()
-    everything = [
-        value
-        for row in result.effects
-        for value in (row.loss_total, row.loss_direct)
-        if value > 0
-    ]
-    if not everything:
+    totals = [row.loss_total for row in result.effects if row.loss_total > 0]
+    if not totals:
         raise ResultError(
             f"{result!r} has no neuron with an effect.", remedy="Draw another figure."
         )
-    ends = np.array([min(everything) / 1.5, max(everything) * 1.5], np.float32)
+    # Zero has no place on a logarithmic axis.
+    floor = min(totals) / 30
+    ends = np.array([min(totals) / 1.5, max(totals) * 1.5], np.float32)
     figure.add_trace(
         go.Scatter(
             x=ends,
@@ -117,11 +117,14 @@ def effect_scatter(result: ConfidenceComparison) -> go.Figure:
             rows = result.effects_of(role, chosen)
             if not rows:
                 continue
-            identity = [[row.neuron, row.mediated, row.entropy_change] for row in rows]
+            identity = [
+                [row.neuron, row.mediated, row.entropy_change, row.loss_direct]
+                for row in rows
+            ]
             figure.add_trace(
                 go.Scatter(
                     x=np.array([row.loss_total for row in rows], np.float32),
-                    y=np.array([row.loss_direct for row in rows], np.float32),
+                    y=np.array([max(r.loss_direct, floor) for r in rows], np.float32),
                     mode="markers",
                     name=f"{name}, {role}",
                     marker={
@@ -132,20 +135,20 @@ def effect_scatter(result: ConfidenceComparison) -> go.Figure:
                     },
                     customdata=np.array(identity, np.float32),
                     hovertemplate=f"{role}, neuron %{{customdata[0]:.0f}}"
-                    "<br>total %{x:.2g} nats<br>direct %{y:.2g} nats"
+                    "<br>total %{x:.2g} nats<br>direct %{customdata[3]:.2g} nats"
                     "<br>through the norm %{customdata[1]:.2f}"
                     "<br>entropy %{customdata[2]:+.2g} nats",
                 )
             )
-    figure.update_xaxes(type="log", dtick=1, exponentformat="power")
-    figure.update_yaxes(type="log", dtick=1, exponentformat="power")
+    figure.update_xaxes(type="log", exponentformat="power")
+    figure.update_yaxes(type="log", exponentformat="power")
     return styled(
         figure,
         title="What ablating a neuron does, and how much of it directly",
         x="total effect on the loss (nats)",
         y="direct effect (nats)",
-        height=440,
-    ).update_layout(margin={"t": 112})
+        height=480,
+    ).update_layout(legend={"y": -0.18, "yanchor": "top"}, margin={"t": 48})
 
 
 def swap_bars(result: ConfidenceComparison) -> go.Figure:
@@ -197,7 +200,7 @@ def swap_bars(result: ConfidenceComparison) -> go.Figure:
                 "text": f"as {ROLES[1 - i]}",
                 "font": {"size": 11, "color": MODEL_COLOURS[role]},
             },
-            annotation_position="top left" if goal > 0 else "top right",
+            annotation_position="bottom left" if goal > 0 else "bottom right",
         )
     figure.add_vline(x=0, line={"color": NEUTRAL, "width": 1})
     figure.update_yaxes(autorange="reversed")
@@ -256,6 +259,12 @@ def calibration_curve(result: ConfidenceComparison) -> go.Figure:
         y="share that is right",
         height=420,
     )
+
+
+def _round_numbers(most: int) -> list[int]:
+    """1, 2, 5, 10, 20, 50 and so on, up to `most`."""
+    decades = range(len(str(most)))
+    return [n * 10**k for k in decades for n in (1, 2, 5) if n * 10**k <= most]
 
 
 def _bar(rows: tuple[ConfidenceRow, ...]) -> tuple[float, float, float]:

@@ -63,8 +63,9 @@ def neuron_scatter(result: NeuronTable | ConfidenceComparison) -> go.Figure:
                 figure.add_trace(trace)
             else:
                 figure.add_trace(trace, row=1, col=column + 1)
-    figure.update_yaxes(type="log", exponentformat="power", dtick=1)
-    figure.update_xaxes(title_text="norm of the output vector")
+    figure.update_yaxes(type="log", exponentformat="power")
+    # Both panels on one scale: what differs between the models is the point.
+    figure.update_xaxes(title_text="norm of the output vector", matches="x")
     figure.update_annotations(font={"size": 13})
     return styled(
         figure,
