@@ -1,17 +1,22 @@
 """Logistic probes beside scikit-learn on the same data, alternating in one process.
 
-    python benchmarks/probes.py [--quick] [--json] [--rounds N] [--threads N]
-                                [--clock wall|cpu] [--device cpu|cuda] [--only TEXT]
+    python benchmarks/probes.py [--quick] [--cases TEXT] [--rounds N] [--threads N]
+                                [--clock wall|cpu] [--device cpu|cuda] [--json]
+                                [--model FOLDER --statements FILE]
 
 `single` fits one probe per layer; `path` fits 5 folds x 10 penalties per layer, which
 scikit-learn does from strong to weak, each warm-started by the one before, as its
-`LogisticRegressionCV`. A ratio is scikit-learn's time over ours in the same round; the
-table shows medians. A gap is (objective - best) / best, the largest of all fits, in
-float64 on the rows as given; `best` is our objective less its certified gap, a lower
-bound that owes nothing to scikit-learn.
+`LogisticRegressionCV`. A ratio is scikit-learn's time per layer over ours in the same
+round; the table shows medians. Ours is timed on all layers, scikit-learn on the first
+few of them, since it would take hours on all; each row says on how many.
 
-scikit-learn runs with several tolerances, on rows in float32 (as activations are) and
-in float64: `same optimum` is the fastest setting whose gap is at most 1e-6.
+A gap is (objective - best) / best, the largest of all fits, in float64 on the rows as
+given; `best` is our objective less its certified gap, a lower bound that owes nothing
+to scikit-learn. scikit-learn runs with several tolerances, on rows in float32 (as
+activations are) and in float64: `same optimum` is the fastest setting whose gap is at
+most 1e-6. Both sides get as many threads as `--threads` says.
+
+With `--model` and `--statements` the last tokens of real statements are fitted as well.
 """
 
 # ruff: noqa: E402
@@ -25,7 +30,6 @@ sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() != Path(__file__)
 
 import argparse
 import json
-import os
 import platform
 import statistics
 import time
@@ -37,6 +41,7 @@ import numpy as np
 import sklearn
 import torch
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from probes.linear import LinearProbe
 from probes.logistic import fit_logistic
@@ -45,6 +50,9 @@ from probes.logistic import fit_logistic
 N = 1500
 FOLDS, PENALTIES = 5, np.logspace(-4, 4, 10)
 GAP = 1e-6
+# On how many layers scikit-learn is timed, by what is fitted.
+LAYERS_OF_PEER = {"single": 4, "path": 1}
+Site = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,9 +86,12 @@ class Case:
     path: bool
 
     @property
+    def what(self) -> str:
+        return "path" if self.path else "single"
+
+    @property
     def name(self) -> str:
-        what = f"{FOLDS} folds x {len(PENALTIES)} penalties" if self.path else "single"
-        return f"{self.data}, {self.layers} layers, d {self.d_model}, {what}"
+        return f"{self.what}, {self.data}, {self.layers} layers, d {self.d_model}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +108,11 @@ class Row:
     """What was measured in one case."""
 
     case: str
+    seconds: float
     our_gap: float
     certified_gap: float
+    layers: int
+    layers_of_peer: int
     peers: tuple[Peer, ...]
 
     @property
@@ -144,11 +158,35 @@ def objective(
     return (costs * loss).sum(1) + np.square(weights).sum(1) / 2
 
 
-def compared(case: Case, clock: Callable[[], float], rounds: int, device: str) -> Row:
-    """Run all methods of a case in turn, `rounds` times."""
+def captured(model: str, statements: str) -> list[Site]:
+    """The last token of each statement at every layer of a model, and its label."""
+    import interp
+    from interp.data import statements as read_statements
+
+    loaded = interp.load(model)
+    given = read_statements(statements)
+    acts = interp.capture(loaded, list(given.prompts[:N]), sites="resid_post.*")
+    labels = np.asarray(given.labels[:N], dtype=bool)
+    rows = acts["resid_post"].float().numpy()
+    return [(np.ascontiguousarray(rows[:, at]), labels) for at in range(rows.shape[1])]
+
+
+def made(case: Case) -> list[Site]:
+    """The rows and labels of every layer of a case without a model."""
     make = independent if case.data == "independent" else transformer_like
-    sites = [make(case.n, case.d_model, seed) for seed in range(case.layers)]
+    return [make(case.n, case.d_model, seed) for seed in range(case.layers)]
+
+
+def compared(
+    case: Case,
+    sites: Sequence[Site],
+    clock: Callable[[], float],
+    rounds: int,
+    device: str = "cpu",
+) -> Row:
+    """Run all methods of a case in turn, `rounds` times."""
     labels = sites[0][1]
+    peers = sites[: LAYERS_OF_PEER[case.what]]
     stack = torch.from_numpy(np.stack([rows for rows, _ in sites])).to(device)
     folds = np.random.default_rng(0).permutation(case.n) % FOLDS
     masks = (
@@ -158,7 +196,7 @@ def compared(case: Case, clock: Callable[[], float], rounds: int, device: str) -
     )
     penalties = PENALTIES if case.path else np.ones(1)
     costs = (masks[:, None] * penalties[:, None]).reshape(-1, case.n)
-    ours, ratios = None, {setting.name: [] for setting in SETTINGS}
+    ours, seconds, ratios = None, [], {setting.name: [] for setting in SETTINGS}
     found: dict[str, np.ndarray] = {}
 
     def fit(rows: torch.Tensor) -> LinearProbe:
@@ -176,15 +214,16 @@ def compared(case: Case, clock: Callable[[], float], rounds: int, device: str) -
         ours = fit(stack)
         if device != "cpu":
             torch.cuda.synchronize()
-        own = clock() - start
-        bound = None if number else _objectives(ours, sites, labels, costs)
+        seconds.append(clock() - start)
+        own = seconds[-1] / len(sites)
+        bound = None if number else _objectives(ours, peers, labels, costs)
         for setting in SETTINGS:
             if number and setting.name not in found:
                 continue
-            given = [rows.astype(setting.dtype) for rows, _ in sites]
+            given = [rows.astype(setting.dtype) for rows, _ in peers]
             start = clock()
             fits = [_sklearn(rows, labels, masks, penalties, setting) for rows in given]
-            ratios[setting.name].append((clock() - start) / own)
+            ratios[setting.name].append((clock() - start) / len(peers) / own)
             if bound is None:
                 continue
             found[setting.name] = np.stack(
@@ -197,11 +236,14 @@ def compared(case: Case, clock: Callable[[], float], rounds: int, device: str) -
             if (found[setting.name] / bound - 1).max() <= GAP:
                 break
     assert ours is not None
-    mine = _objectives(ours, sites, labels, costs)
+    mine = _objectives(ours, peers, labels, costs)
     certified = ours.gap.flatten(1).cpu().numpy()
-    best = mine * (1 - certified)
+    best = mine * (1 - certified[: len(peers)])
     return Row(
         case=case.name,
+        seconds=statistics.median(seconds),
+        layers=len(sites),
+        layers_of_peer=len(peers),
         our_gap=float((mine / np.minimum.reduce([mine, *found.values()]) - 1).max()),
         certified_gap=float(certified.max()),
         peers=tuple(
@@ -263,37 +305,36 @@ def _sklearn(
 
 
 def cases(quick: bool) -> list[Case]:
-    """The shapes of the full run, or a tenth of them."""
-    shapes = [(2, 128, 300)] if quick else [
-        (12, 768, N), (12, 4096, N), (32, 768, N), (32, 4096, N),
-    ]  # fmt: skip
+    """The shapes of the full run, or two layers of the smaller ones."""
+    shapes = [(2, 768)] if quick else [(12, 768), (32, 768), (12, 4096), (32, 4096)]
     return [
-        Case(data=data, layers=layers, d_model=d, n=n, path=path)
+        Case(data=data, layers=layers, d_model=d, n=N, path=path)
+        for layers, d in shapes
         for path in (False, True)
-        for layers, d, n in shapes
         for data in ("independent", "transformer-like")
     ]
 
 
-def printed(rows: Sequence[Row]) -> None:
-    """The table for people."""
-    for row in rows:
-        print(f"\n{row.case}")
-        print(f"  ours: gap {row.our_gap:.1e}, certified {row.certified_gap:.1e}")
-        for peer in row.peers:
-            print(
-                f"  scikit-learn {peer.setting:14s} {peer.ratio:6.2f} x our time,"
-                f" gap {peer.gap:.1e}"
-            )
-        same = row.same_optimum
-        if same is None:
-            print(f"  no setting of scikit-learn reached a gap of {GAP:g}")
-        else:
-            print(f"  same optimum: {same.ratio:.2f} x ({same.setting})")
+HEADER = (
+    "| case | seconds | certified gap | same optimum | scikit-learn's setting | its"
+    " default | default's gap | layers timed |\n|---|---|---|---|---|---|---|---|"
+)
 
 
-def main() -> None:
-    """Run the cases that were asked for, and print them."""
+def line(row: Row) -> str:
+    """A row of the table for people; `x` is how many times our time."""
+    same, default = row.same_optimum, row.peers[0]
+    reached = "not reached" if same is None else f"{same.ratio:.1f} x"
+    setting = "" if same is None else f"tol {same.setting}, gap {same.gap:.0e}"
+    return (
+        f"| {row.case} | {row.seconds:.2f} | {row.certified_gap:.0e} | {reached} |"
+        f" {setting} | {default.ratio:.2f} x | {default.gap:.0e} |"
+        f" {row.layers_of_peer} of {row.layers} |"
+    )
+
+
+def parsed() -> argparse.Namespace:
+    """What was asked for."""
     parser = argparse.ArgumentParser(
         description="Logistic probes beside scikit-learn on the same data."
     )
@@ -303,30 +344,52 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--only", default="", help="cases whose name has this in it")
-    options = parser.parse_args()
+    parser.add_argument("--cases", default="", help="those whose name has this in it")
+    parser.add_argument("--model", help="a model whose activations are fitted as well")
+    parser.add_argument("--statements", help="a file of statements with labels")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the cases that were asked for; print each as it ends."""
+    options = parsed()
     torch.set_num_threads(options.threads)
     clock = time.process_time if options.clock == "cpu" else time.perf_counter
+    wanted = [(case, None) for case in cases(options.quick)]
+    if options.model and options.statements:
+        sites = captured(options.model, options.statements)
+        n, d_model = sites[0][0].shape
+        wanted += [
+            (
+                Case(
+                    data="activations", layers=len(sites), d_model=d_model, n=n,
+                    path=path,
+                ),
+                sites,
+            )
+            for path in (False, True)
+        ]  # fmt: skip
     rows = []
-    for case in cases(options.quick):
-        if options.only in case.name:
-            rows.append(compared(case, clock, options.rounds, options.device))
-            if not options.json:
-                printed(rows[-1:])
+    if not options.json:
+        print(HEADER, flush=True)
+    with threadpool_limits(options.threads):
+        for case, sites in wanted:
+            if options.cases in case.name:
+                given = made(case) if sites is None else sites
+                row = compared(case, given, clock, options.rounds, options.device)
+                rows.append(row)
+                if not options.json:
+                    print(line(row), flush=True)
     if options.json:
         report = {
             "torch": torch.__version__,
             "scikit-learn": sklearn.__version__,
             "processor": platform.processor() or platform.machine(),
             "threads": options.threads,
-            "omp_threads": os.environ.get("OMP_NUM_THREADS", ""),
             "clock": options.clock,
             "rows": [
-                {
-                    **asdict(row),
-                    "same_optimum": row.same_optimum and asdict(row.same_optimum),
-                }
-                for row in rows
+                {**asdict(r), "same_optimum": r.same_optimum and asdict(r.same_optimum)}
+                for r in rows
             ],
         }
         print(json.dumps(report, indent=1))
