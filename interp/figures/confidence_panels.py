@@ -34,7 +34,7 @@ def confidence_panels(result: ConfidenceComparison) -> tuple[Panel, ...]:
             alt="Change of entropy in each model with the candidates, random neurons "
             f"or the final gain of the other; the models differ by {result.gap:+.3f} "
             "nats.",
-            rows=confidence[[c for c in confidence if not c.startswith("brier")]],
+            rows=confidence.filter(regex="^(model|swapped|draw|entropy|share)"),
         ),
     ]
     if result.norm.size:

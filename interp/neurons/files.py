@@ -36,11 +36,15 @@ def read_output(source: str | Path, *, revision: str | None = None) -> Output:
         UnsupportedModelError: If its last MLP is a mixture of experts, its weights are
             quantised, or a tensor is not where it must be.
     """
-    name = str(source)
-    is_local = isinstance(source, Path) or exists(Path(source).expanduser())
-    if is_local or source.startswith((".", "/", "~")):
-        folder = Path(source).expanduser()
-        checkpoint, is_local = inspect_folder(folder, name), True
+    name, folder = str(source), Path(source).expanduser()
+    is_local = (
+        isinstance(source, Path)
+        or exists(folder)
+        or name.startswith((".", "/", "~"))
+        or name.count("/") > 1
+    )
+    if is_local:
+        checkpoint = inspect_folder(folder, name)
     else:
         folder = hub.fetch(name, revision, weights=()).folder
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))

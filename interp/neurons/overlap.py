@@ -142,6 +142,7 @@ def _null(size: int, n_neurons: int) -> tuple[float, float, float]:
     """Mean and quantiles of the IoU of random sets; it rises with what is shared."""
     shared = np.arange(size + 1)
     iou = shared / (2 * size - shared)
-    drawn = hypergeom(n_neurons, size, size)
-    tails = drawn.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2]).astype(int)
-    return float(drawn.pmf(shared) @ iou), float(iou[tails[0]]), float(iou[tails[1]])
+    chances = hypergeom.pmf(shared, n_neurons, size, size)
+    tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+    low, high = hypergeom.ppf(tails, n_neurons, size, size).astype(int)
+    return float(chances @ iou), float(iou[low]), float(iou[high])

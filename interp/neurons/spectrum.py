@@ -88,8 +88,7 @@ class HeadMoments:
         if self.centres:
             # Lifts the constant vector from singular value zero to the very top, from
             # where it is dropped: no other direction moves.
-            constant = torch.full_like(gram, 1 / d_model)
-            gram = gram + constant * (2 * gram.trace() + 1)
+            gram = gram + (2 * gram.trace() + 1) / d_model
         values, vectors = torch.linalg.eigh(gram)
         values, vectors = values[:usable], vectors[:, :usable]
         return NullSpace(

@@ -1,10 +1,12 @@
 """`entropy_neurons`: the neurons of the last MLP that may regulate confidence."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
 from interp.errors import ConfigError
 from interp.models.language_model import LanguageModel
@@ -144,10 +146,9 @@ def table_of(
 
 
 def over_neurons(
-    output: Output, moments: HeadMoments, of: object
+    output: Output, moments: HeadMoments, of: Callable[[Tensor], Tensor]
 ) -> Float[np.ndarray, " neuron"]:
     """A function of output vectors, evaluated some neurons at a time."""
-    assert callable(of)
     device, width = moments.gram.device, len(moments.gram)
     step = max(1, CHUNK_BYTES // (8 * width))
     parts = [

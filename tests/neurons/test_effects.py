@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -87,13 +89,14 @@ def test_the_mean_is_that_of_the_predicting_tokens():
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])
 def test_direct_effects_keep_the_scale_of_the_clean_stream(architecture):
-    hf = tiny_model(architecture)
+    hf: Any = tiny_model(architecture)
     model = interp.load(hf)
     done = effects(model, PROMPTS, NEURONS)
     last = model.n_layers - 1
     paths = model.architecture.map
-    norm = hf.get_submodule(paths.final_norm)
-    down = model.architecture.blocks[-1].get_submodule(paths.mlp_down).weight
+    norm: Any = hf.get_submodule(str(paths.final_norm))
+    block: Any = model.architecture.blocks[-1]
+    down = block.get_submodule(str(paths.mlp_down)).weight
     rows = down.T if architecture == "llama" else down
     losses = []
     for ids in PROMPTS:
@@ -145,7 +148,7 @@ def test_a_planted_frequency_neuron_acts_along_the_unigram_direction():
 
 
 def test_frequency_cosines_equal_whole_matrices():
-    hf = tiny_model("llama")
+    hf: Any = tiny_model("llama")
     direction = unigram_direction(torch.arange(320))
     gain = hf.model.norm.weight.detach().double()
     down = hf.model.layers[-1].mlp.down_proj.weight.detach().double()
@@ -206,7 +209,7 @@ def test_a_model_that_scales_what_its_branches_add_is_noticed():
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        hf = AutoModelForCausalLM.from_config(config).float()
+        hf: Any = AutoModelForCausalLM.from_config(config).float()
         for parameter in hf.parameters():
             if parameter.ndim > 1:
                 torch.nn.init.normal_(parameter, std=0.3)

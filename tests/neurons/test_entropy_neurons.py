@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,11 +30,12 @@ def dense_oracle(hf, architecture):
     model = interp.load(hf)
     paths = model.architecture.map
     norm = hf.get_submodule(paths.final_norm)
-    down = model.architecture.blocks[-1].get_submodule(paths.mlp_down)
+    block: Any = model.architecture.blocks[-1]
+    down = block.get_submodule(paths.mlp_down)
     rows = down.weight.detach().double()
     rows = rows if type(down).__name__ == "Conv1D" else rows.T
     if paths.mlp_post_norm is not None:
-        post = model.architecture.blocks[-1].get_submodule(paths.mlp_post_norm)
+        post = block.get_submodule(paths.mlp_post_norm)
         rows = rows * (post.weight.detach().double() + (architecture == "gemma2"))
     gain = norm.weight.detach().double() + (architecture == "gemma2")
     head = hf.get_output_embeddings().weight.detach().double() * gain
@@ -113,7 +115,7 @@ def test_of_a_hub_model_only_the_needed_shards_are_fetched(tmp_path, monkeypatch
 
 
 def test_half_precision_weights_are_summed_in_double(tmp_path):
-    halved = tiny_model("llama").to(torch.bfloat16)
+    halved: Any = tiny_model("llama").to(torch.bfloat16)
     halved.save_pretrained(tmp_path / "half")
     read = entropy_neurons(tmp_path / "half")
     exact = entropy_neurons(interp.load(halved.to(torch.float32)))

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,9 +41,8 @@ SPEC = ConfidenceSpec(
 
 def compared(base, post, spec=SPEC):
     models = [interp.load(hf, tokenizer=tiny_tokenizer()) for hf in (base, post)]
-    return confidence(
-        *models, TEXTS, spec=spec, provenance=record("confidence", command="test")
-    )
+    origin = record("confidence", command="test")
+    return confidence(models[0], models[1], TEXTS, spec=spec, provenance=origin)
 
 
 @pytest.fixture(scope="module")
@@ -141,29 +141,29 @@ def test_a_result_comes_back_and_says_its_numbers(shortened, tmp_path):
     assert again.headline() == shortened.headline()
     assert again.confidence_dataframe().equals(shortened.confidence_dataframe())
     assert len(again.to_dataframe()) == 2 * 48
-    told = summary.numbers(again)
+    told: Any = summary.numbers(again)
     assert told["through_norm"]["base"][0] == ENTROPY_NEURON
     assert len(summary.brief_table(again)) == len(again.confidence)
     assert "act mostly through the norm" in " ".join(summary.sentences(again))
 
 
 def test_every_figure_shows_the_arrays_of_the_result(shortened):
-    cloud = figures.neuron_scatter(shortened)
+    cloud: Any = figures.neuron_scatter(shortened)
     marked = [t for t in cloud.data if t.name == "candidates"]
     assert [t.customdata[:, 0].astype(int).tolist() for t in marked] == [
         sorted(own) for own in shortened.candidates
     ]
-    bars = figures.swap_bars(shortened)
+    bars: Any = figures.swap_bars(shortened)
     (swap,) = shortened.row("base", "entropy neurons")
     assert bars.data[0].x[0] == pytest.approx(swap.entropy_change)
-    curve = figures.calibration_curve(shortened)
+    curve: Any = figures.calibration_curve(shortened)
     assert sum(curve.data[1].customdata[:, 0]) == shortened.groups.size
-    shared = figures.overlap_curve(shortened)
+    shared: Any = figures.overlap_curve(shortened)
     np.testing.assert_array_equal(shared.data[-1].y, shortened.overlap)
-    effects = figures.effect_scatter(shortened)
+    effects: Any = figures.effect_scatter(shortened)
     drawn = sum(len(trace.x) for trace in effects.data[1:])
     assert drawn == len(shortened.effects)
-    spectrum = figures.singular_values(shortened)
+    spectrum: Any = figures.singular_values(shortened)
     assert len(spectrum.data[0].y) == 32
     section = figures.report_section(shortened)
     assert (section.title, len(section.panels)) == ("Confidence", 6)

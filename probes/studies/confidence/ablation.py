@@ -59,9 +59,12 @@ def _tested(
         controls = matched_controls(
             table.norm, table.candidates, draws=1, seed=spec.seed
         )[0]
-        found += [("control", int(neuron)) for neuron in controls]
+        for neuron in controls:
+            found.append(("control", int(neuron)))
     order = np.argsort(-np.abs(cosine), kind="stable")[: spec.frequency_neurons]
-    return [*found, *(("frequency", int(neuron)) for neuron in order)]
+    for neuron in order:
+        found.append(("frequency", int(neuron)))
+    return found
 
 
 def _row(

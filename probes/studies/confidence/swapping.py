@@ -112,7 +112,8 @@ def _neurons(
         draws = matched_controls(
             table.norm, chosen, draws=spec.controls, seed=spec.seed
         )
-        swaps += [("random neurons", n, draw) for n, draw in enumerate(draws)]
+        for number, draw in enumerate(draws):
+            swaps.append(("random neurons", number, draw))
     return swaps
 
 
