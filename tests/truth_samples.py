@@ -1,5 +1,7 @@
 """Made-up rows of a truthfulness result with the shape of real ones."""
 
+from typing import Literal
+
 import numpy as np
 
 from interp.results import (
@@ -15,6 +17,9 @@ from interp.results.truthfulness import ROLES, Control
 PROBES = {"mean_difference": 0.0, "logistic": 0.02, "ccs": -0.12, "ttpd": 0.01}
 DATASETS = ("cities.csv", "neg_cities.csv", "facts.csv")
 DOSES = (0.25, 0.5, 1.0, 2.0)
+METRICS: tuple[tuple[Literal["plain", "whitened"], float], ...] = (
+    ("plain", 1.0), ("whitened", 0.7),
+)  # fmt: skip
 SIZES: dict[Control, float] = {
     "direction": 0.6,
     "random": 0.03,
@@ -108,7 +113,7 @@ def cosines(cosine: np.ndarray) -> tuple[TruthCosine, ...]:
             shrinkage=float("nan") if metric == "plain" else 0.01,
         )
         for layer, value in enumerate(cosine)
-        for metric, scale in (("plain", 1.0), ("whitened", 0.7))
+        for metric, scale in METRICS
     )
 
 

@@ -99,7 +99,9 @@ def dose_response(
     Raises:
         ResultError: If nothing was added at several strengths.
     """
-    targets = [role for role in ROLES if any(r.target == role for r in result.doses)]
+    targets: list[Role] = [
+        role for role in ROLES if any(r.target == role for r in result.doses)
+    ]
     if not targets:
         raise ResultError(
             "This result has no dose-response curves.",

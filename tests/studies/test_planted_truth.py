@@ -79,6 +79,34 @@ def test_one_model_against_itself_has_cosine_one(plant, unit, study):
     np.testing.assert_allclose(result.cosine_null_low, 1, atol=1e-6)
 
 
+def test_transductive_centring_forgives_data_sets_that_lie_elsewhere(
+    plant, unit, marked, study
+):
+    # One data set starts with other words; its mean is no evidence of truth.
+    far = replace(
+        marked,
+        prompts=tuple(
+            f"Now {text}" if i % 4 < 2 else text
+            for i, text in enumerate(marked.prompts)
+        ),
+        sources=tuple("near" if i % 4 < 2 else "far" for i in range(len(marked))),
+    )
+    model = plant(LENGTH * unit)
+    found = [
+        study(model, model, statements=far, centring=centring)
+        for centring in ("inductive", "transductive")
+    ]
+    assert [one.centring for one in found] == ["inductive", "transductive"]
+    assert all(one.auroc.min() > 0.99 for one in found)
+    assert not np.array_equal(found[0].scores, found[1].scores)
+    # Each data set has its mean in the middle of the scale.
+    sources = np.array([text.startswith("Now") for text in found[1].statements])
+    for part in (sources, ~sources):
+        balanced = found[1].labels[part].mean()
+        assert balanced == 0.5
+        assert abs(found[1].scores[0, 0, part].mean()) < 1e-4
+
+
 def test_a_model_that_cannot_be_asked_gives_a_note_and_no_effects(plant, unit, study):
     # Byte by byte the few-shot prompt does not fit into the 128 tokens it reads.
     model = plant(LENGTH * unit)

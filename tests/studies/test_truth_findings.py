@@ -49,8 +49,10 @@ def found(pair, spec):
 
 
 def _run(pair, spec, folder=None):
+    base, post = pair
     return truthfulness(
-        *pair,
+        base,
+        post,
         statements_of(spec),
         spec=spec,
         provenance=record("truthfulness"),

@@ -192,17 +192,19 @@ def test_controls_along_the_truth_direction_are_also_drawn_without_it(negated):
     )
     assert {one.condition for one in drawn} == {"random", "covariance", "shuffled"}
     for one in drawn:
+        assert isinstance(one.vector, torch.Tensor)
         assert float(one.vector.norm()) == pytest.approx(1, abs=1e-5)
         along = abs(float(one.vector @ truth))
         if one.orthogonal:
             assert along < 1e-5
             twins = [
-                two
+                two.vector
                 for two in drawn
                 if (two.condition, two.draw) == (one.condition, one.draw)
             ]
             assert len(twins) == 2
-            assert abs(float(twins[0].vector @ truth)) > ALIKE
+            assert isinstance(twins[0], torch.Tensor)
+            assert abs(float(twins[0] @ truth)) > ALIKE
     assert sum(one.orthogonal for one in drawn) >= 4
 
 
@@ -221,6 +223,7 @@ def test_the_data_set_control_gives_each_data_set_the_direction_of_another(negat
     ]
     # Of two data sets there is one other.
     (one,) = drawn
+    assert isinstance(one.vector, dict)
     assert torch.equal(one.vector["plain.csv"], own["neg.csv"])
     assert torch.equal(one.vector["neg.csv"], own["plain.csv"])
 

@@ -77,8 +77,9 @@ def content(statement: str) -> tuple[str, ...]:
         False
     """
     text = re.sub(r"n['’]t\b", " not", statement.lower())
-    words = [_IRREGULAR.get(word, word) for word in re.findall(r"\w+", text)]
-    return tuple(_stem(word) for word in words if word not in _ADDED)
+    words: list[str] = re.findall(r"\w+", text)
+    kept = (_IRREGULAR.get(word, word) for word in words if word not in _ADDED)
+    return tuple(_stem(word) for word in kept)
 
 
 def _stem(word: str) -> str:

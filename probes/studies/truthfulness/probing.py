@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import assert_never
+from typing import Any, assert_never
 
 import numpy as np
 import torch
@@ -175,8 +175,9 @@ def _judged(
 ) -> dict[str, Float[np.ndarray, "probe layer"]]:
     """Measures of test logits by the name of their field."""
     labels = statements.labels
-    options = {"resamples": spec.resamples, "seed": spec.seed}
-    options |= {"groups": statements.groups}
+    options: dict[str, Any] = {
+        "groups": statements.groups, "resamples": spec.resamples, "seed": spec.seed,
+    }  # fmt: skip
     areas = auroc_interval(logits, labels, **options)
     right = mean_interval((logits > 0) == labels, **options)
     good = quality(logits, labels)

@@ -14,10 +14,12 @@ PROBES: tuple[ProbeName, ...] = get_args(ProbeName)
 class TruthfulnessSpec:
     """Settings of the study.
 
-    What costs time with large models is asking: every vector and strength is a forward
-    pass over the questions, about 60 before the place is chosen, then
-    `6 + 8 * controls` over `asked_test` and `6 * len(doses)` and more over
-    `dose_statements`. Probes take seconds to minutes, of which CCS takes most.
+    What costs time with large models is asking, counted in passes over questions that
+    share their beginning. Choosing a place takes two passes over `asked_validation` for
+    each model, range of layers (12 at most) and token (3 to 5); naming `layers` and
+    `tokens` saves them all. Measuring takes, in each model, `2 + 3 * controls` passes
+    over `asked_test` or a few more, and each dose 5 or 6 over `dose_statements`. Probes
+    take seconds with small models and minutes with large ones, most of them for CCS.
 
     Attributes:
         base: Hub id or folder of the base model.
