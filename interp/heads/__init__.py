@@ -5,12 +5,34 @@ from interp.heads.composition import (
     composition as composition,
 )
 from interp.heads.copying import Copying as Copying, copying as copying
+from interp.heads.metrics import (
+    AttentionScores as AttentionScores,
+    CheckpointMetric as CheckpointMetric,
+    CopyingByWeights as CopyingByWeights,
+    Losses as Losses,
+    Measured as Measured,
+    MetricContext as MetricContext,
+    StrongestComposition as StrongestComposition,
+)
+from interp.heads.phase import (
+    lag as lag,
+    over_runs as over_runs,
+    phase_change as phase_change,
+)
 from interp.heads.scoring import score as score
 from interp.heads.sequences import (
     RepeatedTokens as RepeatedTokens,
     repeated_tokens as repeated_tokens,
     token_pool as token_pool,
 )
+from interp.heads.series import (
+    CheckpointRef as CheckpointRef,
+    Series as Series,
+    find_series as find_series,
+)
+from interp.heads.skeleton import Loading as Loading
+from interp.heads.track import track as track
+from interp.heads.track_spec import SequenceSpec as SequenceSpec
 from interp.heads.weights import (
     HeadWeights as HeadWeights,
     head_weights as head_weights,

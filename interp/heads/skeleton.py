@@ -89,6 +89,8 @@ def build_skeleton(folder: Path, name: str, *, loading: Loading) -> Skeleton:
     # Without a folder its identity is that of the tensors, whatever is read into them.
     model = replace(loaded, name=name, folder=None)
     targets = dict(model.hf.state_dict())
+    for key, tensor in targets.items():
+        _refuse_infinite(key, tensor, folder)
     return Skeleton(
         model=model,
         targets=targets,
@@ -136,6 +138,7 @@ def read_weights(skeleton: Skeleton, folder: Path) -> Weights:
                     _check(opened.get_slice(key), place, key, folder)
                     # A copy, so that the disk is read here and not when it is used.
                     tensors[place.into] = opened.get_tensor(key).clone()
+                    _refuse_infinite(key, tensors[place.into], folder)
     missing = sorted({p.into for p in skeleton.places.values()} - set(tensors))
     if missing:
         raise UnsupportedModelError(
@@ -178,6 +181,15 @@ def _check(found: Any, place: Place, key: str, folder: Path) -> None:
         raise UnsupportedModelError(
             f"The tensor {key!r} of {folder.name!r} is {dtype}{list(shape)}.",
             expected=f"{place.dtype}{list(place.shape)}, as in the first checkpoint.",
+        )
+
+
+def _refuse_infinite(key: str, tensor: Tensor, folder: Path) -> None:
+    # A sum is finite only if all numbers are, and needs no second array.
+    if tensor.is_floating_point() and not tensor.sum(dtype=torch.float64).isfinite():
+        raise UnsupportedModelError(
+            f"The tensor {key!r} of {folder.name!r} holds numbers that are not finite.",
+            expected="Training went wrong there, or the file is damaged.",
         )
 
 

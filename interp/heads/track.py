@@ -1,0 +1,341 @@
+"""`track`: metrics of every checkpoint of a series, and when they change.
+
+One model is made; the weights of each checkpoint are read into it. While one checkpoint
+is measured the next is fetched and read by a thread. What was measured is on disk
+before the next begins, so a run that was killed goes on where it was.
+"""
+
+import logging
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from interp.errors import (
+    ConfigError,
+    DiskFullError,
+    InterpError,
+    UnsupportedModelError,
+    UnwritableError,
+)
+from interp.heads.downloads import Downloads, downloading
+from interp.heads.metrics import (
+    DEFAULT_METRICS,
+    CheckpointMetric,
+    Measured,
+    MetricContext,
+    measure,
+    patterns_of,
+)
+from interp.heads.sequences import RepeatedTokens, repeated_tokens
+from interp.heads.series import CheckpointRef, Series, find_series
+from interp.heads.skeleton import (
+    Loading,
+    Skeleton,
+    Weights,
+    build_skeleton,
+    put_in_place,
+    read_weights,
+)
+from interp.heads.timeline import (
+    curves_of,
+    heads_of,
+    lags_of,
+    persistence_of,
+    phases_of,
+    swaps_of,
+)
+from interp.heads.track_ahead import Ahead
+from interp.heads.track_shards import Shards
+from interp.heads.track_spec import SequenceSpec, TrackSpec, track_spec
+from interp.progress import progress_bar
+from interp.provenance import ModelRecord, Provenance, record
+from interp.results.runs import RunFolder, open_run
+from interp.results.timeline import HeadTimeline
+from interp.results.timeline_rows import FailedCheckpoint
+from interp.stopping import stop_if_requested
+
+
+logger = logging.getLogger("interp.heads")
+
+STUDY = "track"
+RESAMPLES = 400
+# About this machine, not about one checkpoint.
+_FATAL = (DiskFullError, UnwritableError)
+_DRAWN = SequenceSpec()
+
+
+def track(
+    series: str | Path | Series,
+    *,
+    metrics: Sequence[CheckpointMetric] = DEFAULT_METRICS,
+    sequences: RepeatedTokens | SequenceSpec = _DRAWN,
+    out: str | Path | None = None,
+    keep: bool = False,
+    loading: Loading | None = None,
+    seed: int = 0,
+) -> HeadTimeline:
+    """Metrics of every checkpoint of a series, when they change, and in which order.
+
+    The checkpoints are measured in the order of their steps, on the same sequences. The
+    next one is fetched and read while the present one is measured, and what was fetched
+    is removed when it is done; a copy in your own cache or folder is never touched. A
+    checkpoint that cannot be read is reported in the result and passed over.
+
+    Args:
+        series: A hub id whose revisions are checkpoints, a folder of checkpoints, the
+            output folder of a trainer, or what `interp.heads.find_series` found.
+        metrics: What is measured; see `interp.heads.CheckpointMetric`.
+        sequences: Evaluation sequences of repeated tokens, or how to draw them.
+        out: Where runs are kept; the same call goes on there after an interruption.
+            Without it nothing is kept.
+        keep: Whether what is fetched stays, in the ordinary cache.
+        loading: Device and type of the models.
+        seed: Of sequences and intervals.
+
+    Raises:
+        ModelNotFoundError: If there is no such series.
+        ConfigError: If it has no checkpoints, or two metrics use one name.
+        UnsupportedModelError: If not one checkpoint could be measured.
+        StoppedError: If a signal asked to stop; what was measured is kept.
+        DiskFullError: If there is no room.
+
+    Source:
+        Olsson et al. (2022), arXiv:2209.11895.
+    """
+    found = series if isinstance(series, Series) else find_series(series)
+    loading = Loading() if loading is None else loading
+    spec = track_spec(found, metrics, sequences, loading=loading, seed=seed)
+    origin = record(
+        STUDY, models=[ModelRecord(name=found.name, dtype=loading.dtype)], seed=seed
+    )
+    with tempfile.TemporaryDirectory(prefix="interp-track-") as temporary:
+        run = open_run(
+            temporary if out is None else out,
+            study=STUDY,
+            models=[found.name],
+            spec=spec,
+            provenance=origin,
+        )
+        work = _Work(
+            run=run,
+            series=found,
+            metrics=tuple(metrics),
+            sequences=sequences,
+            loading=loading,
+            keep=keep,
+            seed=seed,
+        )
+        failed = work.measure_all()
+        timeline = _timeline(work, failed, origin, spec)
+        if out is not None:
+            run.finish(timeline)
+    return timeline
+
+
+class _Work:
+    """The checkpoints of a run, measured one after the other."""
+
+    def __init__(
+        self,
+        *,
+        run: RunFolder,
+        series: Series,
+        metrics: tuple[CheckpointMetric, ...],
+        sequences: RepeatedTokens | SequenceSpec,
+        loading: Loading,
+        keep: bool,
+        seed: int,
+    ) -> None:
+        self.run = run
+        self.series = series
+        self.seed = seed
+        self.shards = Shards(run.shards)
+        self._metrics = metrics
+        self._sequences = sequences
+        self._loading = loading
+        self._keep = keep
+        self._skeleton: Skeleton | None = None
+
+    def measure_all(self) -> list[FailedCheckpoint]:
+        """Measure what was not measured before; what failed, with the reasons."""
+        refs = self.series.checkpoints
+        todo = [ref for ref in refs if self.shards.read(ref) is None]
+        failed: list[FailedCheckpoint] = []
+        downloads_to = self.run.path / "downloads"
+        with (
+            downloading(self.series, downloads_to, keep=self._keep) as downloads,
+            progress_bar("checkpoints", len(refs), "checkpoints") as bar,
+        ):
+            bar.advance(len(refs) - len(todo))
+            ahead: Ahead | None = None
+            try:
+                for number, ref in enumerate(todo):
+                    mine = ahead or self._start(ref, downloads)
+                    problem = self._install(mine, ref)
+                    following = todo[number + 1 : number + 2]
+                    ahead = None
+                    for later in following:
+                        ahead = self._start(later, downloads)
+                    problem = problem or self._measure(ref)
+                    downloads.evict(ref)
+                    if problem is not None:
+                        failed.append(self._failure(ref, problem))
+                    bar.advance(1, note=ref.name)
+                    kept = len(refs) - len(todo) + number + 1 - len(failed)
+                    stop_if_requested(f"{kept} of {len(refs)} checkpoints are measured")
+            finally:
+                downloads.stop()
+                if ahead is not None:
+                    ahead.end()
+        return failed
+
+    def _start(self, ref: CheckpointRef, downloads: Downloads) -> Ahead:
+        return Ahead(partial(_ready, ref, downloads, self._skeleton))
+
+    def _install(self, ahead: Ahead, ref: CheckpointRef) -> InterpError | None:
+        """Put a checkpoint's weights into the model, or say what is wrong with it."""
+        try:
+            folder, weights = ahead.result()
+            if self._skeleton is None:
+                self._skeleton = build_skeleton(
+                    folder, self.series.name, loading=self._loading
+                )
+                if isinstance(self._sequences, SequenceSpec):
+                    self._sequences = _drawn(self._skeleton, self._sequences, self.seed)
+            else:
+                # Started before there was a model: the files wait to be read.
+                weights = weights or read_weights(self._skeleton, folder)
+                put_in_place(self._skeleton, weights)
+        except _FATAL:
+            raise
+        except InterpError as error:
+            return error
+        return None
+
+    def _measure(self, ref: CheckpointRef) -> InterpError | None:
+        assert self._skeleton is not None
+        assert isinstance(self._sequences, RepeatedTokens)
+        context = MetricContext(
+            model=self._skeleton.model,
+            checkpoint=ref,
+            sequences=self._sequences,
+            patterns=patterns_of(self._metrics),
+            seed=self.seed,
+        )
+        try:
+            self.shards.write(ref, measure(self._metrics, context))
+        except (*_FATAL, ConfigError):
+            # A wrong setting is wrong at every checkpoint.
+            raise
+        except InterpError as error:
+            return error
+        self.run.append("measured", {"checkpoint": ref.name, "step": ref.step})
+        return None
+
+    def _failure(self, ref: CheckpointRef, problem: InterpError) -> FailedCheckpoint:
+        reason = " ".join(problem.what.split())
+        logger.warning("%s is passed over: %s", ref.name, reason)
+        self.run.append("failed", {"checkpoint": ref.name, "reason": reason})
+        return FailedCheckpoint(name=ref.name, step=ref.step, reason=reason)
+
+
+def _ready(
+    ref: CheckpointRef, downloads: Downloads, skeleton: Skeleton | None
+) -> tuple[Path, Weights | None]:
+    """A checkpoint's folder and, if there is a model for them, its weights."""
+    folder = downloads.fetch(ref)
+    return folder, None if skeleton is None else read_weights(skeleton, folder)
+
+
+def _drawn(skeleton: Skeleton, spec: SequenceSpec, seed: int) -> RepeatedTokens:
+    return repeated_tokens(
+        skeleton.model,
+        n_sequences=spec.n_sequences,
+        n_tokens=spec.n_tokens,
+        periods=spec.periods,
+        bos=spec.bos,
+        seed=seed,
+    )
+
+
+def _timeline(
+    work: _Work,
+    failed: Sequence[FailedCheckpoint],
+    origin: Provenance,
+    spec: TrackSpec,
+) -> HeadTimeline:
+    names = {row.name for row in failed}
+    refs = [ref for ref in work.series.checkpoints if ref.name not in names]
+    read = [work.shards.read(ref) for ref in refs]
+    measured = [found for found in read if found is not None]
+    if not measured:
+        raise UnsupportedModelError(
+            f"None of the {len(failed)} checkpoints of {work.series.name!r} could be"
+            f" measured: {failed[0].name}: {failed[0].reason}",
+            remedy="Check the series; what was fetched can be fetched again.",
+        )
+    _refuse_uneven(refs, measured)
+    steps = np.array([ref.step for ref in refs])
+    heads = heads_of(measured)
+    curves = curves_of(refs, measured)
+    phases = phases_of(curves, steps, resamples=RESAMPLES, seed=work.seed)
+    single = np.float32
+    return HeadTimeline(
+        checkpoints=tuple(ref.name for ref in refs),
+        steps=steps,
+        tokens=np.array([ref.tokens for ref in refs]),
+        metrics=heads.metrics,
+        heads=heads.mean.astype(single),
+        stderr=heads.stderr.astype(single),
+        chance=heads.chance.astype(single),
+        threshold=heads.threshold.astype(single),
+        n_above=heads.n_above,
+        persistence=persistence_of(heads).astype(single),
+        curves=curves.names,
+        mean=curves.mean.astype(single),
+        samples=curves.samples.astype(single),
+        phases=tuple(found.change for found in phases.values()),
+        lags=lags_of(phases),
+        swaps=swaps_of(heads, steps),
+        failed=tuple(failed),
+        notes=_notes(work.series, failed, refs),
+        provenance=origin,
+    )
+
+
+def _refuse_uneven(refs: Sequence[CheckpointRef], measured: Sequence[Measured]) -> None:
+    def names(found: Measured) -> list[str]:
+        return [*found.values, *found.heads, *found.vectors]
+
+    for ref, found in zip(refs, measured, strict=True):
+        if differing := sorted({*names(found)} ^ {*names(measured[0])}):
+            raise ConfigError(
+                f"{differing[0]!r} was measured at some checkpoints and not at others,"
+                f" such as {ref.name} or {refs[0].name}.",
+                expected="A metric returns the same names at every checkpoint.",
+            )
+
+
+def _notes(
+    series: Series, failed: Sequence[FailedCheckpoint], refs: Sequence[CheckpointRef]
+) -> tuple[str, ...]:
+    notes = list(series.notes)
+    if failed:
+        said = "; ".join(f"{row.name}: {row.reason}" for row in failed[:3])
+        notes.append(
+            f"{len(failed)} of {len(failed) + len(refs)} checkpoints could not be"
+            f" measured ({said}{'; ...' if len(failed) > 3 else ''})."
+        )
+    if refs[0].step > 0:
+        notes.append(
+            f"The series begins at step {refs[0].step}: what changed before is not"
+            " seen."
+        )
+    notes.append(
+        "Intervals are over evaluation sequences of one training run; another seed of"
+        " training can change at quite another step."
+    )
+    return tuple(notes)

@@ -1,0 +1,96 @@
+"""What was measured at each checkpoint, on disk, so that a run resumes."""
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from interp import atomic
+from interp.heads.metrics import Measured
+from interp.heads.series import CheckpointRef
+
+
+logger = logging.getLogger("interp.heads")
+
+
+@dataclass(frozen=True, slots=True)
+class Shards:
+    """One file for each checkpoint that was measured.
+
+    Attributes:
+        folder: Where they lie.
+    """
+
+    folder: Path
+
+    def write(self, ref: CheckpointRef, measured: Measured) -> None:
+        """Keep what was measured at a checkpoint.
+
+        Raises:
+            DiskFullError: If the disk is full.
+            UnwritableError: If the folder cannot be written.
+        """
+        arrays = {
+            f"{kind}/{name}": np.ascontiguousarray(array, dtype=np.float32)
+            for kind, group in (
+                ("values", measured.values),
+                ("heads", measured.heads),
+                ("vectors", measured.vectors),
+            )
+            for name, array in group.items()
+        }
+        arrays |= {
+            f"chance/{name}": np.array([value], dtype=np.float32)
+            for name, value in measured.chance.items()
+        }
+        atomic.write_bytes(
+            self._path(ref), save(arrays, metadata={"checkpoint": _identity(ref)})
+        )
+
+    def read(self, ref: CheckpointRef) -> Measured | None:
+        """What was measured at a checkpoint; None if nothing was, or its files changed.
+
+        A damaged file counts as none: the checkpoint is measured again.
+        """
+        path = self._path(ref)
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(path, framework="numpy") as file:
+                if (file.metadata() or {}).get("checkpoint") != _identity(ref):
+                    logger.warning("%s has changed: it is measured again.", ref.name)
+                    return None
+                arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            logger.warning("%s is damaged (%s): measured again.", path, error)
+            return None
+        groups: dict[str, dict[str, np.ndarray]] = {
+            kind: {} for kind in ("values", "heads", "vectors", "chance")
+        }
+        for key, array in arrays.items():
+            kind, _, name = key.partition("/")
+            groups[kind][name] = array
+        return Measured(
+            values=groups["values"],
+            heads=groups["heads"],
+            vectors=groups["vectors"],
+            chance={name: float(array[0]) for name, array in groups["chance"].items()},
+        )
+
+    def _path(self, ref: CheckpointRef) -> Path:
+        return self.folder / f"step-{ref.step:09d}.safetensors"
+
+
+def _identity(ref: CheckpointRef) -> str:
+    """What changes when the weights of a checkpoint do."""
+    files: list[list[object]] = []
+    if ref.folder is not None:
+        files = [
+            [path.name, path.stat().st_size, path.stat().st_mtime_ns]
+            for path in sorted(ref.folder.glob("*.safetensors"))
+        ]
+    return json.dumps([ref.name, ref.commit, files])
