@@ -28,6 +28,8 @@ COMPARED: dict[Compared, tuple[Run, Run]] = {
     "post into base and base": ("post into base", "base"),
 }
 SLACK = 0.05
+# A model that is right about fewer pairs does not answer the question.
+FEW_RIGHT = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +219,11 @@ class KnowledgeComparison:
             f"{len(self.true)} pairs)"
         )
 
+    @property
+    def right(self) -> Bool[np.ndarray, "two pair"]:
+        """Of which pairs base and post judge both statements rightly, unpatched."""
+        return (self.clean_ld > 0) & (self.corrupted_ld < 0)
+
     def likeness_of(
         self, compared: Compared = "base and post", *, unit: str = "", scale: str = ""
     ) -> MapLikeness | None:
@@ -295,6 +302,13 @@ class KnowledgeComparison:
 
     def headline(self) -> str:
         """What was found, in one sentence."""
+        right = self.right.mean(axis=1)
+        if right.min() < FEW_RIGHT:
+            return (
+                "The maps say little about facts: the base model is right about both "
+                f"statements of {right[0]:.0%} of {len(self.true)} pairs, the "
+                f"post-trained one of {right[1]:.0%}."
+            )
         found = self.likeness_of()
         assert found is not None, "base and post are always compared"
         r, gap = found.find("pearson"), found.find("largest difference, knowledge")

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from interp.errors import ConfigError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnowledgeSpec:
@@ -64,3 +66,15 @@ class KnowledgeSpec:
     resamples: int = 1000
     permutations: int = 200
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("n_pairs", "resamples", "permutations"):
+            if getattr(self, name) < 1:
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)}.", expected="At least 1."
+                )
+        if not self.delta > 0:
+            raise ConfigError(
+                f"delta is {self.delta}.",
+                expected="A positive difference of restoration that would matter.",
+            )

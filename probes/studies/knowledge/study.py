@@ -5,7 +5,7 @@ models, then with values of one model in the other's run.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,9 @@ import numpy as np
 from interp.data import Statements
 from interp.models.language_model import LanguageModel
 from interp.provenance import Provenance
-from interp.results.knowledge import KnowledgeComparison
+from interp.results import PatchMap
+from interp.results.knowledge import FEW_RIGHT, KnowledgeComparison, Run, ScreenCheck
+from interp.results.truthfulness import ROLES
 from probes.studies.knowledge.pairing import Prepared, prepare
 from probes.studies.knowledge.spec import KnowledgeSpec
 from probes.studies.knowledge.sums import (
@@ -28,9 +30,6 @@ from probes.studies.pair import require_same_shape
 
 
 logger = logging.getLogger("interp.studies")
-
-# A model that is right about fewer pairs does not answer the question.
-FEW_RIGHT = 0.7
 
 
 def knowledge(
@@ -68,14 +67,22 @@ def knowledge(
     prepared = prepare(base, post, statements, spec=spec)
     models = (base, post)
     maps = traces(models, prepared.prompts, spec=spec, folder=folder, tell=tell)
+    checks = screening(models, prepared.prompts, spec=spec) if spec.screen else ()
+    return _result(statements, prepared, maps, checks, spec, provenance)
+
+
+def _result(
+    statements: Statements,
+    prepared: Prepared,
+    maps: Mapping[Run, PatchMap],
+    checks: tuple[ScreenCheck, ...],
+    spec: KnowledgeSpec,
+    provenance: Provenance,
+) -> KnowledgeComparison:
     sums = sums_of(maps, spec=spec)
     likeness, own = likeness_of(maps, sums, spec=spec)
     first, second = maps["base"], maps["post"]
     pairs = prepared.pairs.pairs
-    ends = {
-        "clean_ld": np.stack([first.clean_ld, second.clean_ld]),
-        "corrupted_ld": np.stack([first.corrupted_ld, second.corrupted_ld]),
-    }
     return KnowledgeComparison(
         models=(spec.base, spec.post),
         datasets=tuple(dict.fromkeys(statements.sources)),
@@ -101,40 +108,43 @@ def knowledge(
         likeness=likeness,
         staircase=staircase_of(maps, spec=spec),
         shares=shares_of(maps, sums, spec=spec),
-        screening=screening(models, prepared.prompts, spec=spec) if spec.screen else (),
+        screening=checks,
         statements=len(statements),
         dropped=prepared.dropped,
         sources=tuple(pair.source for pair in pairs),
         true=tuple(pair.true for pair in pairs),
         false=tuple(pair.false for pair in pairs),
         groups=tuple(pair.group for pair in pairs),
-        clean_ld=ends["clean_ld"],
-        corrupted_ld=ends["corrupted_ld"],
+        clean_ld=np.stack([first.clean_ld, second.clean_ld]),
+        corrupted_ld=np.stack([first.corrupted_ld, second.corrupted_ld]),
         pair_ld=_float32(sums.cells),
         notes=(
             *statements.notes,
             *prepared.notes,
             prepared.read + ".",
-            *_judgement(ends, prepared, spec),
-            *dict.fromkeys((*first.notes, *second.notes)),
+            *_judgement(maps, prepared, spec),
+            *first.notes,
         ),
         provenance=provenance,
     )
 
 
 def _judgement(
-    ends: dict[str, np.ndarray], prepared: Prepared, spec: KnowledgeSpec
+    maps: Mapping[Run, PatchMap], prepared: Prepared, spec: KnowledgeSpec
 ) -> tuple[str, ...]:
-    """How often each model is right about the unpatched prompts."""
+    """How well each model answers the unpatched prompts."""
     notes: list[str] = []
-    for i, name in enumerate((spec.base, spec.post)):
-        right = (ends["clean_ld"][i] > 0) & (ends["corrupted_ld"][i] < 0)
-        share, gap = right.mean(), ends["clean_ld"][i] - ends["corrupted_ld"][i]
+    for role, name in zip(ROLES, (spec.base, spec.post), strict=True):
+        clean, corrupted = maps[role].clean_ld, maps[role].corrupted_ld
+        right = float(((clean > 0) & (corrupted < 0)).mean())
+        gap = f"mean LD {clean.mean():.2f} and {corrupted.mean():.2f}"
         notes.append(
-            f"{name} is right about both statements of {share:.0%} of "
-            f"{len(prepared.pairs)} pairs; their mean gap is {gap.mean():.2f}."
+            f"{name} is right about both statements of {right:.0%} of "
+            f"{len(prepared.pairs)} pairs ({gap})."
+            if spec.question
+            else f"{name} answers the true and the false statements with {gap}."
         )
-        if share < FEW_RIGHT:
+        if right < FEW_RIGHT:
             notes.append(
                 f"{name} hardly answers the question, so its map says little about "
                 "where it keeps facts."
