@@ -6,13 +6,10 @@ from interp.patching.aggregate import (
     paper_bins as paper_bins,
     role_map as role_map,
 )
-from interp.patching.attribution import (
-    Screening as Screening,
-    attribute as attribute,
-    screen as screen,
-)
+from interp.patching.attribution import attribute as attribute
 from interp.patching.compare import Resampling as Resampling, compare as compare
 from interp.patching.prompt_pairs import PromptPairs as PromptPairs
+from interp.patching.screening import Screening as Screening, screen as screen
 from interp.patching.statement_prompts import (
     prompt_pairs as prompt_pairs,
     top_tokens as top_tokens,

@@ -3,23 +3,21 @@
 The effect of a patch is estimated as the gradient of LD with respect to the patched
 value, times the change of that value. It takes two forward passes and one backward
 pass for all cells of a pair, and says where to look, not what is there: between a value
-and its replacement LD is far from linear. `screen` therefore measures on some pairs how
-well the estimate follows the exact grid.
+and its replacement LD is far from linear. `interp.patching.screen` measures on some
+pairs how well the estimate follows the exact grid.
 """
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Float32
-from scipy.stats import rankdata
 from torch import Tensor
 
 from interp.activations.batching import run_batches
-from interp.errors import ConfigError
 from interp.models.language_model import LanguageModel
+from interp.patching.assembly import assemble
 from interp.patching.cache import Prefix
 from interp.patching.group_grid import GroupGrid, Prefixes
 from interp.patching.plan import (
@@ -37,7 +35,7 @@ from interp.patching.recording import (
     listening,
     logit_difference,
 )
-from interp.patching.trace import assemble, make_job, refuse_edited, trace
+from interp.patching.trace import make_job, refuse_edited
 from interp.progress import progress_bar
 from interp.results.patch_map import Direction, PatchMap
 from interp.sites import Site
@@ -45,26 +43,6 @@ from interp.sites import Site
 
 # A backward pass costs about as much as two forward passes.
 PASSES_OF_BACKWARD = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Screening:
-    """An estimated map, and how well it follows the exact one on some pairs.
-
-    Attributes:
-        estimate: Of all pairs.
-        exact: Of the sample.
-        sample: Which pairs those are.
-        pearson: Correlation of estimated and exact effects over the cells of the
-            sample that are not known beforehand, by unit.
-        spearman: The same of their ranks.
-    """
-
-    estimate: PatchMap
-    exact: PatchMap
-    sample: tuple[int, ...]
-    pearson: Float32[np.ndarray, " unit"]
-    spearman: Float32[np.ndarray, " unit"]
 
 
 def attribute(
@@ -130,108 +108,6 @@ def attribute(
         notes=("A first-order estimate by attribution patching, not the effect.",),
         token_layers=computed + prefix_tokens * model.n_layers,
     )
-
-
-def screen(
-    model: LanguageModel,
-    pairs: PromptPairs,
-    *,
-    sites: str | Sequence[str] = ("resid_post",),
-    positions: Sequence[str] | None = None,
-    direction: Direction = "denoise",
-    source: LanguageModel | None = None,
-    sample: int = 8,
-    seed: int = 0,
-    token_budget: int | None = None,
-) -> Screening:
-    """The estimate for all pairs, and its correlation with the exact grid on a sample.
-
-    For the other arguments and the errors see `trace`.
-
-    Args:
-        model: The model that runs.
-        pairs: The prompts.
-        sites: What is patched in every layer.
-        positions: The roles of the grid positions; all by default.
-        direction: Which prompt's values go into the other's run.
-        source: Another model of the same shape whose values are put in.
-        sample: How many pairs are traced exactly.
-        seed: Decides which.
-        token_budget: The most tokens in a batch.
-    """
-    if sample < 1:
-        raise ConfigError(f"sample is {sample}.", expected="At least one pair.")
-    draw = np.random.default_rng(seed)
-    size = min(sample, len(pairs))
-    chosen = sorted(draw.choice(len(pairs), size=size, replace=False).tolist())
-    estimate = attribute(
-        model,
-        pairs,
-        sites=sites,
-        positions=positions,
-        direction=direction,
-        source=source,
-        token_budget=token_budget,
-    )
-    exact = trace(
-        model,
-        pairs.subset(chosen),
-        sites=sites,
-        positions=positions,
-        direction=direction,
-        source=source,
-        token_budget=token_budget,
-    )
-    crosses = source is not None and source.hf is not model.hf
-    pearson, spearman = _correlations(
-        estimate, exact, pairs, chosen, all_positions=crosses
-    )
-    found = "; ".join(
-        f"{unit} {r:.2f} and {rho:.2f}"
-        for unit, r, rho in zip(estimate.units, pearson, spearman, strict=True)
-    )
-    note = f"Pearson and Spearman correlation with the exact cells of {size} pairs: "
-    return Screening(
-        estimate=replace(estimate, notes=(*estimate.notes, f"{note}{found}.")),
-        exact=exact,
-        sample=tuple(chosen),
-        pearson=pearson,
-        spearman=spearman,
-    )
-
-
-def _correlations(
-    estimate: PatchMap,
-    exact: PatchMap,
-    pairs: PromptPairs,
-    chosen: Sequence[int],
-    *,
-    all_positions: bool,
-) -> tuple[np.ndarray, np.ndarray]:
-    width = exact.ld.shape[-1]
-    first = np.array(
-        [
-            0 if all_positions else pairs.first_difference[i] - pairs.start[i]
-            for i in chosen
-        ]
-    )
-    # What the invariants give would make any estimate look good.
-    open_cells = np.arange(width) >= first[:, None]
-    pearson, spearman = [], []
-    for unit in range(len(exact.units)):
-        true = exact.ld[unit] - exact.unpatched_ld[:, None, None]
-        guess = estimate.ld[unit, list(chosen), :, :width]
-        guess = guess - estimate.unpatched_ld[list(chosen), None, None]
-        kept = open_cells[:, None, :] & ~np.isnan(true)
-        kept[:, -1] = False
-        x, y = true[kept].astype(float), guess[kept].astype(float)
-        if len(x) < 3 or not x.std() or not y.std():
-            pearson.append(np.nan)
-            spearman.append(np.nan)
-            continue
-        pearson.append(np.corrcoef(x, y)[0, 1])
-        spearman.append(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
-    return np.array(pearson, dtype=np.float32), np.array(spearman, dtype=np.float32)
 
 
 def _group_grid(job: Job, group: Group, prefixes: Prefixes) -> GroupGrid:
