@@ -104,7 +104,7 @@ def measure(
 
 def main() -> None:
     """Measure once and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--d-model", type=int, default=4096)
     parser.add_argument("--d-mlp", type=int, default=14_336)
     parser.add_argument("--d-vocab", type=int, default=128_256)

@@ -115,7 +115,8 @@ def test_of_a_hub_model_only_the_needed_shards_are_fetched(tmp_path, monkeypatch
 
 
 def test_half_precision_weights_are_summed_in_double(tmp_path):
-    halved: Any = tiny_model("llama").to(torch.bfloat16)
+    hf: Any = tiny_model("llama")
+    halved = hf.to(torch.bfloat16)
     halved.save_pretrained(tmp_path / "half")
     read = entropy_neurons(tmp_path / "half")
     exact = entropy_neurons(interp.load(halved.to(torch.float32)))
