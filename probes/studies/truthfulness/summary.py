@@ -78,15 +78,14 @@ def numbers(result: TruthfulnessComparison) -> dict[str, Value]:
 def sentences(result: TruthfulnessComparison) -> tuple[str, ...]:
     """What was found beside the headline."""
     said = [f"The words alone give AUROC {result.surface_auroc:.2f} on the same split."]
-    for role in ROLES:
-        best = _best(result, role)
-        if best is not None and best.probe != "mean_difference":
-            said.append(
-                f"Of all probes of the {NAMES[role]}, {best.probe} at layer "
-                f"{best.layer} does best on validation statements: AUROC "
-                f"{best.auroc:.2f} [{best.auroc_low:.2f}, {best.auroc_high:.2f}] on "
-                "test statements."
-            )
+    found = [
+        f"{best.probe} at layer {best.layer} of the {NAMES[role]} (AUROC "
+        f"{best.auroc:.2f} [{best.auroc_low:.2f}, {best.auroc_high:.2f}])"
+        for role in ROLES
+        if (best := _best(result, role)) is not None
+    ]
+    if found:
+        said.append(f"Chosen on validation, the best probes are {' and '.join(found)}.")
     said += _between_datasets(result)
     said += _added(result)
     return tuple(said)
