@@ -1,0 +1,127 @@
+"""Figures of `HeadAblations`. Each is a pure function of the result."""
+
+import numpy as np
+import plotly.graph_objects as go
+
+from interp.figures.style import (
+    DIVERGING,
+    FALSE_COLOUR,
+    MODEL_COLOURS,
+    NEUTRAL,
+    TRUE_COLOUR,
+    styled,
+)
+from interp.results.head_ablation import HeadAblations
+
+
+# In the order of the kinds: what removes all of a head, then what spares a route.
+COLOURS = (
+    MODEL_COLOURS["base"],
+    TRUE_COLOUR,
+    NEUTRAL,
+    MODEL_COLOURS["post"],
+    FALSE_COLOUR,
+)
+KINDS = ("zero", "mean", "resample", "pattern_preserving", "value_preserving")
+
+
+def ablation_map(result: HeadAblations, kind: str) -> go.Figure:
+    """What ablating each head does to the loss, as a map of layers and heads.
+
+    Args:
+        result: The ablations.
+        kind: Which kind of ablation.
+
+    Raises:
+        ConfigError: If it was not done.
+    """
+    values, number = result.value(kind), result.number(kind)
+    layers, heads = np.indices(values.shape)
+    largest = max(float(np.nanmax(np.abs(values))), 1e-6)
+    figure = go.Figure(
+        go.Heatmap(
+            z=values,
+            customdata=np.stack(
+                [layers, heads, result.loss_low[number], result.loss_high[number]],
+                axis=-1,
+            ),
+            colorscale=[list(stop) for stop in DIVERGING],
+            zmin=-largest,
+            zmid=0,
+            zmax=largest,
+            colorbar={"title": {"text": "change of<br>loss (nats)"}, "thickness": 14},
+            hovertemplate="L%{y}H%{x}<br>%{z:+.3f} nats "
+            "[%{customdata[2]:+.3f}, %{customdata[3]:+.3f}]<extra></extra>",
+            xgap=1,
+            ygap=1,
+        )
+    )
+    figure.update_xaxes(dtick=max(1, values.shape[1] // 16), showgrid=False)
+    figure.update_yaxes(
+        dtick=max(1, values.shape[0] // 16), showgrid=False, autorange="reversed"
+    )
+    name = _words(kind)
+    return styled(
+        figure,
+        title=f"Loss without each head ({name} ablation)",
+        x="head",
+        y="layer",
+        height=max(260, 120 + 22 * values.shape[0]),
+    )
+
+
+def ablation_routes(result: HeadAblations, *, k: int = 8) -> go.Figure:
+    """The heads that matter most, ablated in each way, with intervals.
+
+    Where patterns are preserved and the loss stays, a head works through what later
+    heads attend to; where values are preserved and it stays, through what they move.
+
+    Args:
+        result: The ablations; heads are ranked by the first kind.
+        k: How many heads.
+    """
+    places = [
+        tuple(int(part) for part in name[1:].split("H"))
+        for name in result.top(result.kinds[0], k=k)
+    ]
+    places = [place for place in places if np.isfinite(result.loss[0][place])]
+    names = [f"L{layer}H{head}" for layer, head in places]
+    figure = go.Figure()
+    step = 0.8 / len(result.kinds)
+    for number, kind in enumerate(result.kinds):
+        mean = np.array([result.loss[number][place] for place in places])
+        low = np.array([result.loss_low[number][place] for place in places])
+        high = np.array([result.loss_high[number][place] for place in places])
+        offset = (number - (len(result.kinds) - 1) / 2) * step
+        figure.add_trace(
+            go.Scatter(
+                x=(np.arange(len(places)) + offset).astype(np.float32),
+                y=mean,
+                mode="markers",
+                name=_words(kind),
+                marker={"color": COLOURS[KINDS.index(kind)], "size": 9},
+                error_y={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": high - mean,
+                    "arrayminus": mean - low,
+                    "thickness": 1.5,
+                    "width": 3,
+                },
+                customdata=np.array(places),
+                hovertemplate="L%{customdata[0]}H%{customdata[1]} "
+                f"{_words(kind)}<br>%{{y:+.3f}} nats<extra></extra>",
+            )
+        )
+    figure.add_hline(y=0, line={"color": NEUTRAL, "width": 1, "dash": "dash"})
+    figure.update_xaxes(tickvals=list(range(len(places))), ticktext=names)
+    return styled(
+        figure,
+        title="Loss without a head, by what is put in its place",
+        x="head, ablated alone",
+        y="change of loss (nats)",
+    )
+
+
+def _words(kind: str) -> str:
+    return kind.replace("_", "-")
