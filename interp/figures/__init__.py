@@ -7,6 +7,10 @@ from interp.figures.confidence import (
     swap_bars as swap_bars,
 )
 from interp.figures.heads import copy_curve as copy_curve, head_map as head_map
+from interp.figures.heads_ablation import (
+    ablation_map as ablation_map,
+    ablation_routes as ablation_routes,
+)
 from interp.figures.knowledge import (
     inside_bars as inside_bars,
     knowledge_maps as knowledge_maps,
@@ -34,6 +38,11 @@ from interp.figures.sections import report_section as report_section
 from interp.figures.sweep import (
     probe_curve as probe_curve,
     probe_heatmap as probe_heatmap,
+)
+from interp.figures.timeline import (
+    timeline_curves as timeline_curves,
+    timeline_map as timeline_map,
+    timeline_scatter as timeline_scatter,
 )
 from interp.figures.tokens import token_strip as token_strip
 from interp.figures.truthfulness import (

@@ -10,6 +10,7 @@ from interp.figures.confidence_panels import (
     neuron_tables,
 )
 from interp.figures.heads import copy_curve, head_map
+from interp.figures.heads_ablation import ablation_map, ablation_routes
 from interp.figures.knowledge_panels import knowledge_panels, knowledge_tables
 from interp.figures.patching import patch_heatmap
 from interp.figures.refusal import condition_label, refusal_rates
@@ -20,12 +21,14 @@ from interp.figures.refusal_candidates import (
 )
 from interp.figures.report import Hidden, Panel, Section
 from interp.figures.sweep import probe_curve, probe_heatmap
+from interp.figures.timeline_panels import timeline_panels, timeline_tables
 from interp.figures.truthfulness import cosine_curve
 from interp.figures.truthfulness_panels import (
     truthfulness_panels,
     truthfulness_tables,
 )
 from interp.results.confidence import ConfidenceComparison
+from interp.results.head_ablation import HeadAblations
 from interp.results.heads import HeadScores
 from interp.results.kinds import Result, title
 from interp.results.knowledge import KnowledgeComparison
@@ -33,6 +36,7 @@ from interp.results.neurons import NeuronTable
 from interp.results.patch_map import PatchMap
 from interp.results.refusal import Instructions, RefusalComparison
 from interp.results.sweep import ProbeSweep
+from interp.results.timeline import HeadTimeline
 from interp.results.truthfulness import ROLES, TruthfulnessComparison
 
 
@@ -55,6 +59,10 @@ def report_section(result: Result) -> Section:
             panels, hidden = knowledge_panels(result), knowledge_tables(result)
         case HeadScores():
             panels, hidden = _head_panels(result), ()
+        case HeadAblations():
+            panels, hidden = _ablation_panels(result), ()
+        case HeadTimeline():
+            panels, hidden = timeline_panels(result), timeline_tables(result)
         case NeuronTable():
             panels, hidden = neuron_panels(result), neuron_tables(result)
         case ConfidenceComparison():
@@ -200,6 +208,23 @@ def _probe_tables(result: ProbeSweep) -> tuple[Hidden, ...]:
         rows = result.baselines_dataframe()
         tables.append(Hidden(title="What a probe must beat", rows=rows))
     return tuple(tables)
+
+
+def _ablation_panels(result: HeadAblations) -> tuple[Panel, ...]:
+    kind = result.kinds[0]
+    return (
+        Panel(
+            figure=ablation_map(result, kind),
+            alt=f"A map of the change of loss by layer and head; most for "
+            f"{', '.join(result.top(kind))}.",
+            rows=result.to_dataframe(),
+        ),
+        Panel(
+            figure=ablation_routes(result),
+            alt="The change of loss of the heads that matter most, by what is put in"
+            " their place.",
+        ),
+    )
 
 
 def _head_panels(result: HeadScores) -> tuple[Panel, ...]:

@@ -1,5 +1,6 @@
 """Attention heads: what each looks at, copies and reads from others."""
 
+from interp.heads.ablation import ablate_heads as ablate_heads
 from interp.heads.composition import (
     Composition as Composition,
     composition as composition,

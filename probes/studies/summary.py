@@ -5,11 +5,14 @@ Knows neither torch nor models.
 
 from typing import assert_never
 
+import numpy as np
 import pandas as pd
 
 from interp.results import (
     ConfidenceComparison,
+    HeadAblations,
     HeadScores,
+    HeadTimeline,
     KnowledgeComparison,
     NeuronTable,
     PatchMap,
@@ -18,7 +21,7 @@ from interp.results import (
     Result,
     TruthfulnessComparison,
 )
-from probes.studies import sweep_summary
+from probes.studies import sweep_summary, timeline_summary
 from probes.studies.confidence import summary as confidence
 from probes.studies.knowledge import summary as knowledge
 from probes.studies.refusal import summary as refusal
@@ -45,6 +48,11 @@ def numbers(result: Result) -> dict[str, Value]:
                 name: [list(result.top(name)), number(result.value(name).max())]
                 for name in result.metrics
             }
+        case HeadAblations():
+            return {
+                name: [list(result.top(name)), number(np.nanmax(result.value(name)))]
+                for name in result.kinds
+            }
         case NeuronTable():
             return {
                 "headline": result.headline(),
@@ -54,6 +62,8 @@ def numbers(result: Result) -> dict[str, Value]:
             return confidence.numbers(result)
         case KnowledgeComparison():
             return knowledge.numbers(result)
+        case HeadTimeline():
+            return timeline_summary.numbers(result)
         case _:
             assert_never(result)
 
@@ -69,7 +79,7 @@ def sentences(result: Result) -> tuple[str, ...]:
             return (result.headline(),)
         case PatchMap():
             return (result.headline(),)
-        case HeadScores():
+        case HeadScores() | HeadAblations():
             return (result.headline(),)
         case NeuronTable():
             return (result.headline(),)
@@ -77,6 +87,8 @@ def sentences(result: Result) -> tuple[str, ...]:
             return (result.headline(), *confidence.sentences(result))
         case KnowledgeComparison():
             return (result.headline(), *knowledge.sentences(result))
+        case HeadTimeline():
+            return (result.headline(), *timeline_summary.sentences(result))
         case _:
             assert_never(result)
 
@@ -95,6 +107,9 @@ def brief_table(result: Result) -> pd.DataFrame:
         case HeadScores():
             frame = result.to_dataframe()
             return frame.sort_values("score", ascending=False).groupby("metric").head(5)
+        case HeadAblations():
+            frame = result.to_dataframe()
+            return frame.sort_values("loss", ascending=False).groupby("kind").head(5)
         case NeuronTable():
             frame = result.to_dataframe()
             return frame[frame["candidate"]].sort_values("logit_var")
@@ -102,5 +117,7 @@ def brief_table(result: Result) -> pd.DataFrame:
             return confidence.brief_table(result)
         case KnowledgeComparison():
             return knowledge.step_table(result)
+        case HeadTimeline():
+            return timeline_summary.phase_table(result)
         case _:
             assert_never(result)
