@@ -131,6 +131,7 @@ def record(
     )
 
 
+@cache
 def versions() -> tuple[tuple[str, str], ...]:
     """Names and versions of the packages that matter, without importing them.
 

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -112,6 +112,10 @@ def phases_of(
 ) -> dict[str, Analysis]:
     """Whether and when each curve changes; those with too few checkpoints are left out.
 
+    An untrained model's loss is far above all others, and next to the fall from there
+    nothing else counts. So a curve without a transition that begins at step 0 is looked
+    at once more without it, and says so.
+
     Args:
         curves: The curves.
         steps: Of the checkpoints.
@@ -121,10 +125,20 @@ def phases_of(
     found = {}
     for number, name in enumerate(curves.names):
         samples = curves.samples[number, :, : curves.n_samples[number]]
-        if np.isfinite(samples).any(axis=1).sum() >= MIN_CHECKPOINTS:
-            found[name] = phase_change(
-                samples, steps, curve=name, resamples=resamples, seed=seed
-            )
+        if np.isfinite(samples).any(axis=1).sum() < MIN_CHECKPOINTS:
+            continue
+        given = {"curve": name, "resamples": resamples, "seed": seed}
+        found[name] = phase_change(samples, steps, **given)
+        n_trained = np.isfinite(samples[steps > 0]).any(axis=1).sum()
+        if found[name].change.verdict == "transition" or n_trained < MIN_CHECKPOINTS:
+            continue
+        if n_trained < len(steps):
+            again = phase_change(samples[steps > 0], steps[steps > 0], **given)
+            if again.change.verdict == "transition":
+                reason = f"{again.change.reason}; without the untrained model at step 0"
+                found[name] = replace(
+                    again, change=replace(again.change, reason=reason)
+                )
     return found
 
 

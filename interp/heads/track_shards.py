@@ -47,9 +47,9 @@ class Shards:
             f"chance/{name}": np.array([value], dtype=np.float32)
             for name, value in measured.chance.items()
         }
-        atomic.write_bytes(
-            self._path(ref), save(arrays, metadata={"checkpoint": _identity(ref)})
-        )
+        # The file keeps no order of its own.
+        facts = {"checkpoint": _identity(ref), "order": json.dumps(list(arrays))}
+        atomic.write_bytes(self._path(ref), save(arrays, metadata=facts))
 
     def read(self, ref: CheckpointRef) -> Measured | None:
         """What was measured at a checkpoint; None if nothing was, or its files changed.
@@ -61,11 +61,14 @@ class Shards:
             return None
         try:
             with safe_open(path, framework="numpy") as file:
-                if (file.metadata() or {}).get("checkpoint") != _identity(ref):
+                facts = file.metadata() or {}
+                if facts.get("checkpoint") != _identity(ref):
                     logger.warning("%s has changed: it is measured again.", ref.name)
                     return None
-                arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
+                arrays = {
+                    key: file.get_tensor(key) for key in json.loads(facts["order"])
+                }
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
             logger.warning("%s is damaged (%s): measured again.", path, error)
             return None
         groups: dict[str, dict[str, np.ndarray]] = {

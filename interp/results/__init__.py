@@ -5,6 +5,7 @@ from interp.results.confidence import (
     ConfidenceRow as ConfidenceRow,
     NeuronEffect as NeuronEffect,
 )
+from interp.results.head_ablation import HeadAblations as HeadAblations
 from interp.results.heads import HeadScores as HeadScores
 from interp.results.kinds import (
     KINDS as KINDS,
@@ -44,6 +45,14 @@ from interp.results.sweep import (
     Baseline as Baseline,
     Erasure as Erasure,
     ProbeSweep as ProbeSweep,
+)
+from interp.results.timeline import HeadTimeline as HeadTimeline
+from interp.results.timeline_rows import (
+    ChangeTime as ChangeTime,
+    FailedCheckpoint as FailedCheckpoint,
+    HeadSwap as HeadSwap,
+    Lag as Lag,
+    PhaseChange as PhaseChange,
 )
 from interp.results.truthfulness import (
     CarriedOver as CarriedOver,

@@ -7,12 +7,14 @@ from interp import atomic
 from interp.errors import ResultError, closest
 from interp.results.confidence import ConfidenceComparison
 from interp.results.files import RESULT, read_description, read_result
+from interp.results.head_ablation import HeadAblations
 from interp.results.heads import HeadScores
 from interp.results.knowledge import KnowledgeComparison
 from interp.results.neurons import NeuronTable
 from interp.results.patch_map import PatchMap
 from interp.results.refusal import RefusalComparison
 from interp.results.sweep import ProbeSweep
+from interp.results.timeline import HeadTimeline
 from interp.results.truthfulness import TruthfulnessComparison
 
 
@@ -24,9 +26,11 @@ Result = (
     | ProbeSweep
     | PatchMap
     | HeadScores
+    | HeadAblations
     | NeuronTable
     | ConfidenceComparison
     | KnowledgeComparison
+    | HeadTimeline
 )
 CLASSES: tuple[type[Result], ...] = get_args(Result)
 KINDS: tuple[str, ...] = tuple(kind.KIND for kind in CLASSES)
@@ -70,12 +74,16 @@ def title(result: Result) -> str:
             return "Activation patching"
         case HeadScores():
             return "Attention heads"
+        case HeadAblations():
+            return "Ablated heads"
         case NeuronTable():
             return "Entropy neurons"
         case ConfidenceComparison():
             return "Confidence"
         case KnowledgeComparison():
             return "Knowledge"
+        case HeadTimeline():
+            return "Heads over training"
         case _:
             assert_never(result)
 
