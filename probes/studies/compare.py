@@ -13,7 +13,14 @@ from pathlib import Path
 
 from interp import atomic
 from interp.config import spec_hash
-from interp.errors import ConfigError, DataError, PromptError
+from interp.errors import (
+    ConfigError,
+    DataError,
+    IncompatibleError,
+    PromptError,
+    SelfCheckError,
+    UnsupportedModelError,
+)
 from interp.provenance import Provenance, record
 from interp.results import Result, RunFolder, open_run
 from interp.stopping import stop_if_requested
@@ -36,6 +43,15 @@ from probes.studies.report import write_report
 
 
 logger = logging.getLogger("interp.studies")
+
+# What a study says of data or models that are not for it.
+UNSUITABLE = (
+    DataError,
+    PromptError,
+    IncompatibleError,
+    UnsupportedModelError,
+    SelfCheckError,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +97,8 @@ def compare(
         resume: Whether finished studies and shards are taken as they are; without it
             everything is computed again.
         command: The command that repeats it; made from the settings by default.
-        may_leave_out: Studies that are left out, with the reason told, if the data does
-            not suit them.
+        may_leave_out: Studies that are left out, with the reason told, if the data or
+            the models do not suit them.
         tell: Is told each step in a sentence.
 
     Raises:
@@ -122,7 +138,7 @@ def compare(
             )
             try:
                 found = run_study(spec, given, setting)
-            except (DataError, PromptError) as error:
+            except UNSUITABLE as error:
                 if name not in may_leave_out or len(specs) == 1:
                     raise
                 tell(f"{name}: left out. {error}")

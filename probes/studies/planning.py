@@ -19,9 +19,9 @@ from probes.studies.kinds import (
 )
 
 
-# Studies that a comparison leaves out, saying why, if its data does not suit them and
-# nobody asked for them by name.
-LEFT_OUT_IF_UNSUITABLE: tuple[StudyName, ...] = ("knowledge",)
+# Studies that a comparison leaves out, saying why, if data or models do not suit
+# them and nobody asked for them by name.
+LEFT_OUT_IF_UNSUITABLE: tuple[StudyName, ...] = ("knowledge", "confidence")
 # Settings that the command line of a comparison names as the specs do.
 OPTIONS = "base_revision post_revision dtype limit seed group max_new_tokens batch_size"
 

@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sample_results
 import torch
 from planted_neurons import (
     ENTROPY_NEURON,
@@ -10,18 +11,20 @@ from planted_neurons import (
     planted_model,
     unigram_counts,
 )
-from tiny import tiny_model, tiny_tokenizer
+from tiny import saved_tiny_model, tiny_model, tiny_tokenizer
 
 import interp
 from interp import figures, results
 from interp.errors import ConfigError, DataError, IncompatibleError
 from interp.neurons import swapped_neurons
 from interp.provenance import record
-from probes.studies import summary
+from probes.studies import compare as compare_module, summary
 from probes.studies.confidence import study
 from probes.studies.confidence.spec import ConfidenceSpec
 from probes.studies.confidence.study import confidence
 from probes.studies.confidence.texts import Texts, texts_of
+from probes.studies.kinds import Sources, study_name
+from probes.studies.planning import LEFT_OUT_IF_UNSUITABLE, plan
 
 
 WORDS = "the city of Paris is not in the and"
@@ -214,3 +217,33 @@ def test_settings_out_of_range_are_refused():
         ConfidenceSpec(base="a", post="b")
     with pytest.raises(ConfigError, match="candidates is 0"):
         replace(SPEC, candidates=0)
+
+
+def test_a_comparison_goes_on_without_it_where_the_models_do_not_suit(
+    tmp_path, monkeypatch
+):
+    models = [
+        str(saved_tiny_model(tmp_path / name, "llama", intermediate_size=width))
+        for name, width in (("base", 48), ("post", 64))
+    ]
+    statements = tmp_path / "s.csv"
+    rows = [f"Town{i} is here.,{i % 2}" for i in range(30)]
+    statements.write_text("\n".join(["statement,label", *rows]) + "\n")
+    specs = plan(models[0], models[1], Sources(statements=(str(statements),)))
+    run_study = compare_module.run_study
+
+    def only_confidence_is_real(spec, data, setting):
+        if isinstance(spec, ConfidenceSpec):
+            return run_study(spec, data, setting)
+        return sample_results.truthfulness()
+
+    monkeypatch.setattr(compare_module, "run_study", only_confidence_is_real)
+    said = []
+    done = compare_module.compare(
+        [spec for spec in specs if study_name(spec) in ("truthfulness", "confidence")],
+        out=tmp_path / "out",
+        may_leave_out=LEFT_OUT_IF_UNSUITABLE,
+        tell=said.append,
+    )
+    assert set(done.results) == {"truthfulness"}
+    assert any("confidence: left out" in line and "d_mlp" in line for line in said)
