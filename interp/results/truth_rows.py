@@ -39,6 +39,8 @@ class ProbeScore:
         validation_auroc: On validation statements, where a layer is chosen.
         permutation_p: How often shuffled test labels do as well.
         converged: Whether the fit reached its optimum.
+        random_auroc: What 95 % of random directions stay below on the same statements.
+        covariance_auroc: The same for directions from the activations' covariance.
     """
 
     model: Role
@@ -55,6 +57,8 @@ class ProbeScore:
     validation_auroc: Number
     permutation_p: Number
     converged: bool
+    random_auroc: Number = NOTHING
+    covariance_auroc: Number = NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,8 +78,11 @@ def test_every_probe_finds_a_planted_truth_and_nothing_in_noise(table):
             assert row.permutation_p < 0.01
             assert row.accuracy_low <= row.accuracy <= row.accuracy_high
             assert row.accuracy > least - 0.1
+            assert 0.5 < row.random_auroc <= 1
         else:
             assert row.auroc_low < 0.6, row
+            assert row.auroc < row.random_auroc + 0.1
+            assert 0.5 < row.covariance_auroc < 0.75
 
 
 def test_a_probe_is_scored_on_test_statements_only(table, negated, splits):

@@ -17,6 +17,7 @@ from interp.progress import progress_bar
 from interp.results import ProbeScore
 from interp.results.truthfulness import Role
 from interp.statistics import auroc, auroc_interval, mean_interval, permutation_p
+from probes.controls import random_band
 from probes.evaluate import quality
 from probes.linear import Fit, LinearProbe
 from probes.means import fit_lda, fit_mean_difference, fit_ridge
@@ -30,6 +31,7 @@ from probes.unsupervised import fit_ccs, fit_crc
 
 # Bounds the rows of one call of a fit, layers times examples times d_model.
 VALUES_AT_ONCE = 2**27
+RANDOM_DIRECTIONS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +136,15 @@ def probe_table(
     val, test = (np.stack([both[i] for both in logits]) for i in range(2))
     judged = _judged(test, statements.take(splits.test), spec)
     judged["validation_auroc"] = auroc(val, truth[splits.val])
+    # The same for every probe: what a direction reaches that knows nothing.
+    band = random_band(
+        rows[torch.from_numpy(splits.test)].transpose(0, 1),
+        truth[splits.test],
+        count=RANDOM_DIRECTIONS,
+        seed=spec.seed,
+    )
+    judged["random_auroc"] = np.tile(band.isotropic, (len(names), 1))
+    judged["covariance_auroc"] = np.tile(band.covariance, (len(names), 1))
     return ProbeTable(
         rows=tuple(
             ProbeScore(
