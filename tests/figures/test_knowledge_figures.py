@@ -1,8 +1,10 @@
 """Figures of patching maps show the arrays they are given, pinned at zero."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 from knowledge_samples import knowledge, patched
 
@@ -10,7 +12,7 @@ from interp import figures
 from interp.errors import ResultError
 from interp.figures import report_section
 from interp.figures.style import MODEL_COLOURS
-from interp.results import load
+from interp.results import KnowledgeComparison, load
 
 
 FIGURES = [
@@ -26,8 +28,13 @@ def result():
     return knowledge()
 
 
+def traces(figure: go.Figure) -> list[Any]:
+    # Plotly's own stubs do not know the attributes of its traces.
+    return list(figure.data)
+
+
 def test_maps_stand_side_by_side_with_their_difference_below(result):
-    base, post, gap = figures.knowledge_maps(result).data
+    base, post, gap = traces(figures.knowledge_maps(result))
     for run, trace in enumerate((base, post)):
         np.testing.assert_array_equal(trace.z, result.restoration[run, 0])
         assert (trace.zmin, trace.zmid, trace.zmax) == (-1, 0, 1)
@@ -47,7 +54,7 @@ def test_columns_are_named_by_their_token_where_all_pairs_have_one(result):
 
 def test_the_staircase_draws_three_steps_in_each_model(result):
     curves = [
-        t for t in figures.staircase_curves(result).data if t.mode == "lines+markers"
+        t for t in traces(figures.staircase_curves(result)) if t.mode == "lines+markers"
     ]
     assert len(curves) == 6
     columns = [result.columns.index(n) for n in ("subject last", "object last", "last")]
@@ -59,7 +66,7 @@ def test_the_staircase_draws_three_steps_in_each_model(result):
 
 @pytest.mark.parametrize("scale", ["restoration", "bins"])
 def test_bars_of_likeness_stand_beside_floors_and_nulls(result, scale):
-    r, gap = figures.likeness_bars(result, scale=scale).data
+    r, gap = traces(figures.likeness_bars(result, scale=scale))
     found = result.likeness_of(scale=scale)
     assert r.y[0] == "base against post"
     assert r.x[0] == pytest.approx(found.find("pearson").value)
@@ -72,7 +79,7 @@ def test_bars_of_likeness_stand_beside_floors_and_nulls(result, scale):
 
 
 def test_shares_are_coloured_by_the_model_that_runs(result):
-    loose, strict = figures.inside_bars(result).data
+    loose, strict = traces(figures.inside_bars(result))
     assert loose.y == ("base", "post", "base into post", "post into base")
     colours = [MODEL_COLOURS[m] for m in ("base", "post", "post", "base")]
     assert list(loose.marker.color) == colours
@@ -103,6 +110,7 @@ def test_a_result_comes_back_from_disk_and_says_when_models_do_not_answer(
     folder = result.save(tmp_path / "result")
     again = load(folder)
     assert again.headline() == result.headline()
+    assert isinstance(again, KnowledgeComparison)
     assert again.likeness == result.likeness
     assert "the maps of the two models correlate" in result.headline()
     wrong = replace(result, clean_ld=-result.clean_ld)
@@ -114,7 +122,7 @@ def test_a_result_comes_back_from_disk_and_says_when_models_do_not_answer(
 
 def test_one_map_is_drawn_as_a_share_of_the_gap():
     result = patched(seed=0)
-    (heatmap,) = figures.patch_heatmap(result).data
+    (heatmap,) = traces(figures.patch_heatmap(result))
     gap = (result.clean_ld - result.corrupted_ld).astype(float)
     for column, role in enumerate(("before[0]", "subject[0]")):
         moved = [

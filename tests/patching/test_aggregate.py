@@ -20,6 +20,7 @@ from interp.patching.aggregate import (
     role_map,
 )
 from interp.results import PatchMap
+from interp.results.patch_map import Direction
 
 
 ROLES = (
@@ -37,7 +38,7 @@ def padded(rows):
     return tuple((*row, *[""] * (longest - len(row))) for row in rows)
 
 
-def patched(n_repeats=4, seed=0, direction="denoise"):
+def patched(n_repeats=4, seed=0, direction: Direction = "denoise"):
     """A made-up map of pairs of three lengths."""
     rng = np.random.default_rng(seed)
     roles = padded(ROLES * n_repeats)
@@ -190,7 +191,8 @@ def test_inside_counts_what_lies_between_the_ends_of_its_pair():
 
 
 def test_ends_are_false_then_true_in_either_direction():
-    for direction in ("denoise", "noise"):
+    directions: tuple[Direction, ...] = ("denoise", "noise")
+    for direction in directions:
         result = patched(direction=direction)
         np.testing.assert_array_equal(ends_of(result)[:, 0], result.corrupted_ld)
         np.testing.assert_array_equal(ends_of(result)[:, 1], result.clean_ld)

@@ -22,6 +22,14 @@ from probes.studies.knowledge.study import knowledge
 from probes.studies.knowledge.summary import numbers, sentences
 
 
+def studied(models, statements, spec, folder=None):
+    base, post = models
+    origin = record("knowledge")
+    return knowledge(
+        base, post, statements, spec=spec, provenance=origin, folder=folder
+    )
+
+
 @pytest.fixture(scope="module")
 def spec(facts_family):
     return KnowledgeSpec(
@@ -35,7 +43,7 @@ def spec(facts_family):
 
 
 @pytest.fixture(scope="module")
-def models(facts_family):
+def models(facts_family) -> tuple[LanguageModel, LanguageModel]:
     return interp.load(facts_family.base), interp.load(facts_family.post)
 
 
@@ -47,7 +55,7 @@ def statements(facts_family):
 
 @pytest.fixture(scope="module")
 def found(models, statements, spec):
-    return knowledge(*models, statements, spec=spec, provenance=record("knowledge"))
+    return studied(models, statements, spec)
 
 
 def test_facts_go_from_the_subject_over_the_object_to_the_last_token(found):
@@ -96,7 +104,7 @@ def test_a_model_patched_into_itself_is_its_own_map(models, statements, spec):
     base = models[0]
     few = replace(spec, n_pairs=6, resamples=20, permutations=5)
     twin = LanguageModel(hf=base.hf, tokenizer=base.tokenizer, name="twin")
-    result = knowledge(base, twin, statements, spec=few, provenance=record("knowledge"))
+    result = studied((base, twin), statements, few)
     assert result.runs == ("base", "post", "base into post", "post into base")
     for run in range(1, 4):
         np.testing.assert_allclose(result.ld[run], result.ld[0], atol=1e-3)
@@ -128,8 +136,7 @@ def test_what_was_traced_is_not_traced_again(
     models, statements, spec, tmp_path, monkeypatch
 ):
     few = replace(spec, n_pairs=6, resamples=20, permutations=5, cross=False)
-    given = {"spec": few, "provenance": record("knowledge"), "folder": tmp_path}
-    first = knowledge(*models, statements, **given)
+    first = studied(models, statements, few, tmp_path)
 
     def refuse(*_):
         raise AssertionError("this group was finished before")
@@ -137,15 +144,15 @@ def test_what_was_traced_is_not_traced_again(
     # The package's `trace` is the function, so the module is found by its name.
     module = importlib.import_module("interp.patching.trace")
     monkeypatch.setattr(module, "grid_of", refuse)
-    again = knowledge(*models, statements, **given)
+    again = studied(models, statements, few, tmp_path)
     np.testing.assert_array_equal(first.pair_ld, again.pair_ld)
     with pytest.raises(AssertionError, match="finished before"):
-        knowledge(*models, statements, **{**given, "spec": replace(few, seed=1)})
+        studied(models, statements, replace(few, seed=1), tmp_path)
 
 
 def test_without_a_question_the_models_own_answers_are_read(models, statements, spec):
     few = replace(spec, question=False, n_pairs=24, resamples=20, permutations=5)
-    result = knowledge(*models, statements, spec=few, provenance=record("knowledge"))
+    result = studied(models, statements, few)
     assert not any("object" in name for name in result.columns)
     assert "says after the true statement" in result.read
     # By construction each model prefers its own answer to each prompt.
@@ -159,7 +166,7 @@ def test_models_that_cut_words_differently_are_refused(models, statements, spec)
     base, post = models
     other = LanguageModel(hf=post.hf, tokenizer=tiny_tokenizer(), name="other")
     with pytest.raises(IncompatibleError, match="different tokens"):
-        knowledge(base, other, statements, spec=spec, provenance=record("knowledge"))
+        studied((base, other), statements, spec)
 
 
 def test_a_comparison_leaves_knowledge_out_unless_it_was_asked_for(
