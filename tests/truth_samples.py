@@ -46,6 +46,8 @@ def probes(n_layers: int) -> tuple[ProbeScore, ...]:
             validation_auroc=_rise(layer, n_layers) + shift - 0.01,
             permutation_p=0.001,
             converged=True,
+            random_auroc=0.6,
+            covariance_auroc=0.65,
         )
         for role in ROLES
         for probe, shift in PROBES.items()
