@@ -191,6 +191,7 @@ def published(work: Work) -> Score3:
         for block in blocks:
             handles.append(block.register_forward_pre_hook(before))
             for path in (paths.attn, paths.mlp):
+                assert path is not None
                 module = block.get_submodule(path)
                 handles.append(module.register_forward_hook(behind))
         bypass = _scores(_last_logits(hf, harmful))

@@ -167,7 +167,7 @@ def select(
     """
     rows = _checked(table)
     if n_layers is None:
-        n_layers = int(rows["layer"].max()) + 1 if len(rows) else 1
+        n_layers = int(np.max(rows["layer"].to_numpy(), initial=0)) + 1
     if n_layers < 1 or not 0 < layer_share <= 1 or top < 1:
         raise ConfigError(
             f"n_layers is {n_layers}, layer_share {layer_share} and top {top}.",
@@ -338,10 +338,10 @@ def _checked(table: Table) -> pd.DataFrame:
             remedy="Rename the columns.",
         )
     for name in COLUMNS:
-        numbers = pd.to_numeric(rows[name], errors="coerce")
-        wrong = numbers.isna() & rows[name].notna()
+        numbers = np.asarray(pd.to_numeric(rows[name], errors="coerce"), np.float64)
+        wrong = np.isnan(numbers) & ~np.asarray(pd.isna(rows[name]))
         if name in ("position", "layer"):
-            wrong |= numbers.isna() | (numbers % 1 != 0)
+            wrong = np.isnan(numbers) | (numbers % 1 != 0)
         if wrong.any():
             at = int(np.flatnonzero(wrong)[0])
             raise DataError(
@@ -349,7 +349,7 @@ def _checked(table: Table) -> pd.DataFrame:
                 expected="Scores are numbers, positions and layers whole numbers.",
                 remedy="Correct the row or leave it out.",
             )
-        rows[name] = numbers
+        rows[name] = numbers if name in SCORES else numbers.astype(np.int64)
     return rows
 
 

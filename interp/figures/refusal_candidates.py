@@ -20,9 +20,9 @@ from interp.results.truthfulness import ROLES, Role
 
 
 PANELS = (
-    ("bypass", "bypass: refusal score of harmful prompts, direction ablated"),
-    ("induce", "induce: refusal score of harmless prompts, direction added"),
-    ("kl", "KL (nats): change of harmless answers, direction ablated"),
+    ("bypass", "bypass: score when ablated, harmful"),
+    ("induce", "induce: score when added, harmless"),
+    ("kl", "KL when ablated, harmless"),
 )
 # High refusal scores in the colour of POST, low ones in that of BASE.
 REVERSED = tuple((1 - at, colour) for at, colour in reversed(DIVERGING))
@@ -101,7 +101,9 @@ def refusal_doses(result: RefusalComparison) -> go.Figure:
             remedy="It needs a chosen direction; draw another figure.",
         )
     names = model_names(result.models)
-    roles = [role for role in ROLES if any(row.model == role for row in result.doses)]
+    roles: list[Role] = [
+        role for role in ROLES if any(row.model == role for row in result.doses)
+    ]
     figure = make_subplots(
         rows=len(roles),
         cols=1,

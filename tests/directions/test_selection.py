@@ -1,5 +1,7 @@
 """Which candidate is chosen from a plain table of scores, why, and how surely."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,7 +20,7 @@ def table(*rows: dict) -> pd.DataFrame:
 
 def published_choice(rows: pd.DataFrame, n_layers: int) -> int | None:
     """The published rule, as sentences one after the other."""
-    left = rows.dropna(subset=["bypass", "induce", "kl"])
+    left: Any = rows.dropna(subset=["bypass", "induce", "kl"])
     left = left[left["layer"] < int(0.8 * n_layers)]
     left = left[~(left["kl"] > 0.1)]
     left = left[~(left["induce"] < 0)]
@@ -90,7 +92,7 @@ def test_a_reason_that_the_table_gives_is_kept():
 
 def test_limits_can_be_moved():
     rows = table({"bypass": -5.0, "induce": -2.0, "kl": 0.5, "layer": 9}, {"layer": 0})
-    loose = {"max_kl": 1.0, "min_induce": -3.0, "layer_share": 1.0}
+    loose: dict[str, Any] = {"max_kl": 1.0, "min_induce": -3.0, "layer_share": 1.0}
     assert select(rows, n_layers=N_LAYERS, **loose).chosen == 0
     found = select(rows, n_layers=N_LAYERS, max_bypass=-2.0)
     assert found.chosen is None
@@ -143,7 +145,7 @@ def test_a_clear_winner_wins_every_draw_and_a_tie_is_shared():
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(3, 64))
     bypass = noise + np.array([[-1.0], [-9.0], [-1.0]])
-    rest = {"induce": np.ones((3, 40)), "kl": np.zeros((3, 40))}
+    rest: dict[str, Any] = {"induce": np.ones((3, 40)), "kl": np.zeros((3, 40))}
     rows = table({"layer": 1}, {"layer": 2}, {"layer": 3})
     rows["bypass"] = bypass.mean(1)
     found = stability(select(rows, n_layers=N_LAYERS), bypass=bypass, **rest)
@@ -166,7 +168,7 @@ def test_every_draw_is_judged_by_the_rule():
     """One by one, with the same draws: the vectorised bootstrap does no more."""
     rng = np.random.default_rng(3)
     rows = random_table(4).drop(columns=["bypass", "induce", "kl"])
-    held = {
+    held: dict[str, Any] = {
         "bypass": rng.normal(-1, 2, (len(rows), 9)),
         "induce": rng.normal(0.3, 1, (len(rows), 7)),
         "kl": rng.exponential(0.09, (len(rows), 7)),

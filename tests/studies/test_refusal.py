@@ -11,7 +11,7 @@ import interp
 from interp.data import contrast, instructions
 from interp.directions import select
 from interp.provenance import record
-from probes.studies.refusal import study as module
+from probes.studies.refusal import study as module, summary
 from probes.studies.refusal.candidates import Prompts, candidates
 from probes.studies.refusal.chat import templates
 from probes.studies.refusal.completions import Condition, Vector, answer
@@ -157,12 +157,43 @@ def test_the_three_ways_of_judging_are_kept_side_by_side(result):
     assert row.share("metric").successes == (answers["score"] > 0).sum()
 
 
+def test_ablation_has_its_side_effects_beside_it(result):
+    rows = {row.direction: row for row in result.side_effects}
+    assert set(rows) == {"post", "random"}
+    assert rows["post"].divergence > rows["random"].divergence > 0
+    assert rows["post"].loss_change_low <= rows["post"].loss_change
+    answered = result.condition(
+        "post", "harmless", intervention="ablate", direction="post"
+    )
+    assert rows["post"].false_refusals == answered.rate
+    assert rows["post"].n_answers == answered.n
+
+
+def test_the_punctuation_confound_is_reported_for_every_candidate(result):
+    rows = result.punctuation_dataframe()
+    assert len(rows) == 2 * 2 * (len(result.layers) - 1)
+    assert (rows["cosine"].abs() <= 1).all()
+    assert any("that of a mark at the end" in note for note in result.notes)
+
+
+def test_the_summary_says_what_was_found_with_intervals(result):
+    said = " ".join(summary.sentences(result))
+    assert "False refusals of the unchanged model" in said
+    assert "resamples of the validation prompts" in said
+    assert "Added in the base model" in said
+    found = summary.numbers(result)
+    assert found["chosen_scores"]["kl"][0] < 0.1
+    assert found["share_of_resamples"] > 0
+    assert {row["direction"] for row in found["doses"]} == {"base", "post", "random"}
+    assert {"prefix", "metric"} <= set(summary.rate_table(result))
+
+
 def test_only_needed_scores_choose_the_same_direction(models, asked, spec, result):
     found = refusal(
         models[0],
         models[1],
         asked,
-        spec=replace(spec, scores="needed", coefficients=()),
+        spec=replace(spec, scores="needed", coefficients=(), max_new_tokens=2),
         provenance=record("refusal"),
     )
     assert found.directions[1].layer == result.directions[1].layer
@@ -177,7 +208,7 @@ def test_a_rule_that_nothing_passes_gives_a_result_with_the_reason(models, few, 
         models[0],
         models[1],
         few,
-        spec=replace(spec, min_induce=30.0, lenient=False),
+        spec=replace(spec, min_induce=30.0, lenient=False, max_new_tokens=2),
         provenance=record("refusal"),
     )
     assert found.directions[1].layer is None
@@ -188,7 +219,7 @@ def test_a_rule_that_nothing_passes_gives_a_result_with_the_reason(models, few, 
         models[0],
         models[1],
         few,
-        spec=replace(spec, min_induce=30.0),
+        spec=replace(spec, min_induce=30.0, coefficients=(), max_new_tokens=2),
         provenance=record("refusal"),
     )
     assert lenient.directions[1].layer is not None
@@ -237,7 +268,7 @@ def test_named_refusal_tokens_are_used(models, few, spec):
         models[0],
         models[1],
         few,
-        spec=replace(spec, refusal_tokens=("Sure",)),
+        spec=replace(spec, refusal_tokens=("Sure",), max_new_tokens=2),
         provenance=record("refusal"),
     )
     assert found.directions[1].refusal_tokens == ("Sure",)

@@ -236,7 +236,7 @@ def vectors_of(
     if chosen is None:
         return {}
     position, layer = chosen.position, chosen.layer
-    own = {
+    own: dict[Role, torch.Tensor] = {
         role: one.vector(position, layer)
         for role, one in zip(ROLES, found, strict=True)
         if not one.degenerate[one.positions.index(position), layer]
@@ -244,9 +244,11 @@ def vectors_of(
     vectors: dict[tuple[Role, Source], Vector] = {}
     for target, one in zip(ROLES, found, strict=True):
         length = own.get(target, own["post"]).norm()
-        held: dict[Source, torch.Tensor] = {**own}
-        held["random"] = random_vector(own["post"], seed=seed)
-        for source, vector in held.items():
+        held: list[tuple[Source, torch.Tensor]] = [
+            *own.items(),
+            ("random", random_vector(own["post"], seed=seed)),
+        ]
+        for source, vector in held:
             # Only directions are compared, so every vector has the same length.
             unit = torch.nn.functional.normalize(vector, dim=-1)
             vectors[target, source] = Vector(

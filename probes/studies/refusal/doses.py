@@ -38,7 +38,9 @@ def doses(
         tokens: The refusal tokens.
         spec: The strengths and how many random vectors.
     """
-    own = {source: one for (role, source), one in vectors.items() if role == side.role}
+    own: dict[Source, Vector] = {
+        source: one for (role, source), one in vectors.items() if role == side.role
+    }
     if not own or not spec.coefficients:
         return ()
     layer = next(iter(own.values())).layer
@@ -46,10 +48,8 @@ def doses(
         (source, 0, one.vector) for source, one in own.items() if source != "random"
     ]
     length = next(iter(own.values())).vector
-    arms += [
-        ("random", draw, random_vector(length, seed=spec.seed + draw))
-        for draw in range(spec.controls)
-    ]
+    for draw in range(spec.controls):
+        arms.append(("random", draw, random_vector(length, seed=spec.seed + draw)))
     rows: list[RefusalDose] = []
     kinds: tuple[tuple[Instructions, int], ...] = (("harmless", 1), ("harmful", -1))
     for kind, sign in kinds:
@@ -57,7 +57,9 @@ def doses(
         steps = [sign * step for step in spec.coefficients]
         stacked = torch.stack([step * arm[2] for arm in arms for step in steps])
         scores = refusal_score(run.added(layer, stacked, chance_measure(tokens)))
-        asked = [(source, draw, step) for source, draw, _ in arms for step in steps]
+        asked: list[tuple[Source, int, float]] = [
+            (source, draw, step) for source, draw, _ in arms for step in steps
+        ]
         rows += _rows(side.role, kind, asked, scores, seed=spec.seed)
     return tuple(rows)
 
