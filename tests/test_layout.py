@@ -35,7 +35,8 @@ ALLOWED = {
     "interp.interchange": BASE | {"models", "activations", "directions"},
     "interp.edits": BASE | {"models", "activations", "directions"},
     "interp.neurons": BASE | {"models", "activations", "edits", "results"},
-    "interp.heads": BASE | {"models", "activations", "edits", "results"},
+    "interp.heads": BASE
+    | {"models", "activations", "edits", "data", "neurons", "results"},
     "interp.store": BASE | {"models", "activations"},
     "interp.data": BASE,
     "interp.results": BASE,

@@ -1,6 +1,10 @@
 """Attention heads: what each looks at, copies and reads from others."""
 
 from interp.heads.ablation import ablate_heads as ablate_heads
+from interp.heads.attribution import (
+    HeadAttribution as HeadAttribution,
+    attribute_heads as attribute_heads,
+)
 from interp.heads.composition import (
     Composition as Composition,
     composition as composition,
@@ -14,6 +18,15 @@ from interp.heads.metrics import (
     Measured as Measured,
     MetricContext as MetricContext,
     StrongestComposition as StrongestComposition,
+)
+from interp.heads.metrics_readout import (
+    ContrastDirection as ContrastDirection,
+    EntropyNeurons as EntropyNeurons,
+    Examples as Examples,
+    ProbeAccuracy as ProbeAccuracy,
+    refusal_direction as refusal_direction,
+    statement_examples as statement_examples,
+    truth_direction as truth_direction,
 )
 from interp.heads.phase import (
     lag as lag,

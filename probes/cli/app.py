@@ -11,6 +11,7 @@ from probes.cli.demo import demo
 from probes.cli.doctor import doctor
 from probes.cli.show import show
 from probes.cli.study import study
+from probes.cli.track import track
 from probes.cli.train import train
 
 
@@ -50,6 +51,7 @@ app.command()(demo)
 app.command()(compare)
 app.command()(study)
 app.command()(capture)
+app.command()(track)
 app.add_typer(train, name="train")
 app.command()(show)
 app.command()(doctor)

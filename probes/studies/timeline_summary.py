@@ -65,21 +65,24 @@ def sentences(result: HeadTimeline) -> tuple[str, ...]:
 
 def phase_table(result: HeadTimeline) -> pd.DataFrame:
     """Whether and when each curve changes."""
-    return pd.DataFrame(
-        [
+    rows = []
+    for row in result.phases:
+        if "(mean of" in row.curve:
+            continue
+        middle = row.time("logistic midpoint")
+        curve = result.curve(row.curve)
+        rows.append(
             {
                 "curve": _words(row.curve),
                 "verdict": row.verdict,
-                **{time.estimator: _time(time.step, time.low, time.high)
-                   for time in row.times},
-                "between checkpoints": _gap(row.times[-1].grid_low,
-                                            row.times[-1].grid_high),
-                "first": float(result.curve(row.curve)[0]),
-                "last": float(result.curve(row.curve)[-1]),
+                "step": _time(middle.step, middle.low, middle.high),
+                "between": _gap(middle.grid_low, middle.grid_high),
+                "first": float(curve[0]),
+                "last": float(curve[-1]),
             }
-            for row in result.phases
-        ]
-    )  # fmt: skip
+        )
+    columns = ["curve", "verdict", "step", "between", "first", "last"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _is_certain(low: float, high: float) -> bool:
