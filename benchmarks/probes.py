@@ -30,7 +30,6 @@ sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() != Path(__file__)
 
 import argparse
 import json
-import platform
 import statistics
 import time
 import warnings
@@ -50,8 +49,8 @@ from probes.logistic import fit_logistic
 N = 1500
 FOLDS, PENALTIES = 5, np.logspace(-4, 4, 10)
 GAP = 1e-6
-# On how many layers scikit-learn is timed, by what is fitted.
-LAYERS_OF_PEER = {"single": 4, "path": 1}
+# On how many layers scikit-learn is timed: one where it takes minutes for each.
+LAYERS_OF_PEER, MANY_FEATURES = 4, 1000
 Site = tuple[np.ndarray, np.ndarray]
 
 
@@ -186,7 +185,8 @@ def compared(
 ) -> Row:
     """Run all methods of a case in turn, `rounds` times."""
     labels = sites[0][1]
-    peers = sites[: LAYERS_OF_PEER[case.what]]
+    slow = case.path or case.d_model > MANY_FEATURES
+    peers = sites[: 1 if slow else LAYERS_OF_PEER]
     stack = torch.from_numpy(np.stack([rows for rows, _ in sites])).to(device)
     folds = np.random.default_rng(0).permutation(case.n) % FOLDS
     masks = (
@@ -340,7 +340,7 @@ def parsed() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, help="3 by default; 1 for quick paths")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--device", default="cpu")
@@ -362,13 +362,16 @@ def main() -> None:
         wanted += [
             (
                 Case(
-                    data="activations", layers=len(sites), d_model=d_model, n=n,
+                    data="activations",
+                    layers=len(sites),
+                    d_model=d_model,
+                    n=n,
                     path=path,
                 ),
                 sites,
             )
             for path in (False, True)
-        ]  # fmt: skip
+        ]
     rows = []
     if not options.json:
         print(HEADER, flush=True)
@@ -376,7 +379,8 @@ def main() -> None:
         for case, sites in wanted:
             if options.cases in case.name:
                 given = made(case) if sites is None else sites
-                row = compared(case, given, clock, options.rounds, options.device)
+                rounds = options.rounds or (1 if options.quick and case.path else 3)
+                row = compared(case, given, clock, rounds, options.device)
                 rows.append(row)
                 if not options.json:
                     print(line(row), flush=True)
@@ -384,7 +388,6 @@ def main() -> None:
         report = {
             "torch": torch.__version__,
             "scikit-learn": sklearn.__version__,
-            "processor": platform.processor() or platform.machine(),
             "threads": options.threads,
             "clock": options.clock,
             "rows": [
