@@ -14,9 +14,8 @@ A gap is (objective - best) / best, the largest of all fits, in float64 on the r
 given; `best` is our objective less its certified gap, a lower bound that owes nothing
 to scikit-learn. scikit-learn runs with several tolerances, on rows in float32 (as
 activations are) and in float64: `same optimum` is the fastest setting whose gap is at
-most 1e-6. Both sides get as many threads as `--threads` says.
-
-With `--model` and `--statements` the last tokens of real statements are fitted as well.
+most 1e-6. Both sides get `--threads`. With `--model` and `--statements` the last tokens
+of real statements are fitted as well.
 """
 
 # ruff: noqa: E402
@@ -164,8 +163,8 @@ def captured(model: str, statements: str) -> list[Site]:
 
     loaded = interp.load(model)
     given = read_statements(statements)
-    acts = interp.capture(loaded, list(given.prompts[:N]), sites="resid_post.*")
     labels = np.asarray(given.labels[:N], dtype=bool)
+    acts = interp.capture(loaded, list(given.prompts[:N]), sites="resid_post.*")
     rows = acts["resid_post"].float().numpy()
     return [(np.ascontiguousarray(rows[:, at]), labels) for at in range(rows.shape[1])]
 
@@ -373,8 +372,7 @@ def main() -> None:
             for path in (False, True)
         ]
     rows = []
-    if not options.json:
-        print(HEADER, flush=True)
+    print(end="" if options.json else f"{HEADER}\n", flush=True)
     with threadpool_limits(options.threads):
         for case, sites in wanted:
             if options.cases in case.name:
