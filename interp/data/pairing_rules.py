@@ -3,7 +3,7 @@
 What they are and in which order is told in `interp.data.pairing`. Knows no torch.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 
 from interp.data.pairing_shown import demonstrations, rank
 from interp.data.pairing_tokens import Tokenize, encode
@@ -41,21 +41,7 @@ def pair_by_template(
     shown, text = demonstrations(statements, source, rows, about=subjects, asked=asked)
     taken = {subjects[row] for row in shown}
     steps = _Steps(rows, statements)
-    steps.keep("no template fits", [row for row in rows if row in parsed])
-    steps.keep(
-        "shown, or about a subject that is shown",
-        [row for row in steps.left if subjects[row] not in taken],
-    )
-    if not asked.question:
-        ordered = [r for r in steps.left if parsed[r].subject < parsed[r].object]
-        steps.keep("the object stands before the subject", ordered)
-    wording = {
-        row: (parsed[row].words, _cut(statements.prompts[row], parsed[row].object))
-        for row in steps.left
-    }
-    steps.keep_common(
-        "no statement of the other label with this object and wording", wording
-    )
+    wording = _comparable(steps, parsed, subjects, taken, asked)
     prompts, labels = encode(
         tokenize,
         [statements.prompts[row] for row in steps.left],
@@ -69,19 +55,15 @@ def pair_by_template(
     around = {row: (layout[row], encoded[row].around) for row in steps.left}
     steps.keep_common("no partner with the same tokens around the subject", around)
     matched = _match(steps.left, around, statements, reuse=asked.reuse)
-    steps.keep(
-        "no partner left", list(dict.fromkeys(r for two in matched for r in two))
-    )
-    groups = {
-        true: wording[true][1] if asked.cluster == "object" else statements.groups[true]
-        for true, _ in matched
-    }
+    used = dict.fromkeys(row for two in matched for row in two)
+    steps.keep("no partner left", list(used))
+    by_object = asked.cluster == "object"
     return FilePairs(
         source=source,
         pairs=tuple(
             StatementPair(
                 source=source,
-                group=groups[true],
+                group=wording[true][1] if by_object else statements.groups[true],
                 true=statements.prompts[true],
                 false=statements.prompts[false],
                 clean=encoded[true],
@@ -95,13 +77,44 @@ def pair_by_template(
     )
 
 
+def _comparable(
+    steps: "_Steps",
+    parsed: Mapping[int, Parsed],
+    subjects: Mapping[int, str],
+    taken: Collection[str],
+    asked: Asked,
+) -> dict[int, tuple[tuple[str, str, str], str]]:
+    """Keep what shares words and object with a statement of the other label.
+
+    Returns:
+        The words and the object of each that is left.
+    """
+    prompts = steps.statements.prompts
+    steps.keep("no template fits", [row for row in steps.left if row in parsed])
+    steps.keep(
+        "shown, or about a subject that is shown",
+        [row for row in steps.left if subjects[row] not in taken],
+    )
+    if not asked.question:
+        ordered = [r for r in steps.left if parsed[r].subject < parsed[r].object]
+        steps.keep("the object stands before the subject", ordered)
+    wording = {
+        row: (parsed[row].words, _cut(prompts[row], parsed[row].object))
+        for row in steps.left
+    }
+    steps.keep_common(
+        "no statement of the other label with this object and wording", wording
+    )
+    return wording
+
+
 class _Steps:
     """The statements that are left, and what each rule cost."""
 
     def __init__(self, rows: Sequence[int], statements: Statements) -> None:
         self.left = list(rows)
         self.costs: list[tuple[Rule, int]] = []
-        self._labels = statements.labels
+        self.statements = statements
 
     def keep(self, rule: Rule, rows: list[int]) -> None:
         self.costs.append((rule, len(self.left) - len(rows)))
@@ -110,7 +123,7 @@ class _Steps:
     def keep_common(self, rule: Rule, keys: Mapping[int, Hashable]) -> None:
         """Keep the statements whose key a statement of the other label has too."""
         of = [
-            {keys[row] for row in self.left if self._labels[row] == label}
+            {keys[row] for row in self.left if self.statements.labels[row] == label}
             for label in (True, False)
         ]
         self.keep(rule, [row for row in self.left if keys[row] in of[0] & of[1]])

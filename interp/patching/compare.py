@@ -94,36 +94,49 @@ def compare(
     )
     maps = replace(level, scale=scale or smooth)
     weights = resamples_of(names, resamples=how.resamples, seed=how.seed)
-    once = np.ones((1, len(a)))
+    drawing = {"draws": how.permutations, "seed": how.seed}
+    likeness = (
+        *_observed(maps, weights),
+        *halves(maps, names, **drawing),
+        *shifted(maps),
+        *permuted(maps, **drawing),
+        *exchanged(maps, names, **drawing),
+    )
+    return _on_smooth_scale(level, weights, likeness, maps.scale, names, delta)
+
+
+def _on_smooth_scale(
+    level: TwoMaps,
+    weights: np.ndarray,
+    likeness: tuple[Likeness, ...],
+    scale: Scale,
+    names: Sequence[str],
+    delta: float,
+) -> MapComparison:
+    """The comparison, with the differences of single cells and tests of equivalence."""
+    once = np.ones((1, len(level.a)))
     difference = (level.map_a(once) - level.map_b(once))[0]
     draws = level.map_a(weights) - level.map_b(weights)
     low, high = bounds_of(draws)
-    n_groups, inside = len(set(names)), level.knowledge
-    drawing = {"draws": how.permutations, "seed": how.seed}
+    groups, inside = len(set(names)), level.knowledge
     return MapComparison(
-        scale=maps.scale,
-        likeness=(
-            *_observed(maps, weights),
-            *halves(maps, names, **drawing),
-            *shifted(maps),
-            *permuted(maps, **drawing),
-            *exchanged(maps, names, **drawing),
-        ),
+        scale=scale,
+        likeness=likeness,
         equivalence=(
-            equivalence("all", difference, draws, delta=delta, groups=n_groups),
+            equivalence("all", difference, draws, delta=delta, groups=groups),
             equivalence(
                 "knowledge",
                 difference[:, inside],
                 draws[:, :, inside],
                 delta=delta,
-                groups=n_groups,
+                groups=groups,
             ),
         ),
         difference=difference.astype(np.float32),
         difference_low=low.astype(np.float32),
         difference_high=high.astype(np.float32),
-        pairs=len(a),
-        groups=n_groups,
+        pairs=len(level.a),
+        groups=groups,
     )
 
 

@@ -27,32 +27,8 @@ def numbers(result: KnowledgeComparison) -> dict[str, Value]:
             }
             for row in result.staircase
         ],
-        "likeness": [
-            {
-                "compared": one.compared,
-                "unit": one.unit,
-                "scale": one.scale,
-                "measure": row.measure,
-                "against": row.against,
-                "value": interval(row.value, row.low, row.high),
-                "p": number(row.p),
-            }
-            for one in result.likeness
-            for row in one.rows
-        ],
-        "equivalence": [
-            {
-                "compared": one.compared,
-                "unit": one.unit,
-                "cells": row.cells,
-                "delta": number(row.delta),
-                "within": number(row.within),
-                "p": number(row.p),
-                "shown": row.shown,
-            }
-            for one in result.likeness
-            for row in one.equivalence
-        ],
+        "likeness": _likeness(result),
+        "equivalence": _equivalence(result),
         "inside": [
             {
                 "run": row.run,
@@ -74,6 +50,38 @@ def numbers(result: KnowledgeComparison) -> dict[str, Value]:
         ],
         "notes": list(result.notes),
     }
+
+
+def _likeness(result: KnowledgeComparison) -> list[Value]:
+    return [
+        {
+            "compared": one.compared,
+            "unit": one.unit,
+            "scale": one.scale,
+            "measure": row.measure,
+            "against": row.against,
+            "value": interval(row.value, row.low, row.high),
+            "p": number(row.p),
+        }
+        for one in result.likeness
+        for row in one.rows
+    ]
+
+
+def _equivalence(result: KnowledgeComparison) -> list[Value]:
+    return [
+        {
+            "compared": one.compared,
+            "unit": one.unit,
+            "cells": row.cells,
+            "delta": number(row.delta),
+            "within": number(row.within),
+            "p": number(row.p),
+            "shown": row.shown,
+        }
+        for one in result.likeness
+        for row in one.equivalence
+    ]
 
 
 def sentences(result: KnowledgeComparison) -> tuple[str, ...]:
