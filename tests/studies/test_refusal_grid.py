@@ -21,9 +21,10 @@ from probes.studies.refusal.score import divergence, refusal_score
 # the MLP, and one (Bloom) that takes no trees.
 ARCHITECTURES = ("gpt2", "gpt_neox", "gemma2", "qwen3", "mixtral", "opt", "bloom")
 TOKENS = (10, 11, 12)
+N_PROMPTS = 2
 
 
-def prompts_like_a_chat(seed: int, n: int = 3) -> tuple[tuple[int, ...], ...]:
+def prompts_like_a_chat(seed: int, n: int = N_PROMPTS) -> tuple[tuple[int, ...], ...]:
     """Some share a beginning, all end in the same two tokens; the lengths differ."""
     draw = np.random.default_rng(seed)
     return tuple(
@@ -53,7 +54,10 @@ def last_logits(model, row) -> np.ndarray:
 def one_at_a_time(model, found, prompts, ablation):
     """Every score by a forward pass of its own."""
     shape = found.vectors.shape[:2]
-    held = {name: np.full((*shape, 3), np.nan) for name in ("bypass", "induce", "kl")}
+    held = {
+        name: np.full((*shape, N_PROMPTS), np.nan)
+        for name in ("bypass", "induce", "kl")
+    }
     for slot, layer in np.ndindex(*shape):
         if found.degenerate[slot, layer]:
             continue
@@ -83,7 +87,7 @@ def one_at_a_time(model, found, prompts, ablation):
             with steer(model, vector, site=f"resid_pre.{layer}"):
                 chances = last_logits(model, row)
             held["induce"][slot, layer, i] = refusal_score(chances[list(TOKENS)].sum())
-    return {name: rows.reshape(-1, 3) for name, rows in held.items()}
+    return {name: rows.reshape(-1, N_PROMPTS) for name, rows in held.items()}
 
 
 @pytest.mark.parametrize(
@@ -102,7 +106,7 @@ def test_the_grid_equals_one_candidate_and_prompt_at_a_time(architecture, ablati
     right = one_at_a_time(model, found, prompts, ablation)
     for name, rows in right.items():
         np.testing.assert_allclose(getattr(scores, name), rows, rtol=1e-5, atol=1e-5)
-        assert np.isfinite(rows).sum() == 3 * (len(rows) - 1)
+        assert np.isfinite(rows).sum() == N_PROMPTS * (len(rows) - 1)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
