@@ -11,7 +11,7 @@ from tiny import tiny_tokenizer
 
 import interp
 from interp import results
-from interp.errors import DataError, IncompatibleError
+from interp.errors import ConfigError, DataError, IncompatibleError
 from interp.figures import report_section
 from interp.models.language_model import LanguageModel
 from interp.provenance import record
@@ -195,3 +195,16 @@ def test_a_comparison_leaves_knowledge_out_unless_it_was_asked_for(
     assert any(line.startswith("knowledge: left out.") for line in said)
     with pytest.raises(DataError, match="none of 12 statements can be paired"):
         comparing.compare(both, out=tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"templates": ("{subject} is.",)}, "has no {object}"),
+        ({"delta": 0.0}, "delta is 0.0"),
+        ({"n_pairs": 0}, "n_pairs is 0"),
+    ],
+)
+def test_settings_that_cannot_be_are_told_before_a_model_is_loaded(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        KnowledgeSpec(base="a", post="b", statements=("s.csv",), **settings)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from interp.data.templates import template
 from interp.errors import ConfigError
 
 
@@ -73,6 +74,9 @@ class KnowledgeSpec:
                 raise ConfigError(
                     f"{name} is {getattr(self, name)}.", expected="At least 1."
                 )
+        # Read here, so that a wrong template is told before a model is loaded.
+        for text in self.templates:
+            template(text)
         if not self.delta > 0:
             raise ConfigError(
                 f"delta is {self.delta}.",
