@@ -1,6 +1,7 @@
 """The refusal study on the embedded family, and where it finds nothing."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -181,7 +182,7 @@ def test_the_summary_says_what_was_found_with_intervals(result):
     assert "False refusals of the unchanged model" in said
     assert "resamples of the validation prompts" in said
     assert "Added in the base model" in said
-    found = summary.numbers(result)
+    found: Any = summary.numbers(result)
     assert found["chosen_scores"]["kl"][0] < 0.1
     assert found["share_of_resamples"] > 0
     assert {row["direction"] for row in found["doses"]} == {"base", "post", "random"}
