@@ -10,6 +10,18 @@ from interp.heads.composition import (
     composition as composition,
 )
 from interp.heads.copying import Copying as Copying, copying as copying
+from interp.heads.copying_activation import (
+    CopyingByActivation as CopyingByActivation,
+    copying_by_activation as copying_by_activation,
+)
+from interp.heads.in_context import (
+    CopyGain as CopyGain,
+    InContextScore as InContextScore,
+    TokenLosses as TokenLosses,
+    copy_gain as copy_gain,
+    in_context_score as in_context_score,
+    token_losses as token_losses,
+)
 from interp.heads.metrics import (
     AttentionScores as AttentionScores,
     CheckpointMetric as CheckpointMetric,
@@ -45,6 +57,10 @@ from interp.heads.series import (
     find_series as find_series,
 )
 from interp.heads.skeleton import Loading as Loading
+from interp.heads.strength import (
+    InductionStrength as InductionStrength,
+    induction_strength as induction_strength,
+)
 from interp.heads.track import track as track
 from interp.heads.track_spec import SequenceSpec as SequenceSpec
 from interp.heads.weights import (

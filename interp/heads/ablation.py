@@ -163,7 +163,10 @@ def _means(
                     parts[layer] = value[real].double().sum(dim=0)
 
                 removers += plant(point, keep)
-            model.hf(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False)
+            with given.stated(model, rows):
+                model.hf(
+                    input_ids=batch.ids, attention_mask=batch.mask, use_cache=False
+                )
         finally:
             for remove in reversed(removers):
                 remove()

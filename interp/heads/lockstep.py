@@ -14,7 +14,6 @@ from interp.heads.predicted import Predicted, predictions
 from interp.models.attention import watched_attention
 from interp.models.hookpoints import plant
 from interp.models.language_model import LanguageModel
-from interp.models.reading import is_followed, stated_batch
 
 
 AblationKind = Literal[
@@ -61,7 +60,7 @@ def run_variants(
     batch = given.batch(model, order)
     edits = _Edits(variants, n, means)
     with ExitStack() as stack:
-        stack.enter_context(_stated(model, given, order))
+        stack.enter_context(given.stated(model, order))
         arguments = stack.enter_context(
             watched_attention(model.hf) if edits.patterns else nullcontext({})
         )
@@ -140,15 +139,3 @@ class _Edits:
         for number in blocks:
             new[self._block(number)] = value[: self._n]
         return new
-
-
-def _stated(model: LanguageModel, given: Predicted, order: Sequence[int]):
-    """Tell edits in force which sequence each row is."""
-    if not is_followed(model.hf):
-        return nullcontext()
-    return stated_batch(
-        model.hf,
-        prompt_lengths=[len(given.ids[row]) for row in order],
-        rows=order,
-        n_rows=len(given.ids),
-    )

@@ -1,6 +1,7 @@
 """Which predictions count, and what a model says about them."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from interp.activations.forward import padded, padding_id
 from interp.errors import PositionError, PromptError
 from interp.heads.sequences import RepeatedTokens
 from interp.models.language_model import LanguageModel
+from interp.models.reading import is_followed, stated_batch
 
 
 Sequences = RepeatedTokens | Sequence[Sequence[int]]
@@ -38,6 +40,19 @@ class Predicted:
             ids=input_ids.to(device),
             mask=None if mask is None else mask.to(device),
             counts=torch.as_tensor(self.counts[list(rows), :width], device=device),
+        )
+
+    def stated(
+        self, model: LanguageModel, rows: Sequence[int]
+    ) -> AbstractContextManager[None]:
+        """Tells edits in force which sequence each row of the passes inside is."""
+        if not is_followed(model.hf):
+            return nullcontext()
+        return stated_batch(
+            model.hf,
+            prompt_lengths=[len(self.ids[row]) for row in rows],
+            rows=rows,
+            n_rows=len(self.ids),
         )
 
 

@@ -66,6 +66,22 @@ def head_weights(model: LanguageModel) -> tuple[HeadWeights, ...]:
         return tuple(_layer(model, layer, path) for layer in range(model.n_layers))
 
 
+def output_matrices(
+    model: LanguageModel, layer: int
+) -> Float[Tensor, "head d_value d_model"]:
+    """What each head of a layer writes with, in float32.
+
+    Args:
+        model: The model.
+        layer: Which layer.
+
+    Raises:
+        MissingSiteError: If the layer's last projection is not known.
+    """
+    point = model.architecture.point(f"z.{layer}")
+    return _weight(point.module).float().unflatten(0, (model.n_heads, -1))
+
+
 def _layer(model: LanguageModel, layer: int, norm_path: str | None) -> HeadWeights:
     reading = {}
     for name in ("q", "k", "v"):
@@ -86,10 +102,11 @@ def _layer(model: LanguageModel, layer: int, norm_path: str | None) -> HeadWeigh
             name: norm.folded(matrix.transpose(1, 2)).transpose(1, 2)
             for name, matrix in reading.items()
         }
-    point = model.architecture.point(f"z.{layer}")
-    output = _weight(point.module).float().unflatten(0, (model.n_heads, -1))
     return HeadWeights(
-        query=reading["q"], key=reading["k"], value=reading["v"], output=output
+        query=reading["q"],
+        key=reading["k"],
+        value=reading["v"],
+        output=output_matrices(model, layer),
     )
 
 

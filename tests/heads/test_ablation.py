@@ -1,4 +1,4 @@
-"""Ablated heads beside plain hooks, a model written out by hand, and planted circuits."""
+"""Ablated heads beside plain hooks, a model written out, and planted circuits."""
 
 import numpy as np
 import pytest
@@ -65,7 +65,7 @@ def test_ablations_equal_one_head_at_a_time_with_plain_hooks(architecture):
         module = hf.get_submodule(PROJECTION[architecture].format(layer))
         seen = []
         for row in rows:
-            plain_logits(hf, row, module, lambda z: seen.append(z[0]) or z)
+            plain_logits(hf, row, module, lambda z, seen=seen: seen.append(z[0]) or z)
         mean = torch.cat(seen).mean(dim=0)
         for head in range(model.n_heads):
             width = seen[0].shape[-1] // model.n_heads
