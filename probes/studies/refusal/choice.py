@@ -54,6 +54,26 @@ class Choice:
     stability: Stability | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def rule(self) -> str:
+        """By what the candidates were judged, as a sentence; empty without any."""
+        return self.judged.selection.rule.in_words() if self.judged else ""
+
+    @property
+    def selection(self) -> str:
+        """What the rule made of them, as a sentence."""
+        return self.judged.selection.in_words() if self.judged else ""
+
+    @property
+    def resamples(self) -> int:
+        """How many resamples of validation prompts were judged."""
+        return self.stability.resamples if self.stability else 0
+
+    @property
+    def none_share(self) -> float:
+        """In which share of them no candidate passes."""
+        return self.stability.none if self.stability else math.nan
+
 
 def choose(
     side: Side,

@@ -1,6 +1,10 @@
 """How alike the two models' refusal directions are, at every place and by template."""
 
+from collections.abc import Sequence
 from typing import Literal
+
+import numpy as np
+from jaxtyping import Float32
 
 from interp.results import RefusalCosine
 from probes.studies.refusal.candidates import Candidates
@@ -44,3 +48,17 @@ def cosine_rows(
             for layer in range(post.n_layers)
         ]
     return tuple(rows)
+
+
+def own_cosines(
+    rows: Sequence[RefusalCosine], position: int
+) -> Float32[np.ndarray, " layer"]:
+    """The cosines at one position by layer, each model in its own template."""
+    return np.array(
+        [
+            row.cosine
+            for row in rows
+            if row.template == "own" and row.position == position
+        ],
+        dtype=np.float32,
+    )

@@ -5,6 +5,7 @@ answers that are reported are to test prompts.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from probes.studies.refusal.candidates import Candidates, candidates, template_p
 from probes.studies.refusal.chat import templates
 from probes.studies.refusal.choice import choose, vectors_of
 from probes.studies.refusal.completions import Vector, answer, conditions
-from probes.studies.refusal.cosines import cosine_rows
+from probes.studies.refusal.cosines import cosine_rows, own_cosines
 from probes.studies.refusal.direction import can_ablate
 from probes.studies.refusal.doses import doses
 from probes.studies.refusal.setting import (
@@ -81,24 +82,13 @@ def refusal(
         Side(role="base", model=base, template=own),
         Side(role="post", model=post, template=of_post),
     )
-    tokens = tokens_of(sides[1], instructions, spec)
-    kept: dict[Split, Kept] = {
-        split: kept_of(sides[1], instructions, split, tokens) for split in SPLITS
-    }
-    positions = spec.positions or template_positions(
-        post, of_post, instructions.harmful.train[0]
-    )
-    train = kept["train"]
-    found = [_candidates(side, train, positions) for side in sides]
-    common = found[0]
-    if own != of_post:
-        in_common = Side(role="base", model=base, template=of_post)
-        common = _candidates(in_common, train, positions)
+    fitted = _fitted(sides, instructions, spec)
+    found, tokens = fitted.found, fitted.tokens
     reasons = [can_ablate(side.model) for side in sides]
     choice = choose(
         sides[1],
         found[1],
-        kept["val"],
+        fitted.kept["val"],
         tokens,
         spec=spec,
         only_affine=bool(reasons[1]),
@@ -106,25 +96,18 @@ def refusal(
     chosen = choice.chosen
     vectors = vectors_of(chosen, found, seed=spec.seed)
     completions = _answers(sides, instructions, vectors, tokens, spec, reasons)
-    position = chosen.position if chosen else positions[-1]
     punctuation = tuple(
         row
         for side, one in zip(sides, found, strict=True)
         for row in punctuation_rows(side, one, instructions, seed=spec.seed)
     )
-    cosines = cosine_rows(found[0], common, found[1])
-    cosine = np.array(
-        [
-            row.cosine
-            for row in cosines
-            if row.template == "own" and row.position == position
-        ],
-        dtype=np.float32,
-    )
+    position = chosen.position if chosen else found[1].positions[-1]
+    cosines = cosine_rows(found[0], fitted.common, found[1])
+    cosine = own_cosines(cosines, position)
     return RefusalComparison(
         models=(spec.base, spec.post),
         datasets=(*spec.harmful, *spec.harmless),
-        counts=counts_of(instructions, kept),
+        counts=counts_of(instructions, fitted.kept),
         directions=chosen_directions(chosen, vectors, choice.candidates, tokens, post),
         candidates=choice.candidates,
         layers=np.arange(cosine.size, dtype=np.int32),
@@ -137,11 +120,11 @@ def refusal(
         cosines=cosines,
         side_effects=side_effect_rows(sides[1], completions, vectors, seed=spec.seed),
         punctuation=punctuation,
-        rule=choice.judged.selection.rule.in_words() if choice.judged else "",
-        selection=choice.judged.selection.in_words() if choice.judged else "",
+        rule=choice.rule,
+        selection=choice.selection,
         chosen_scores=chosen_scores(choice),
-        resamples=choice.stability.resamples if choice.stability else 0,
-        none_share=choice.stability.none if choice.stability else float("nan"),
+        resamples=choice.resamples,
+        none_share=choice.none_share,
         notes=(
             *instructions.notes,
             *prompt_notes(sides, instructions),
@@ -153,6 +136,42 @@ def refusal(
         ),
         provenance=provenance,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Fitted:
+    """What training prompts give, before anything is chosen.
+
+    Attributes:
+        tokens: The refusal tokens.
+        kept: The instructions on which POST does what it should.
+        found: The candidates of BASE and POST, each in its own template.
+        common: BASE's in the template of POST.
+    """
+
+    tokens: tuple[int, ...]
+    kept: dict[Split, Kept]
+    found: tuple[Candidates, Candidates]
+    common: Candidates
+
+
+def _fitted(
+    sides: tuple[Side, Side], instructions: Contrast, spec: RefusalSpec
+) -> _Fitted:
+    base, post = sides
+    tokens = tokens_of(post, instructions, spec)
+    kept: dict[Split, Kept] = {
+        split: kept_of(post, instructions, split, tokens) for split in SPLITS
+    }
+    positions = spec.positions or template_positions(
+        post.model, post.template, instructions.harmful.train[0]
+    )
+    own, of_post = (_candidates(side, kept["train"], positions) for side in sides)
+    common = own
+    if base.template != post.template:
+        moved = replace(base, template=post.template)
+        common = _candidates(moved, kept["train"], positions)
+    return _Fitted(tokens=tokens, kept=kept, found=(own, of_post), common=common)
 
 
 def _candidates(side: Side, train: Kept, positions: Sequence[int]) -> Candidates:
