@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from interp.figures.style import (
+    DIVERGING,
     FALSE_COLOUR,
     MODEL_COLOURS,
     NEUTRAL,
@@ -27,13 +28,17 @@ MOST_TICKS = 10
 # Two standard errors, drawn around a mean.
 ERRORS = 2.0
 ROW_HEIGHT = 130
+_ABOVE = (
+    (0.0, faded(MODEL_COLOURS["base"], 0.0)),
+    (1.0, faded(MODEL_COLOURS["base"], 0.9)),
+)
 
 
 def timeline_map(result: HeadTimeline, metric: str) -> go.Figure:
     """One metric of every head over the checkpoints.
 
-    Colour starts where chance is. Of more than 64 heads those are shown that are ever
-    highest, and the title says so. Columns are checkpoints, evenly spaced.
+    Colour starts where chance is, or at zero. Of more than 64 heads those are shown
+    that are ever highest, and the title says so. Columns are checkpoints, evenly spaced.
 
     Args:
         result: The timeline.
@@ -51,7 +56,12 @@ def timeline_map(result: HeadTimeline, metric: str) -> go.Figure:
     kept = kept[finite[kept].any(axis=1)]
     names = [f"L{i // n_heads}H{i % n_heads}" for i in kept]
     chance = float(result.chance[result.metrics.index(metric)])
-    low = 0.0 if np.isnan(chance) else chance
+    low, high = 0.0 if np.isnan(chance) else chance, float(ever[kept].max(initial=0.0))
+    scale = _ABOVE
+    if np.isnan(chance) and np.nanmin(flat[kept], initial=0.0) < 0:
+        # What can be negative is pinned at zero, where the background shows.
+        high = float(np.nanmax(np.abs(flat[kept])))
+        low, scale = -high, DIVERGING
     figure = go.Figure(
         go.Heatmap(
             z=flat[kept],
@@ -59,12 +69,9 @@ def timeline_map(result: HeadTimeline, metric: str) -> go.Figure:
             y=np.arange(len(kept)),
             customdata=np.tile(result.steps, (len(kept), 1))[..., None],
             text=[[name] * n_checkpoints for name in names],
-            colorscale=[
-                (0.0, faded(MODEL_COLOURS["base"], 0.0)),
-                (1.0, faded(MODEL_COLOURS["base"], 0.9)),
-            ],
+            colorscale=scale,
             zmin=low,
-            zmax=max(float(ever[kept].max(initial=low)), low + 0.1),
+            zmax=max(high, low + 0.1),
             colorbar={"title": {"text": plain(_words(metric))}, "thickness": 14},
             hovertemplate="%{text}, step %{customdata[0]}<br>%{z:.3f}<extra></extra>",
             ygap=1,

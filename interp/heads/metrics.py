@@ -60,6 +60,8 @@ class MetricContext:
         sequences: The evaluation tokens, the same at every checkpoint.
         patterns: The attention scores that some metric needs.
         seed: Of everything random; the same at every checkpoint.
+        shared: For what one metric computes and another may need too, such as
+            activations of the same prompts.
     """
 
     model: LanguageModel
@@ -67,6 +69,7 @@ class MetricContext:
     sequences: RepeatedTokens
     patterns: tuple[str, ...]
     seed: int
+    shared: dict[object, object] = field(default_factory=dict)
 
     @cached_property
     def head_scores(self) -> HeadScores:

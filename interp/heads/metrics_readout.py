@@ -78,7 +78,7 @@ class ContrastDirection:
     layer: int | None = None
 
     def __call__(self, model: LanguageModel, context: MetricContext) -> Measured:
-        rows = _rows(model, self.examples, self.layer)
+        rows = _rows(model, context, self.examples, self.layer)
         labels = np.array(self.examples.labels)
         scores = np.empty(len(labels))
         halves = _halves(self.examples.groups, labels, context.seed)
@@ -116,7 +116,7 @@ class ProbeAccuracy:
         return f"ProbeAccuracy({self.name}, {self.examples}, {fit}, {self.layer})"
 
     def __call__(self, model: LanguageModel, context: MetricContext) -> Measured:
-        rows = torch.from_numpy(_rows(model, self.examples, self.layer)).float()
+        rows = torch.from_numpy(_rows(model, context, self.examples, self.layer))
         labels = np.array(self.examples.labels)
         halves = _halves(self.examples.groups, labels, context.seed)
         right = np.empty(len(labels))
@@ -209,9 +209,19 @@ def statement_examples(statements: Statements) -> Examples:
 
 
 def _rows(
-    model: LanguageModel, examples: Examples, layer: int | None
+    model: LanguageModel, context: MetricContext, examples: Examples, layer: int | None
 ) -> Float[np.ndarray, "example d_model"]:
     layer = model.n_layers // 2 if layer is None else layer
+    key = (repr(examples), examples.chat, layer)
+    rows = context.shared.get(key)
+    if not isinstance(rows, np.ndarray):
+        rows = context.shared[key] = _captured(model, examples, layer)
+    return rows
+
+
+def _captured(
+    model: LanguageModel, examples: Examples, layer: int
+) -> Float[np.ndarray, "example d_model"]:
     template = getattr(model.tokenizer, "chat_template", None)
     found = capture(
         model,
@@ -220,7 +230,7 @@ def _rows(
         positions="last",
         chat=examples.chat and bool(template),
     )
-    return found[f"resid_post.{layer}"].double().numpy()
+    return found[f"resid_post.{layer}"].float().numpy()
 
 
 def _halves(

@@ -48,6 +48,9 @@ def track(
     ] = None,
     harmful: Annotated[Files, typer.Option(help="Instructions, for refusal.")] = None,
     harmless: Annotated[Files, typer.Option(help="The same, harmless.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="At most so many statements.", min=8)
+    ] = None,
     layer: Annotated[
         int | None,
         typer.Option(help="Layer of truth, refusal and probe; the middle by default."),
@@ -79,7 +82,7 @@ def track(
     from interp import heads
 
     wanted = _names(metrics, statements, harmful, harmless)
-    chosen = _metrics(wanted, statements, harmful, harmless, layer=layer)
+    chosen = _metrics(wanted, statements, harmful, harmless, layer=layer, limit=limit)
     timeline = heads.track(
         heads.find_series(
             series, revisions=revisions or None, tokens_per_step=tokens_per_step
@@ -135,6 +138,7 @@ def _metrics(
     harmless: Files,
     *,
     layer: int | None,
+    limit: int | None,
 ) -> "list[CheckpointMetric]":
     from interp import heads
 
@@ -155,7 +159,7 @@ def _metrics(
             case "entropy_neurons":
                 found.append(heads.EntropyNeurons())
             case "truth" | "probe":
-                found.append(_of_statements(name, statements or [], layer))
+                found.append(_of_statements(name, statements or [], layer, limit))
             case "refusal":
                 found.append(_refusal(harmful or [], harmless or [], layer))
             case _:
@@ -164,11 +168,23 @@ def _metrics(
 
 
 def _of_statements(
-    name: Literal["truth", "probe"], files: list[str], layer: int | None
+    name: Literal["truth", "probe"],
+    files: list[str],
+    layer: int | None,
+    limit: int | None,
 ) -> "CheckpointMetric":
+    import numpy as np
+
     from interp import data, heads
 
     found = data.join([data.statements(file) for file in files])
+    if limit is not None and len(found) > limit:
+        # The true and the false statement about one thing stay or go together.
+        names = list(dict.fromkeys(found.groups))
+        order = np.random.default_rng(0).permutation(len(names)).tolist()
+        rank = {names[place]: number for number, place in enumerate(order)}
+        rows = sorted(range(len(found)), key=lambda row: rank[found.groups[row]])
+        found = found.take(sorted(rows[:limit]))
     if name == "truth":
         return heads.truth_direction(found, layer=layer)
     from probes.logistic import fit_logistic
