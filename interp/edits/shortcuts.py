@@ -324,7 +324,7 @@ def _require_writes(model: LanguageModel) -> None:
     if not found.passed:
         raise SelfCheckError(
             f"Ablation was refused for {model.name or type(model.hf).__name__}.",
-            expected="Embedding + sum of writes must equal the final residual stream,"
-            f" but {found.detail}.",
+            expected="Embedding + sum of writes must equal the final residual stream;"
+            f" they differ by {found.error:.2g} of its size.",
             remedy="Name the sites yourself: sites='resid_post.*'.",
         )

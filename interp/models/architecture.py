@@ -208,8 +208,11 @@ class Architecture:
             )
         # Bloom's modules get the residual stream and return it with their own part
         # added: there the projection's output is what is written.
-        forward = self.blocks[0].get_submodule(module).forward
-        if "residual" in inspect.signature(forward).parameters and projection:
+        found = next((m for b in self.blocks if (m := _part(b, module))), None)
+        if found is None:
+            return None
+        takes = inspect.signature(found.forward).parameters
+        if "residual" in takes and projection:
             return _Place(projection, "output")
         return _Place(module, "output")
 
@@ -243,6 +246,14 @@ class Architecture:
             expected=f"{why} Its sites: {kinds}.",
             remedy=closest(site.short, known),
         )
+
+
+def _part(block: nn.Module, path: str) -> nn.Module | None:
+    """A module in a block; the blocks of hybrids (Jamba) do not all have the same."""
+    try:
+        return block.get_submodule(path)
+    except AttributeError:
+        return None
 
 
 def architecture_of(hf: PreTrainedModel) -> Architecture:

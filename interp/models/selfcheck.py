@@ -22,7 +22,13 @@ from interp.sites import Site
 
 # Largest difference allowed, relative to the root mean square of the right value. Wrong
 # sites give differences of order one; rounding stays below these even after 100 layers.
-TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+# Models in float64 compute norms and softmax in float32.
+TOLERANCE = {
+    torch.float64: 1e-4,
+    torch.float32: 1e-4,
+    torch.float16: 2e-2,
+    torch.bfloat16: 1e-1,
+}
 PROMPT_LENGTHS = (9, 5)
 SEED = 0
 

@@ -6,7 +6,9 @@ import warnings
 import pytest
 import torch
 from tiny import ARCHITECTURES, tiny_model
+from transformers import AutoConfig, AutoModelForCausalLM
 
+import interp
 from interp.errors import MissingSiteError, UnknownSiteError
 from interp.models.architecture import Architecture, architecture_of
 from interp.models.attention import watched_attention
@@ -197,3 +199,26 @@ def run_with(hf, architecture, site, edit):
     finally:
         for remove in reversed(removers):
             remove()
+
+
+def test_a_hybrid_has_attention_in_some_of_its_layers():
+    config = AutoConfig.for_model(
+        "jamba",
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        attn_layer_period=2,
+        attn_layer_offset=1,
+        num_experts=2,
+        mamba_d_state=4,
+        mamba_d_conv=2,
+    )
+    model = interp.load(AutoModelForCausalLM.from_config(config))
+    acts = interp.capture(model, [[3, 4, 5]], sites=["attn_out.*", "mlp_out.*"])
+    layers = [site.layer for site in acts.sites if site.component == "attn_out"]
+    assert layers == [1, 3]
+    with pytest.raises(MissingSiteError, match=r"Only the layers \[1, 3\] have it"):
+        interp.capture(model, [[3, 4, 5]], sites="attn_out.0")
