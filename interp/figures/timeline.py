@@ -38,7 +38,7 @@ def timeline_map(result: HeadTimeline, metric: str) -> go.Figure:
     """One metric of every head over the checkpoints.
 
     Colour starts where chance is, or at zero. Of more than 64 heads those are shown
-    that are ever highest, and the title says so. Columns are checkpoints, evenly spaced.
+    that are ever highest, and the title says so. Checkpoints are evenly spaced.
 
     Args:
         result: The timeline.

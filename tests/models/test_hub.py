@@ -1,24 +1,16 @@
-"""Models from a hub, against a stand-in for it on this machine.
-
-The stand-in speaks the hub's protocol: model facts, file tree, files with commit and
-hash in their headers, and its error codes.
-"""
+"""Models from a hub, against a stand-in for it on this machine."""
 
 import hashlib
-import json
 import logging
-import re
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import huggingface_hub.constants
+import huggingface_hub
 import pytest
 import torch
+from hub_stand_in import COMMIT, OTHER_COMMIT, Hub, point_at, serving
 from tiny import saved_tiny_model, tiny_model
 
 import interp
@@ -32,93 +24,8 @@ from interp.errors import (
 from interp.models import hub as hub_module
 
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-OTHER_COMMIT = "f" * 40
 # A network that is not there must be reported within a few seconds.
 SECONDS_TO_FAIL = 8.0
-
-
-@dataclass
-class Hub:
-    """What the stand-in serves, and what it was asked for."""
-
-    url: str = ""
-    files: dict[str, bytes] = field(default_factory=dict)
-    revisions: dict[str, str] = field(default_factory=lambda: {"main": COMMIT})
-    gated: bool = False
-    status: int = 0
-    asked: list[str] = field(default_factory=list)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    hub: Hub
-
-    def do_GET(self) -> None:
-        self._answer()
-
-    def do_HEAD(self) -> None:
-        self._answer()
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-    def _answer(self) -> None:
-        path = self.path.partition("?")[0]
-        self.hub.asked.append(path)
-        if self.hub.status:
-            self._fail(self.hub.status, "")
-        elif "/someone/tiny" not in path:
-            # What the hub tells visitors about a repository that does not exist.
-            self._fail(401, "RepoNotFound")
-        elif match := re.fullmatch(r"/api/models/someone/tiny(/revision/(.+))?", path):
-            self._facts(match[2] or "main")
-        elif re.fullmatch(r"/api/models/someone/tiny/tree/\w+", path):
-            self._json(
-                [
-                    {"type": "file", "path": name, "size": len(data), "oid": "0" * 40}
-                    for name, data in self.hub.files.items()
-                ]
-            )
-        elif match := re.fullmatch(r"/someone/tiny/resolve/(\w+)/(.+)", path):
-            self._file(*match.groups())
-        else:
-            self._fail(404, "EntryNotFound")
-
-    def _facts(self, revision: str) -> None:
-        commit = self.hub.revisions.get(revision)
-        if commit is None and revision not in self.hub.revisions.values():
-            return self._fail(404, "RevisionNotFound")
-        facts = {
-            "id": "someone/tiny",
-            "sha": commit or revision,
-            "siblings": [{"rfilename": name} for name in self.hub.files],
-        }
-        return self._json(facts)
-
-    def _file(self, commit: str, name: str) -> None:
-        if self.hub.gated:
-            return self._fail(403, "GatedRepo")
-        data = self.hub.files.get(name)
-        if data is None:
-            return self._fail(404, "EntryNotFound")
-        digest = hashlib.sha256(data).hexdigest()
-        return self._send(200, data, {"ETag": f'"{digest}"', "X-Repo-Commit": commit})
-
-    def _json(self, value: object) -> None:
-        headers = {"Content-Type": "application/json"}
-        self._send(200, json.dumps(value).encode(), headers)
-
-    def _fail(self, status: int, code: str) -> None:
-        self._send(status, b"{}", {"X-Error-Code": code})
-
-    def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
 
 
 @pytest.fixture(scope="module")
@@ -127,35 +34,12 @@ def tiny_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def _point_at(
-    url: str, cache: Path, patch: pytest.MonkeyPatch, *, offline: bool = False
-) -> None:
-    constants = huggingface_hub.constants
-    template = url + "/{repo_id}/resolve/{revision}/{filename}"
-    patch.setattr(constants, "ENDPOINT", url)
-    patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    patch.setattr(constants, "HF_HUB_CACHE", str(cache))
-    patch.setattr(constants, "HF_HUB_OFFLINE", offline)
-    for name in ("no_proxy", "NO_PROXY"):
-        patch.setenv(name, "127.0.0.1")
-
-
 @pytest.fixture
 def hub(
     tiny_files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Hub]:
-    hub = Hub(files=dict(tiny_files))
-    handler = type("Handler", (_Handler,), {"hub": hub})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    hub.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    _point_at(hub.url, tmp_path / "cache", monkeypatch)
-    yield hub
-    huggingface_hub.close_session()
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(tiny_files, tmp_path / "cache", monkeypatch) as hub:
+        yield hub
 
 
 @pytest.fixture
@@ -280,7 +164,7 @@ def test_what_is_no_hub_id_is_said(hub: Hub, name: str) -> None:
 def test_no_network_fails_within_seconds_and_says_what_to_run(
     closed_port: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _point_at(closed_port, tmp_path, monkeypatch)
+    point_at(closed_port, tmp_path, monkeypatch)
     start = time.monotonic()
     with pytest.raises(
         OfflineError,
@@ -298,7 +182,7 @@ def test_a_hub_that_does_not_answer_fails_within_seconds(
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        _point_at(url, tmp_path, monkeypatch)
+        point_at(url, tmp_path, monkeypatch)
         start = time.monotonic()
         with pytest.raises(OfflineError, match="cannot be reached for a/b"):
             interp.load("a/b")
@@ -309,7 +193,7 @@ def test_a_hub_that_does_not_answer_fails_within_seconds(
 def test_offline_mode_asks_nobody_and_is_named(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _point_at(hub.url, tmp_path, monkeypatch, offline=True)
+    point_at(hub.url, tmp_path, monkeypatch, offline=True)
     with pytest.raises(OfflineError, match=r"HF_HUB_OFFLINE is set.*no copy.*hf downl"):
         interp.load("someone/tiny")
     assert hub.asked == []
@@ -323,13 +207,13 @@ def test_the_cache_serves_without_a_network_and_says_so(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     online = interp.load("someone/tiny")
-    _point_at(closed_port, tmp_path / "cache", monkeypatch)
+    point_at(closed_port, tmp_path / "cache", monkeypatch)
     with caplog.at_level(logging.WARNING, logger="interp.models"):
         cached = interp.load("someone/tiny")
     assert "cached commit 0123456789ab is used" in caplog.text
     assert cached.commit == COMMIT
     assert torch.equal(_logits(cached), _logits(online))
-    _point_at(closed_port, tmp_path / "cache", monkeypatch, offline=True)
+    point_at(closed_port, tmp_path / "cache", monkeypatch, offline=True)
     assert interp.load("someone/tiny").commit == COMMIT
 
 
