@@ -45,6 +45,11 @@ from interp.heads.phase import (
     over_runs as over_runs,
     phase_change as phase_change,
 )
+from interp.heads.prefix_trace import (
+    PrefixTrace as PrefixTrace,
+    prefix_match_trace as prefix_match_trace,
+)
+from interp.heads.rotation import lag_matrices as lag_matrices
 from interp.heads.scoring import score as score
 from interp.heads.sequences import (
     RepeatedTokens as RepeatedTokens,
