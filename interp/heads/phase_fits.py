@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 
 N_MIDPOINTS, N_WIDTHS = 64, 24
-REFINEMENTS, FINER_POINTS = 5, 7
+REFINEMENTS, FINER_POINTS = 7, 7
 # Bounds the memory of a refinement: rows x grid x checkpoints.
 ITEMS_PER_BLOCK = 4_000_000
 # ln(0.9 / 0.1): from the middle of a logistic curve to nine tenths of the way.
@@ -141,7 +141,7 @@ def _refined(
         gain /= np.maximum(np.square(shape).sum(axis=-1), np.finfo(float).tiny)
         best = gain.argmax(axis=1)
         middle, spread = grid_m[rows, best], grid_s[rows, best]
-        step, factor = 0.4 * step, factor**0.4
+        step, factor = step / 3, factor ** (1 / 3)
     return middle, spread
 
 
