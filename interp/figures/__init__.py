@@ -32,6 +32,7 @@ from interp.figures.report import (
     Hidden as Hidden,
     Panel as Panel,
     Section as Section,
+    provenance_facts as provenance_facts,
     report_html as report_html,
 )
 from interp.figures.sections import report_section as report_section

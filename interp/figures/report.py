@@ -166,8 +166,16 @@ def _hidden(table: Hidden) -> str:
     )
 
 
-def _repeat(provenance: Provenance) -> str:
-    """How to repeat the result, and everything that it depends on."""
+def provenance_facts(provenance: Provenance) -> dict[str, str]:
+    """What a result depends on, as names and texts, without what is unknown.
+
+    Args:
+        provenance: What produced the result.
+
+    Example:
+        >>> provenance_facts(Provenance(study="refusal", seed=3))
+        {'study': 'refusal', 'seed': '3'}
+    """
     facts = {
         "study": provenance.study,
         "made": provenance.created,
@@ -190,10 +198,14 @@ def _repeat(provenance: Provenance) -> str:
         }
         said = ", ".join(f"{key} {value}" for key, value in details.items() if value)
         facts[f"model {number}: {model.name}"] = said
+    return {name: text for name, text in facts.items() if text}
+
+
+def _repeat(provenance: Provenance) -> str:
+    """How to repeat the result, and everything that it depends on."""
     rows = "".join(
         f"<dt>{html.escape(key)}</dt><dd>{html.escape(value)}</dd>"
-        for key, value in facts.items()
-        if value
+        for key, value in provenance_facts(provenance).items()
     )
     command = provenance.command
     again = f"<pre><code>{html.escape(command)}</code></pre>" if command else ""

@@ -40,6 +40,7 @@ from interp.results.runs import (
     RunInfo as RunInfo,
     find as find,
     open_run as open_run,
+    run_info as run_info,
 )
 from interp.results.sweep import (
     Baseline as Baseline,

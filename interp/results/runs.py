@@ -178,7 +178,7 @@ def find(directory: str | Path) -> tuple[RunInfo, ...]:
             remedy="Check the path.",
         )
     found = [
-        _info(path.parent)
+        run_info(path.parent)
         for depth in range(4)
         for path in directory.glob("/".join(["*"] * depth + [PROVENANCE]))
         if (path.parent / SPEC).is_file()
@@ -205,7 +205,12 @@ def slug(models: Sequence[str]) -> str:
     return safe
 
 
-def _info(path: Path) -> RunInfo:
+def run_info(path: Path) -> RunInfo:
+    """What a list of runs shows of one run folder, read without its arrays.
+
+    Args:
+        path: The run folder.
+    """
     finished = (path / "result" / RESULT).is_file()
     last = _last_finished(path) if finished else {}
     try:
