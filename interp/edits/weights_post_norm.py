@@ -35,8 +35,9 @@ from transformers.initialization import no_init_weights
 
 from interp.edits.subspace import orthonormal_basis
 from interp.edits.weights import Write, take_out
-from interp.errors import IncompatibleError
+from interp.errors import IncompatibleError, UnsupportedModelError
 from interp.models.language_model import LanguageModel
+from interp.models.norms import norm_of
 
 
 logger = logging.getLogger("interp.edits")
@@ -164,27 +165,24 @@ def read_norm(module: nn.Module) -> Norm:
     """
     layer: Any = module
     weight = layer.weight.detach()
-    bias = getattr(layer, "bias", None)
-    shift = 0.0 if bias is None else bias.detach().double().cpu()
-    generator = torch.Generator().manual_seed(0)
-    # Long, so that the epsilon does not matter.
-    drawn = 1e3 * torch.randn(weight.shape, generator=generator, dtype=torch.float64)
-    found = layer(drawn.to(weight.device, weight.dtype)).detach().double().cpu() - shift
-    drawn = drawn.to(weight.dtype).double()
-    for is_centred in (False, True):
-        held = drawn - drawn.mean() if is_centred else drawn
-        held = held / held.square().mean().sqrt()
-        for offset in (0.0, 1.0):
-            gain = weight.double().cpu() + offset
-            error = (gain * held - found).abs().max() / found.abs().max()
-            if error <= 4 * max(torch.finfo(t).eps for t in (weight.dtype, INSIDE)):
-                return Norm(
-                    gain=gain,
-                    offset=offset,
-                    is_centred=is_centred,
-                    dtype=weight.dtype,
-                )
-    raise IncompatibleError(
+    name, width = type(module).__name__, weight.numel()
+    try:
+        found = norm_of(module, dict(module.named_parameters()), width=width, name=name)
+    except UnsupportedModelError as error:
+        raise _unknown(module) from error
+    offsets = (found.gain - weight.double().cpu()).unique()
+    if len(offsets) != 1:
+        raise _unknown(module)
+    return Norm(
+        gain=found.gain,
+        offset=float(offsets[0]),
+        is_centred=found.centres,
+        dtype=weight.dtype,
+    )
+
+
+def _unknown(module: nn.Module) -> IncompatibleError:
+    return IncompatibleError(
         f"What {type(module).__name__} does is not known.",
         expected="RMSNorm or LayerNorm, with the weight or 1 + the weight as gain.",
         remedy="Use interp.ablate, which needs no weights.",
