@@ -154,7 +154,8 @@ def _attributed(
     counts = batch.counts
     # What is read after a token is about the next one; the last token has none.
     last = counts.new_zeros(len(counts), 1)
-    seen = read_pass(model, batch, torch.cat([counts, last], dim=1))
+    with given.stated(model, rows):
+        seen = read_pass(model, batch, torch.cat([counts, last], dim=1))
     sequence = counts.nonzero()[:, 0]
     right = batch.ids[:, 1:][counts]
     vectors, constant = path.vectors(right), path.constants(right)

@@ -15,7 +15,7 @@ from interp.models.norms import Norm, norm_of
 from interp.neurons.matrices import chunks
 from interp.neurons.output import Output, output_of
 from interp.neurons.readout import Head, head_of
-from interp.sites import Site
+from interp.sites import Component, Site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,7 +64,7 @@ def read_pass(
             input_ids=batch.ids, attention_mask=batch.mask, use_cache=False
         ).logits
 
-    def of(component: str) -> tuple[Tensor, ...]:
+    def of(component: Component) -> tuple[Tensor, ...]:
         return tuple(values[Site(component, layer)] for layer in range(model.n_layers))
 
     return Pass(

@@ -122,8 +122,8 @@ def token_losses(
                 ).logits
             found = next_token_losses(logits, batch.ids, batch.real)
             width = batch.ids.shape[1] - 1
-            for table, values in zip(tables, found, strict=True):
-                table[list(rows), :width] = values.cpu().numpy()
+            for number, values in enumerate(found):
+                tables[number, list(rows), :width] = values.cpu().numpy()
             bar.advance(len(rows))
 
         run_batches(lengths, step, token_budget=checked_budget(token_budget, model))
@@ -144,7 +144,8 @@ def in_context_score(
 
     Args:
         model: The model.
-        documents: Token ids of ordinary text, cut to one length; see `early`.
+        documents: Token ids of ordinary text, as long as the windows want them; a
+            shorter one has no score.
         early: From which token to which one, the end left out; token 0 has no loss.
             By default ten tokens around the 50th of 512, or around that share of the
             longest document if it is shorter.

@@ -78,7 +78,7 @@ def lag_matrices(
 
 
 def _cached_keys(
-    model: LanguageModel, places: Sequence[int]
+    model: LanguageModel, places: list[int]
 ) -> Float[Tensor, "layer place unit d_head"]:
     """What the cache keeps of each unit vector at each place, of the first key head."""
     points = [model.architecture.point(f"k.{i}") for i in range(model.n_layers)]
@@ -95,17 +95,22 @@ def _cached_keys(
             # A cache without a config keeps all keys, also of sliding windows.
             cache = DynamicCache()
             model.hf(input_ids=ids, past_key_values=cache, use_cache=True)
-        layers = [getattr(layer, "keys", None) for layer in cache.layers]
-        fits = (len(rows), n, width)
-        if len(layers) != model.n_layers or any(
-            keys is None or keys.dim() != 4 or (*keys.shape[::2], keys.shape[3]) != fits
-            for keys in layers
-        ):
+        held = [_keys_of(layer, (len(rows), n, width)) for layer in cache.layers]
+        found = [keys[:, places].cpu().double() for keys in held if keys is not None]
+        if len(found) != model.n_layers:
             raise _not_found(model, "its cache does not hold its keys")
-        parts.append(
-            torch.stack([keys[:, 0, list(places)].cpu().double() for keys in layers])
-        )
+        parts.append(torch.stack(found))
     return torch.cat(parts, dim=1).transpose(1, 2)
+
+
+def _keys_of(
+    layer: object, shape: tuple[int, int, int]
+) -> Float[Tensor, "unit place d_head"] | None:
+    """The first head's keys in one layer of a cache, if they have the shape."""
+    keys = getattr(layer, "keys", None)
+    if not isinstance(keys, Tensor) or keys.dim() != 4:
+        return None
+    return keys[:, 0] if keys[:, 0].shape == shape else None
 
 
 class _Planted:

@@ -109,7 +109,7 @@ class HeadAblations:
                 "logit_hi": self.logit_high.ravel(),
             }
         )
-        return frame[np.isfinite(frame["loss"])].reset_index(drop=True)
+        return frame.dropna(subset=["loss"]).reset_index(drop=True)
 
     def headline(self) -> str:
         """What was found, in one sentence."""

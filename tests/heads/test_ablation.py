@@ -32,16 +32,13 @@ def some_rows(*lengths, seed=0):
 
 def plain_logits(hf, row, module=None, change=None):
     """The logits of one sequence, with a hook on the input of one module."""
-    handle = None
-    if module is not None:
-
-        def hook(module, args):
-            return (change(args[0].clone()), *args[1:])
-
-        handle = module.register_forward_pre_hook(hook)
+    handles = []
+    if module is not None and change is not None:
+        hook = lambda _, args: (change(args[0].clone()), *args[1:])  # noqa: E731
+        handles.append(module.register_forward_pre_hook(hook))
     with torch.no_grad():
         logits = hf(torch.tensor([row]), use_cache=False).logits[0].float()
-    if handle is not None:
+    for handle in handles:
         handle.remove()
     return logits
 

@@ -1,5 +1,7 @@
 """Direct attribution: parts add up to the logit, and each is what a head wrote."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -49,7 +51,7 @@ def test_the_parts_add_up_to_the_logit(architecture):
 
 @pytest.mark.parametrize("architecture", ["gpt2", "llama"])
 def test_a_head_adds_what_its_output_gives_through_the_final_norm(architecture):
-    hf = tiny_model(architecture)
+    hf: Any = tiny_model(architecture)
     found = attribute_heads(interp.load(hf), ROWS, resamples=5)
     gpt2 = architecture == "gpt2"
     blocks = hf.transformer.h if gpt2 else hf.model.layers
@@ -92,7 +94,7 @@ def test_a_head_adds_what_its_output_gives_through_the_final_norm(architecture):
 
 def test_a_head_behind_a_norm_adds_what_vanishes_with_it():
     """Where the norm's scale is held, removing a head removes just its own part."""
-    hf = tiny_model("gemma2")
+    hf: Any = tiny_model("gemma2")
     model = interp.load(hf)
     row = ROWS[0]
     found = attribute_heads(model, [row], resamples=5)
@@ -186,7 +188,7 @@ def test_batches_and_targets_change_nothing_else():
 
 
 def test_a_model_whose_writes_do_not_add_up_is_refused():
-    hf = tiny_model("llama")
+    hf: Any = tiny_model("llama")
     model = interp.load(hf)
     handle = hf.model.layers[1].register_forward_hook(
         lambda module, args, out: out * 1.5

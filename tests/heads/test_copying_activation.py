@@ -1,5 +1,7 @@
 """Copying by activation beside a plain loop, and on planted heads."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -41,7 +43,7 @@ def plain_score(written, pattern, unembed, ids):
 
 @pytest.mark.parametrize("architecture", LAYOUT)
 def test_the_score_equals_a_plain_loop(architecture):
-    hf = tiny_model(architecture)
+    hf: Any = tiny_model(architecture)
     found = copying_by_activation(interp.load(hf), ROWS, resamples=5)
     hf.set_attn_implementation("eager")
     projection, last_norm = LAYOUT[architecture]

@@ -1,5 +1,7 @@
 """Rotations by lag beside the attention that models compute, and products with them."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -64,17 +66,16 @@ def queries_and_keys(model, row, layer):
         model, [row], sites=[f"q.{layer}", f"k.{layer}"], positions="all"
     )
     q, k = (acts[f"{name}.{layer}"][0].double() for name in "qk")
-    attn = getattr(model.architecture.blocks[layer], "self_attn", None)
+    attn: Any = getattr(model.architecture.blocks[layer], "self_attn", None)
     if not hasattr(attn, "q_norm"):
         return q, k
     whole = attn.q_norm.weight.numel() > q.shape[-1]
     with torch.no_grad():
-        normed = [
-            norm.double()(x.flatten(1) if whole else x).reshape(x.shape)
+        q, k = (
+            norm((x.flatten(1) if whole else x).float()).reshape(x.shape).double()
             for norm, x in ((attn.q_norm, q), (attn.k_norm, k))
-        ]
-        attn.q_norm.float(), attn.k_norm.float()
-    return tuple(normed)
+        )
+    return q, k
 
 
 def attentions(model, row):
@@ -119,7 +120,7 @@ def test_scores_with_the_lag_matrix_are_those_behind_the_models_attention(archit
 
 
 def test_rotations_that_cannot_be_found_are_no_silent_identity():
-    hf = tiny_model("llama")
+    hf: Any = tiny_model("llama")
     model = interp.load(hf)
     for layer in hf.model.layers:
         # As if keys were rotated only after they had been cached.
@@ -142,7 +143,7 @@ def unrotated(attention):
 
 
 def test_what_is_no_rotation_is_refused():
-    hf = tiny_model("llama")
+    hf: Any = tiny_model("llama")
     hf.model.rotary_emb.attention_scaling = 1.0
     whole = hf.model.rotary_emb.forward
 
@@ -202,7 +203,7 @@ def test_the_null_of_composition_over_lags_is_that_of_drawn_rotations():
     drawn = [
         squared(t) for t in ortho_group.rvs(model.d_model, size=1500, random_state=2)
     ]
-    want = (squared(np.eye(model.d_model)) - np.mean(drawn)) / np.std(drawn)
+    want = float((squared(np.eye(model.d_model)) - np.mean(drawn)) / np.std(drawn))
     assert float(z[1, 2]) == pytest.approx(want, abs=0.2 + 0.05 * abs(want))
 
 

@@ -1,5 +1,7 @@
 """Induction strength beside a plain loop."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,7 @@ RIGHT = [[True, False], [False, True, False], [True, True, False]]
 
 @pytest.mark.parametrize("architecture", ["gpt2", "llama", "gemma2", "bloom"])
 def test_the_strength_equals_a_plain_loop(architecture):
-    hf = tiny_model(architecture)
+    hf: Any = tiny_model(architecture)
     found = induction_strength(
         interp.load(hf), ROWS, labels=LABELS, right=RIGHT, resamples=5
     )
