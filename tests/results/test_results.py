@@ -226,7 +226,8 @@ def test_an_answer_that_loops_is_no_refusal():
 def test_headlines_say_what_was_found():
     found = truthfulness().headline()
     assert "layer 6" in found
-    assert "cosine 0.71, beyond what shuffled labels give [-0.18, 0.19]" in found
+    assert "cosine 0.71; labels shuffled separately in each give [-0.30, 0.30]" in found
+    assert "shuffled alike [-0.18, 0.19]" in found
     nothing = truthfulness()
     nothing.auroc_low[:] = 0.4
     assert nothing.headline().startswith("No truth direction was found")
