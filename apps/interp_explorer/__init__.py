@@ -1,0 +1,1 @@
+"""The explorer: a folder of results in the browser, read without torch or a model."""

@@ -1,0 +1,51 @@
+"""What a page shows: the folder, and choices that live in the address."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from interp_explorer.catalog import Catalog, Entry, catalog
+from interp_explorer.widgets.text import escaped
+
+
+def root() -> Path:
+    """The folder of results, which stands behind the script on the command line."""
+    return Path(sys.argv[1]).expanduser().resolve()
+
+
+def listed() -> Catalog:
+    """What lies below the folder of results now."""
+    return catalog(root())
+
+
+def choose(
+    label: str, options: Sequence[str], *, key: str, help_text: str = ""
+) -> str | None:
+    """One of several options, which the address names; the first by default.
+
+    Args:
+        label: What is chosen, in our own words.
+        options: Texts, which may be anybody's.
+        key: The parameter in the address.
+        help_text: What the choice means.
+    """
+    asked = st.query_params.get(key)
+    if asked is not None and asked not in options:
+        st.warning(f"This link asks for {escaped(asked)}, which is not here.")
+    return st.selectbox(
+        label, options, key=key, bind="query-params", help=help_text or None
+    )
+
+
+def choose_entry(entries: Sequence[Entry], *, key: str) -> Entry | None:
+    """One of several results, which the address names; the newest by default.
+
+    Args:
+        entries: The results, the newest first.
+        key: The parameter in the address.
+    """
+    names = [entry.name for entry in entries]
+    name = choose("Result", names, key=key, help_text="The newest is first.")
+    return next((entry for entry in entries if entry.name == name), None)

@@ -1,0 +1,9 @@
+"""Which neurons set how sure a model is."""
+
+from interp_explorer.pages import STUDY
+from interp_explorer.widgets.study import show_rest, show_study
+
+
+PAGE = STUDY["confidence"]
+if shown := show_study(PAGE):
+    show_rest(*shown, key=PAGE.key)

@@ -1,0 +1,158 @@
+"""One figure with the numbers behind it, downloads, and the Python that rebuilds it."""
+
+import html
+import io
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from interp.figures import Hidden, Panel, Section, report_html
+from interp_explorer.cache import Opened
+from interp_explorer.catalog import Entry
+from interp_explorer.widgets.text import escaped
+
+
+# The camera in the figure's bar then saves an SVG, made in the browser.
+PLOT_CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
+TOP_MARGIN, TOP_MARGIN_WITH_LEGEND = 24, 72
+
+
+def heading(panel: Panel) -> str:
+    """The title of a figure as plain text."""
+    return html.unescape(str(panel.figure.layout.title.text or "Figure"))
+
+
+@st.fragment
+def show_panel(entry: Entry, opened: Opened, number: int, *, key: str) -> None:
+    """A figure; its numbers and downloads are made when they are asked for.
+
+    Args:
+        entry: The result it belongs to.
+        opened: The same, opened.
+        number: Which of its figures.
+        key: What the keys of the widgets begin with.
+    """
+    panel = opened.section.panels[number]
+    place = f"{key}_{number}"
+    st.subheader(escaped(heading(panel)), anchor=False)
+    st.plotly_chart(
+        _untitled(panel.figure),
+        theme="streamlit",
+        config=PLOT_CONFIG,
+        alt=panel.alt,
+        key=f"{place}_figure",
+    )
+    box = st.expander(
+        "Numbers, downloads, Python", key=f"{place}_more", on_change="rerun"
+    )
+    if box.open:
+        with box:
+            _show_more(entry, opened, number, place=place)
+
+
+@st.fragment
+def show_hidden(table: Hidden, *, key: str) -> None:
+    """A table that stays closed, and is not sent, until the reader opens it.
+
+    Args:
+        table: The table.
+        key: The key of its widget.
+    """
+    box = st.expander(escaped(table.title), key=key, on_change="rerun")
+    if box.open:
+        with box:
+            st.dataframe(table.rows, hide_index=True, key=f"{key}_rows")
+
+
+def csv_bytes(rows: pd.DataFrame) -> bytes:
+    """The rows as CSV in UTF-8."""
+    return rows.to_csv(index=False).encode("utf-8")
+
+
+def parquet_bytes(rows: pd.DataFrame) -> bytes:
+    """The rows as a Parquet file."""
+    file = io.BytesIO()
+    rows.to_parquet(file, index=False)
+    return file.getvalue()
+
+
+def figure_page(opened: Opened, number: int) -> bytes:
+    """One figure as an HTML page that works from a disk, with numbers and provenance.
+
+    Args:
+        opened: The result.
+        number: Which of its figures.
+    """
+    section = opened.section
+    panel = section.panels[number]
+    alone = Section(
+        title=section.title,
+        summary=section.summary,
+        panels=(panel,),
+        notes=section.notes,
+    )
+    page = report_html(heading(panel), [alone], opened.result.provenance)
+    return page.encode("utf-8")
+
+
+def python_code(entry: Entry, number: int) -> str:
+    """The Python that rebuilds a figure.
+
+    Args:
+        entry: The result.
+        number: Which of its figures.
+    """
+    return (
+        "from interp import figures, results\n\n"
+        f"result = results.load({str(entry.path)!r})\n"
+        f"panel = figures.report_section(result).panels[{number}]\n"
+        "panel.figure.show()"
+    )
+
+
+def _show_more(entry: Entry, opened: Opened, number: int, *, place: str) -> None:
+    panel = opened.section.panels[number]
+    rows = panel.rows
+    stem = f"{opened.result.KIND}-{number + 1}"
+    if rows is not None:
+        st.dataframe(rows, hide_index=True, key=f"{place}_rows")
+    with st.container(horizontal=True):
+        if rows is not None:
+            st.download_button(
+                "CSV",
+                lambda: csv_bytes(rows),
+                f"{stem}.csv",
+                "text/csv",
+                key=f"{place}_csv",
+                on_click="ignore",
+            )
+            st.download_button(
+                "Parquet",
+                lambda: parquet_bytes(rows),
+                f"{stem}.parquet",
+                "application/vnd.apache.parquet",
+                key=f"{place}_parquet",
+                on_click="ignore",
+            )
+        st.download_button(
+            "Figure as HTML",
+            lambda: figure_page(opened, number),
+            f"{stem}.html",
+            "text/html",
+            key=f"{place}_html",
+            on_click="ignore",
+        )
+    st.code(python_code(entry, number), language="python")
+
+
+def _untitled(figure: go.Figure) -> go.Figure:
+    """The figure without its title, which the page shows as a heading that wraps."""
+    shown = go.Figure(figure)
+    legends = sum(
+        trace.showlegend is not False and bool(getattr(trace, "name", None))
+        for trace in figure.data
+    )
+    top = TOP_MARGIN_WITH_LEGEND if legends > 1 else TOP_MARGIN
+    shown.update_layout(title_text="", margin_t=top)
+    return shown

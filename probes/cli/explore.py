@@ -1,0 +1,125 @@
+"""`interp explore`: a folder of results in the browser, on this machine only."""
+
+import importlib.util
+import os
+import socket
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from probes.cli.output import say
+
+
+FIRST_PORT, LAST_PORT = 8501, 8600
+ADDRESS = "127.0.0.1"
+
+
+def explore(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A folder that holds results.")
+    ],
+    port: Annotated[
+        int | None,
+        typer.Option(help="A free one from 8501 on by default.", min=1, max=65535),
+    ] = None,
+) -> int:
+    """Show the results below DIR in the browser, without loading a model.
+
+    Only this machine can reach the page, only files below DIR are read, and nothing is
+    sent anywhere. It runs until Ctrl-C.
+    """
+    app = _app()
+    _check_results(directory)
+    place = _free_port(port)
+    say(f"The results in {directory} are at http://{ADDRESS}:{place}")
+    say("Ctrl-C ends it.")
+    # While the server starts, so that the first page does not wait for it.
+    threading.Thread(target=_import_figures, daemon=True).start()
+    return _serve(app, directory.expanduser().resolve(), place)
+
+
+def _app() -> Path:
+    from interp.errors import ResultError
+
+    if importlib.util.find_spec("streamlit") is None:
+        raise ResultError(
+            "The explorer needs the package streamlit, which is not installed.",
+            remedy="Install it: pip install 'interp[explorer]'.",
+        )
+    found = importlib.util.find_spec("interp_explorer")
+    if found is None or found.origin is None:
+        raise ResultError(
+            "The package interp_explorer is not installed.",
+            expected="It comes with interp.",
+            remedy="Install interp again; in a checkout: pip install -e '.[explorer]'.",
+        )
+    return Path(found.origin).with_name("app.py")
+
+
+def _check_results(directory: Path) -> None:
+    from interp.errors import ResultError
+    from interp_explorer.catalog import catalog
+
+    if not catalog(directory.expanduser()).entries:
+        raise ResultError(
+            f"There are no results in {str(directory)!r}.",
+            expected="A folder that a command wrote with --out was expected.",
+            remedy="interp demo --out DIR makes one.",
+        )
+
+
+def _free_port(port: int | None) -> int:
+    """The port that was asked for, or the first free one.
+
+    Raises:
+        ConfigError: If it is taken, or all are.
+    """
+    from interp.errors import ConfigError
+
+    asked = range(FIRST_PORT, LAST_PORT + 1) if port is None else (port,)
+    for number in asked:
+        with socket.socket() as probe:
+            # As servers do, so that a page that has just ended does not block it.
+            if os.name == "posix":
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((ADDRESS, number))
+            except OSError:
+                continue
+        return number
+    raise ConfigError(
+        f"Port {asked[0]} cannot be used."
+        if port is not None
+        else f"No port from {FIRST_PORT} to {LAST_PORT} is free.",
+        remedy="Choose another with --port.",
+    )
+
+
+def _import_figures() -> None:
+    import interp.figures
+    import probes.studies.summary
+
+    del interp, probes
+
+
+def _serve(app: Path, directory: Path, port: int) -> int:
+    from streamlit.web import cli
+
+    # On the command line these win over every settings file.
+    safe = {
+        "server.address": ADDRESS,
+        "server.port": port,
+        "server.enableCORS": "true",
+        "server.enableXsrfProtection": "true",
+        "server.showEmailPrompt": "false",
+        "browser.gatherUsageStats": "false",
+    }
+    flags = [text for name, value in safe.items() for text in (f"--{name}", str(value))]
+    code = cli.main(
+        args=["run", str(app), *flags, "--", str(directory)],
+        prog_name="streamlit",
+        standalone_mode=False,
+    )
+    return code if isinstance(code, int) else 0
