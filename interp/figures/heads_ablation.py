@@ -114,7 +114,9 @@ def ablation_routes(result: HeadAblations, *, k: int = 8) -> go.Figure:
             )
         )
     figure.add_hline(y=0, line={"color": NEUTRAL, "width": 1, "dash": "dash"})
-    figure.update_xaxes(tickvals=list(range(len(places))), ticktext=names)
+    figure.update_xaxes(
+        tickvals=list(range(len(places))), ticktext=names, showgrid=False
+    )
     return styled(
         figure,
         title="Loss without a head, by what is put in its place",
