@@ -42,11 +42,10 @@ class Measured:
         chance: What a metric of `heads` would be by chance, if that is known.
     """
 
-    values: Mapping[str, Float[np.ndarray, " sample"]] = field(default_factory=dict)
-    heads: Mapping[str, Float[np.ndarray, "layer head sample"]] = field(
-        default_factory=dict
-    )
-    vectors: Mapping[str, Float[np.ndarray, " d_model"]] = field(default_factory=dict)
+    # Metrics differ in their number of samples, so these axes have no name.
+    values: Mapping[str, Float[np.ndarray, " _"]] = field(default_factory=dict)
+    heads: Mapping[str, Float[np.ndarray, "layer head _"]] = field(default_factory=dict)
+    vectors: Mapping[str, Float[np.ndarray, " _"]] = field(default_factory=dict)
     chance: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -196,35 +196,44 @@ def _refuse_infinite(key: str, tensor: Tensor, folder: Path) -> None:
 def _places(
     files: tuple[Path, ...], hf: Any, targets: Mapping[str, Tensor]
 ) -> dict[str, Place]:
-    """Where each tensor of the files went; nothing if that leaves parameters out."""
+    """Where each tensor of the files went; nothing if that leaves parameters out.
+
+    By name first. What was renamed on loading is found by what it holds, if only one
+    tensor of the model holds the same.
+    """
     prefix = f"{hf.base_model_prefix}."
     places: dict[str, Place] = {}
+    renamed: list[tuple[str, Path]] = []
     for file in files:
         with safe_open(file, framework="pt") as opened:
             for key in opened.keys():  # noqa: SIM118 - not a mapping
-                into = next(
-                    (
-                        name
-                        for name in (key, prefix + key, key.removeprefix(prefix))
-                        if name in targets
-                    ),
-                    None,
-                )
+                names = (key, prefix + key, key.removeprefix(prefix))
+                into = next((name for name in names if name in targets), None)
                 if into is None:
-                    continue
-                target, tensor = targets[into], opened.get_tensor(key)
-                same = tensor.shape == target.shape and torch.equal(
-                    tensor.to(target.device, target.dtype), target
-                )
-                if not same:
+                    renamed.append((key, file))
+                elif not _same(opened.get_tensor(key), targets[into]):
                     return {}
-                places[key] = Place(
-                    into=into,
-                    shape=tuple(tensor.shape),
-                    dtype=opened.get_slice(key).get_dtype(),
-                )
+                else:
+                    places[key] = _place(opened.get_slice(key), into)
+    for key, file in renamed:
+        with safe_open(file, framework="pt") as opened:
+            tensor, taken = opened.get_tensor(key), {p.into for p in places.values()}
+            free = [name for name in targets if name not in taken]
+            alike = [name for name in free if _same(tensor, targets[name])]
+            if len(alike) == 1:
+                places[key] = _place(opened.get_slice(key), alike[0])
     # Tied weights are one tensor with two names, of which the files hold one.
     filled = {targets[place.into].data_ptr() for place in places.values()}
     if any(parameter.data_ptr() not in filled for parameter in hf.parameters()):
         return {}
     return places
+
+
+def _same(tensor: Tensor, target: Tensor) -> bool:
+    return tensor.shape == target.shape and torch.equal(
+        tensor.to(target.device, target.dtype), target
+    )
+
+
+def _place(found: Any, into: str) -> Place:
+    return Place(into=into, shape=tuple(found.get_shape()), dtype=found.get_dtype())

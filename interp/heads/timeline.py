@@ -156,9 +156,9 @@ def lags_of(phases: Mapping[str, Analysis]) -> tuple:
 
 def persistence_of(heads: Heads) -> Float[np.ndarray, "metric next"]:
     """The rank correlation of all heads' values at consecutive checkpoints."""
-    n_metrics, n_checkpoints = heads.mean.shape[:2]
+    n_metrics, n_checkpoints, n_layers, n_heads = heads.mean.shape
     found = np.full((n_metrics, max(n_checkpoints - 1, 0)), np.nan)
-    flat = heads.mean.reshape(n_metrics, n_checkpoints, -1)
+    flat = heads.mean.reshape(n_metrics, n_checkpoints, n_layers * n_heads)
     for row, place in np.ndindex(*found.shape):
         now, then = flat[row, place], flat[row, place + 1]
         there = np.isfinite(now) & np.isfinite(then)
@@ -211,8 +211,8 @@ def highest_of(
     mean: Float[np.ndarray, "metric checkpoint layer head"],
 ) -> Float[np.ndarray, "metric checkpoint"]:
     """The highest head's value; NaN where no head has one."""
-    flat = mean.reshape(*mean.shape[:2], -1)
-    top = np.where(np.isfinite(flat), flat, -np.inf).max(axis=-1, initial=-np.inf)
+    finite = np.where(np.isfinite(mean), mean, -np.inf)
+    top = finite.max(axis=(2, 3), initial=-np.inf)
     return np.where(np.isfinite(top), top, np.nan)
 
 
