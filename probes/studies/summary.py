@@ -112,7 +112,7 @@ def brief_table(result: Result) -> pd.DataFrame:
             return frame.sort_values("loss", ascending=False).groupby("kind").head(5)
         case NeuronTable():
             frame = result.to_dataframe()
-            return frame[frame["candidate"]].sort_values("logit_var")
+            return frame.query("candidate").sort_values("logit_var")
         case ConfidenceComparison():
             return confidence.brief_table(result)
         case KnowledgeComparison():

@@ -11,6 +11,7 @@ import interp
 from interp.errors import ConfigError, MissingSiteError, PositionError, PromptError
 from interp.heads import ablate_heads, ablation, repeated_tokens
 from interp.results import HeadAblations
+from probes.studies.summary import brief_table, numbers, sentences
 
 
 # Where each architecture's heads are put together, in Hugging Face's own words.
@@ -224,6 +225,11 @@ def test_the_result_is_saved_and_opened(tmp_path):
     assert (back.loss_samples == found.loss_samples).all()
     assert back.headline() == found.headline()
     assert back.top("zero", k=2)[0] in back.headline()
+    first = [list(back.top("zero")), pytest.approx(back.value("zero").max())]
+    assert numbers(back)["zero"] == first
+    assert sentences(back) == (back.headline(),)
+    table = brief_table(back)
+    assert table["kind"].value_counts().to_dict() == dict.fromkeys(back.kinds, 5)
 
 
 @pytest.mark.parametrize(
