@@ -1,12 +1,21 @@
 """The pages of the explorer; started by `interp explore DIR`."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from interp_explorer.pages import STUDIES, VIEWS
 
 
-st.set_page_config(page_title="interp explorer", page_icon=":material/biotech:")
-st.navigation(
+WIDTH = 1080
+
+# Without an icon of its own a page would fetch its symbol from the symbol's makers.
+st.set_page_config(
+    page_title="interp explorer",
+    page_icon=Path(__file__).with_name("icon.svg"),
+    layout="wide",
+)
+page = st.navigation(
     {
         "Results": [
             st.Page(
@@ -29,4 +38,7 @@ st.navigation(
             ),
         ],
     }
-).run()
+)
+# Wide enough for maps of many layers, not so wide that lines cannot be read.
+with st.container(width=WIDTH):
+    page.run()

@@ -15,7 +15,9 @@ from interp_explorer.widgets.text import escaped
 
 # The camera in the figure's bar then saves an SVG, made in the browser.
 PLOT_CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
-TOP_MARGIN, TOP_MARGIN_WITH_LEGEND = 24, 72
+TOP, TOP_OF_PANELS, LEGEND = 12, 40, 40
+# Text colours of .streamlit/config.toml.
+INK = {"light": "#1b1e24", "dark": "#e8eaee"}
 
 
 def heading(panel: Panel) -> str:
@@ -37,7 +39,7 @@ def show_panel(entry: Entry, opened: Opened, number: int, *, key: str) -> None:
     place = f"{key}_{number}"
     st.subheader(escaped(heading(panel)), anchor=False)
     st.plotly_chart(
-        _untitled(panel.figure),
+        _shown(panel.figure),
         theme="streamlit",
         config=PLOT_CONFIG,
         alt=panel.alt,
@@ -146,13 +148,35 @@ def _show_more(entry: Entry, opened: Opened, number: int, *, place: str) -> None
     st.code(python_code(entry, number), language="python")
 
 
-def _untitled(figure: go.Figure) -> go.Figure:
-    """The figure without its title, which the page shows as a heading that wraps."""
+def _shown(figure: go.Figure) -> go.Figure:
+    """The figure as a page shows it: its title is a heading above it, which wraps.
+
+    The legend stands at the upper edge, clear of the titles of several panels.
+    """
     shown = go.Figure(figure)
-    legends = sum(
-        trace.showlegend is not False and bool(getattr(trace, "name", None))
-        for trace in figure.data
+    panels = sum(str(name).startswith("xaxis") for name in figure.layout)
+    top = TOP if panels < 2 else TOP_OF_PANELS
+    if _has_legend(figure):
+        top += LEGEND
+    shown.update_layout(
+        title_text="",
+        margin_t=top,
+        legend={"yref": "container", "y": 1, "yanchor": "top"},
     )
-    top = TOP_MARGIN_WITH_LEGEND if legends > 1 else TOP_MARGIN
-    shown.update_layout(title_text="", margin_t=top)
+    # Streamlit writes grey, which cannot be read on cells and bars.
+    scheme = st.context.theme.type
+    if scheme:
+        ink = INK[scheme]
+        shown.update_layout(font_color=ink)
+        shown.update_xaxes(tickfont_color=ink, title_font_color=ink)
+        shown.update_yaxes(tickfont_color=ink, title_font_color=ink)
     return shown
+
+
+def _has_legend(figure: go.Figure) -> bool:
+    named = [
+        trace
+        for trace in figure.data
+        if "showlegend" in trace and trace.showlegend is not False
+    ]
+    return len(named) > 1 or any(trace.showlegend for trace in named)
