@@ -6,6 +6,7 @@ from interp.figures.confidence import (
     overlap_curve as overlap_curve,
     swap_bars as swap_bars,
 )
+from interp.figures.formation import formation_curves as formation_curves
 from interp.figures.heads import copy_curve as copy_curve, head_map as head_map
 from interp.figures.heads_ablation import (
     ablation_map as ablation_map,

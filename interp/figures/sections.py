@@ -9,6 +9,7 @@ from interp.figures.confidence_panels import (
     neuron_panels,
     neuron_tables,
 )
+from interp.figures.formation import formation_panels, formation_tables
 from interp.figures.heads import copy_curve, head_map
 from interp.figures.heads_ablation import ablation_map, ablation_routes
 from interp.figures.knowledge_panels import knowledge_panels, knowledge_tables
@@ -28,6 +29,7 @@ from interp.figures.truthfulness_panels import (
     truthfulness_tables,
 )
 from interp.results.confidence import ConfidenceComparison
+from interp.results.formation import FormationRun
 from interp.results.head_ablation import HeadAblations
 from interp.results.heads import HeadScores
 from interp.results.kinds import Result, title
@@ -63,6 +65,8 @@ def report_section(result: Result) -> Section:
             panels, hidden = _ablation_panels(result), ()
         case HeadTimeline():
             panels, hidden = timeline_panels(result), timeline_tables(result)
+        case FormationRun():
+            panels, hidden = formation_panels(result), formation_tables(result)
         case NeuronTable():
             panels, hidden = neuron_panels(result), neuron_tables(result)
         case ConfidenceComparison():

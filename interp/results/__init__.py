@@ -5,6 +5,11 @@ from interp.results.confidence import (
     ConfidenceRow as ConfidenceRow,
     NeuronEffect as NeuronEffect,
 )
+from interp.results.formation import (
+    FormationFinding as FormationFinding,
+    FormationRun as FormationRun,
+    FormationTime as FormationTime,
+)
 from interp.results.head_ablation import HeadAblations as HeadAblations
 from interp.results.heads import HeadScores as HeadScores
 from interp.results.kinds import (

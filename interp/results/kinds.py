@@ -7,6 +7,7 @@ from interp import atomic
 from interp.errors import ResultError, closest
 from interp.results.confidence import ConfidenceComparison
 from interp.results.files import RESULT, read_description, read_result
+from interp.results.formation import FormationRun
 from interp.results.head_ablation import HeadAblations
 from interp.results.heads import HeadScores
 from interp.results.knowledge import KnowledgeComparison
@@ -31,6 +32,7 @@ Result = (
     | ConfidenceComparison
     | KnowledgeComparison
     | HeadTimeline
+    | FormationRun
 )
 CLASSES: tuple[type[Result], ...] = get_args(Result)
 KINDS: tuple[str, ...] = tuple(kind.KIND for kind in CLASSES)
@@ -84,6 +86,8 @@ def title(result: Result) -> str:
             return "Knowledge"
         case HeadTimeline():
             return "Heads over training"
+        case FormationRun():
+            return "Formation"
         case _:
             assert_never(result)
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from interp.results import (
     ConfidenceComparison,
+    FormationRun,
     HeadAblations,
     HeadScores,
     HeadTimeline,
@@ -62,6 +63,8 @@ def numbers(result: Result) -> dict[str, Value]:
             return confidence.numbers(result)
         case KnowledgeComparison():
             return knowledge.numbers(result)
+        case FormationRun():
+            return {str(f): f.held for f in result.findings}
         case HeadTimeline():
             return timeline_summary.numbers(result)
         case _:
@@ -87,6 +90,8 @@ def sentences(result: Result) -> tuple[str, ...]:
             return (result.headline(), *confidence.sentences(result))
         case KnowledgeComparison():
             return (result.headline(), *knowledge.sentences(result))
+        case FormationRun():
+            return (result.headline(), *(str(f) for f in result.findings[2:]))
         case HeadTimeline():
             return (result.headline(), *timeline_summary.sentences(result))
         case _:
@@ -117,6 +122,8 @@ def brief_table(result: Result) -> pd.DataFrame:
             return confidence.brief_table(result)
         case KnowledgeComparison():
             return knowledge.step_table(result)
+        case FormationRun():
+            return result.findings_dataframe()
         case HeadTimeline():
             return timeline_summary.phase_table(result)
         case _:

@@ -1,0 +1,110 @@
+"""Figures of `FormationRun`. Each is a pure function of the result."""
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from interp.figures.report import Hidden, Panel
+from interp.figures.style import (
+    FALSE_COLOUR,
+    MODEL_COLOURS,
+    NEUTRAL,
+    TRUE_COLOUR,
+    band,
+    plain,
+    styled,
+)
+from interp.results.formation import FormationRun
+
+
+COLOURS = (
+    NEUTRAL,
+    MODEL_COLOURS["base"],
+    MODEL_COLOURS["post"],
+    TRUE_COLOUR,
+    FALSE_COLOUR,
+    "#8f8a2b",
+)
+# A report of every metric twice would hide the ones that matter.
+MAX_PANELS = 6
+RELEASED = " (released)"
+
+
+def formation_curves(result: FormationRun, metric: str) -> go.Figure:
+    """One metric over training: the median of each condition and all of its runs' span.
+
+    Args:
+        result: The experiment.
+        metric: What to show.
+
+    Raises:
+        ConfigError: If it was not measured.
+    """
+    figure = go.Figure()
+    for number, condition in enumerate(result.conditions):
+        values = result.curve(metric, condition)
+        there = np.isfinite(values).any(axis=0)
+        if not there.any():
+            continue
+        colour = COLOURS[number % len(COLOURS)]
+        x, values = result.steps[there], values[:, there]
+        low, middle, high = np.nanquantile(values, [0, 0.5, 1], axis=0)
+        figure.add_trace(
+            band(
+                x,
+                low.astype(np.float32),
+                high.astype(np.float32),
+                colour=colour,
+                name=plain(condition),
+            )
+        )
+        figure.add_trace(
+            go.Scatter(
+                x=x,
+                y=middle.astype(np.float32),
+                mode="lines",
+                name=plain(condition),
+                line={"color": colour, "width": 2},
+                hovertemplate=f"{plain(condition)}<br>step %{{x}}: %{{y:.3f}}"
+                "<extra></extra>",
+            )
+        )
+    if metric == result.metrics[0]:
+        figure.add_hline(
+            y=result.level, line={"color": NEUTRAL, "width": 1, "dash": "dash"}
+        )
+    name = plain(metric.replace("_", " "))
+    return styled(figure, title=f"{name} over training", x="step", y=name)
+
+
+def formation_panels(result: FormationRun) -> tuple[Panel, ...]:
+    """The curves of a report: metrics as trained first, then the first one released."""
+    shown = [m for m in result.metrics if RELEASED not in m][: MAX_PANELS - 1]
+    released = result.metrics[0] + RELEASED
+    shown += [released] if released in result.metrics else []
+    times = ", ".join(f"{row.condition} {row.step:.0f}" for row in result.times)
+    return tuple(
+        Panel(
+            figure=formation_curves(result, metric),
+            alt=f"{metric} over training by condition, medians and all runs' span. "
+            f"Median step of crossing {result.level:.3g}: {times}.",
+            rows=_medians(result, metric),
+        )
+        for metric in shown
+    )
+
+
+def formation_tables(result: FormationRun) -> tuple[Hidden, ...]:
+    """What was claimed, and when each condition crossed the level."""
+    return (
+        Hidden(
+            title="What this experiment stands for", rows=result.findings_dataframe()
+        ),
+        Hidden(title="When each condition changed", rows=result.times_dataframe()),
+    )
+
+
+def _medians(result: FormationRun, metric: str) -> pd.DataFrame:
+    rows = result.to_dataframe().query("metric == @metric")
+    grouped = rows.groupby(["condition", "step"], sort=False)["value"]
+    return grouped.agg(["min", "median", "max"]).reset_index()
