@@ -106,7 +106,7 @@ def tracked_seconds(folder: Path, given: heads.RepeatedTokens, clock: Clock) -> 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description="The cost of tracking.")
     parser.add_argument("--quick", action="store_true", help="under a minute")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--rounds", type=int, default=7)
@@ -117,7 +117,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     rounds = min(options.rounds, 5) if options.quick else options.rounds
     name = "quick" if options.quick else "pythia-70m"
-    n_sequences, n_checkpoints = (16, 5) if options.quick else (64, 5)
+    n_sequences, n_checkpoints = (16, 5) if options.quick else (32, 3)
     ratios, plain = [], []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

@@ -1,6 +1,7 @@
 """Figures of a `HeadTimeline`. Each is a pure function of the result."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -258,7 +259,12 @@ def _errors(result: HeadTimeline, name: str) -> np.ndarray:
 
 
 def _mark(
-    figure: go.Figure, change: PhaseChange, row: int, *, logarithmic: bool
+    # Plotly's own stubs say that a row is a text.
+    figure: Any,
+    change: PhaseChange,
+    row: int,
+    *,
+    logarithmic: bool,
 ) -> None:
     """Bands and lines where a curve changes."""
     if change.verdict != "transition":

@@ -120,7 +120,7 @@ def phase_change(
         "steepest slope": steepest(x, y, rising=end > start),
         "logistic midpoint": fits.midpoint,
     }
-    draws = {
+    draws: dict[Estimator, np.ndarray] = {
         name: np.where(judged.holds, to_steps(at, scale), np.nan)
         for name, at in found.items()
     }
@@ -151,9 +151,8 @@ def phase_change(
         bic_exponential=float(judged.exponential[0]),
         held_up=float(np.mean(judged.holds[1:] == holds)) if len(y) > 1 else np.nan,
     )
-    return Analysis(
-        change=change, draws={name: found[1:] for name, found in draws.items()}
-    )
+    rest: dict[Estimator, np.ndarray] = {n: found[1:] for n, found in draws.items()}
+    return Analysis(change=change, draws=rest)
 
 
 def lag(first: Analysis, second: Analysis, *, estimator: Estimator) -> Lag:

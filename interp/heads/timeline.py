@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -164,7 +165,9 @@ def persistence_of(heads: Heads) -> Float[np.ndarray, "metric next"]:
         there = np.isfinite(now) & np.isfinite(then)
         # Heads that are all equal have no order.
         if there.sum() > 2 and np.ptp(now[there]) and np.ptp(then[there]):
-            found[row, place] = spearmanr(now[there], then[there]).statistic
+            # Its stubs know neither of the two names of its result.
+            outcome: Any = spearmanr(now[there], then[there])
+            found[row, place] = outcome.statistic
     return found
 
 

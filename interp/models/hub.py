@@ -221,7 +221,8 @@ def _holds(folder: Path, weights: Sequence[str] | None) -> bool:
         index = folder / INDEX
         if not index.is_file():
             return (folder / SINGLE).is_file()
-        weights = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        places = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        weights = sorted(set(places.values()))
     return all((folder / name).is_file() for name in weights)
 
 

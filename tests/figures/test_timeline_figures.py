@@ -22,7 +22,8 @@ def test_the_map_shows_each_head_at_each_checkpoint_from_chance_on():
 
 
 def test_scores_that_can_be_negative_are_pinned_at_zero():
-    (trace,) = figures.timeline_map(timeline(), "copying").data
+    figure: Any = figures.timeline_map(timeline(), "copying")
+    (trace,) = figure.data
     assert trace.zmin == -trace.zmax
 
 
