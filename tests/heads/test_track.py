@@ -93,7 +93,7 @@ def test_heads_are_counted_ranked_and_followed_as_by_a_plain_loop(series):
 
 def test_weights_and_directions_are_followed_too(series):
     examples = heads.Examples(
-        prompts=tuple(f"{word} {i}" for i in range(8) for word in ("yes", "no")),
+        prompts=tuple(f"{i} {word}" for i in range(8) for word in ("yes", "no")),
         labels=(True, False) * 8,
         groups=tuple(str(i) for i in range(8) for _ in "ab"),
     )
