@@ -1,4 +1,4 @@
-"""`interp train`: the embedded model families."""
+"""`interp train`: the embedded model families and the formation lab."""
 
 import warnings
 from pathlib import Path
@@ -11,18 +11,14 @@ from probes.cli.output import emit, say
 
 
 if TYPE_CHECKING:
+    from interp.formation.presets import PresetName
     from interp.organism import Family
+    from interp.results import FormationRun
 
 
 train = typer.Typer(
     help="Train small models from scratch.", no_args_is_help=True, rich_markup_mode=None
 )
-
-
-# Keeps `interp train organism` two words long while there is one sub-command.
-@train.callback()
-def _group() -> None:
-    pass
 
 
 @train.command()
@@ -58,6 +54,103 @@ def organism(
     else:
         _describe(trained)
     return 0
+
+
+Out = Annotated[Path, typer.Option(help="Folder for checkpoints, result and report.")]
+Size = Annotated[
+    Literal["full", "small"],
+    typer.Option(help="small is for trying out; its findings may well not hold."),
+]
+
+
+@train.command()
+def induction(
+    out: Out,
+    preset: Annotated[
+        Literal["induction-lm-tiny", "toy"],
+        typer.Option(help="Repeated tokens in small transformers, or closed forms."),
+    ] = "induction-lm-tiny",
+    size: Size = "full",
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> int:
+    """Train many small networks in which induction heads form, and say what is found.
+
+    A second call with the same folder resumes, and gives the same numbers.
+    """
+    return _lab(preset, out=out, size=size, seed=seed, as_json=as_json)
+
+
+@train.command()
+def icl(
+    out: Out,
+    preset: Annotated[
+        Literal["fewshot-clamp", "fewshot-data", "reddy"],
+        typer.Option(
+            help="Parts of the circuit held; what data does; weights or context."
+        ),
+    ] = "fewshot-clamp",
+    size: Size = "full",
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> int:
+    """Train many small networks that learn labels from their context.
+
+    A second call with the same folder resumes, and gives the same numbers.
+    """
+    return _lab(preset, out=out, size=size, seed=seed, as_json=as_json)
+
+
+def _lab(
+    preset: "PresetName",
+    *,
+    out: Path,
+    size: Literal["full", "small"],
+    seed: int,
+    as_json: bool,
+) -> int:
+    from interp.formation.presets import run_preset
+
+    found = run_preset(preset, size=size, seed=seed, out=out / "checkpoints")
+    found.save(out / "result")
+    report = _write_report(found, out)
+    if as_json:
+        findings = found.findings_dataframe().astype(object)
+        emit(
+            {
+                "ok": True,
+                "report": str(report),
+                "findings": findings.where(findings.notna(), None).to_dict("records"),
+            }
+        )
+        return 0
+    for row in found.times:
+        say(
+            f"{row.condition}: {row.crossed}/{row.runs} runs cross {found.level:.3g}; "
+            f"median step {row.step:.0f} [{row.low:.0f}, {row.high:.0f}]"
+        )
+    for finding in found.findings:
+        say(f"{'ok ' if finding.held else 'NO '} {finding}")
+    say(f"\nReport: {report}")
+    return 0
+
+
+def _write_report(found: "FormationRun", out: Path) -> Path:
+    from interp import atomic
+    from interp.figures import report_html, report_section
+    from probes.studies.report import REPORT
+
+    page = report_html(
+        f"Formation: {found.name}",
+        [report_section(found)],
+        found.provenance,
+        lead="How circuits form in small networks, with parts of them held. Curves are "
+        "medians over seeds with the span of all runs; bounds are 95% intervals over "
+        "seeds of training.",
+    )
+    path = out / REPORT
+    atomic.write_text(path, page)
+    return path
 
 
 def _as_dict(family: "Family") -> dict[str, object]:
