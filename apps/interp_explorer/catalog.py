@@ -6,7 +6,6 @@ followed. Knows nothing of Streamlit.
 """
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -103,20 +102,18 @@ def catalog(root: Path) -> Catalog:
     root = root.resolve()
     entries: list[Entry] = []
     refused: list[str] = []
-    seen = 0
-    for folder, leads_out in _folders(root):
-        seen += 1
-        if seen > MAX_FOLDERS:
-            break
+    walk = _walk(root)
+    for folder in walk.folders:
         name = folder.relative_to(root).as_posix()
-        stamp = () if leads_out else _stamp(folder)
-        if leads_out or any(_leads_out(folder / n, root) for n, _, _ in stamp):
+        stamp = _stamp(folder)
+        if any(_leads_out(folder / file, root) for file, _, _ in stamp):
             refused.append(name)
         else:
             entries.append(_entry(name, folder, stamp))
     entries.sort(key=lambda entry: (entry.created, entry.name), reverse=True)
+    refused += [path.relative_to(root).as_posix() for path in walk.leading_out]
     return Catalog(
-        entries=tuple(entries), refused=tuple(refused), complete=seen <= MAX_FOLDERS
+        entries=tuple(entries), refused=tuple(refused), complete=walk.complete
     )
 
 
@@ -133,11 +130,20 @@ def check_inside(path: Path, root: Path) -> None:
         )
 
 
-def _folders(root: Path) -> Iterator[tuple[Path, bool]]:
-    """Runs and results below a folder, and links that are not followed."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Walk:
+    folders: tuple[Path, ...]
+    leading_out: tuple[Path, ...]
+    complete: bool
+
+
+def _walk(root: Path) -> _Walk:
+    """Runs and results below a folder, and links to folders outside of it."""
     waiting = [(root, 0)]
+    folders: list[Path] = []
+    leading_out: list[Path] = []
     visited = 0
-    while waiting and visited <= MAX_FOLDERS:
+    while waiting and visited < MAX_FOLDERS:
         folder, depth = waiting.pop()
         visited += 1
         try:
@@ -147,17 +153,21 @@ def _folders(root: Path) -> Iterator[tuple[Path, bool]]:
             continue
         names = {item.name for item in items}
         if RESULT in names or {SPEC, PROVENANCE} <= names:
-            yield folder, False
+            folders.append(folder)
             continue
         for item in items:
             if item.name.startswith(".") or not item.is_dir():
                 continue
-            if item.is_symlink():
-                # A link inside the folder shows what is listed anyway.
-                if _leads_out(Path(item.path), root):
-                    yield Path(item.path), True
-            elif depth < MAX_DEPTH:
-                waiting.append((Path(item.path), depth + 1))
+            path = Path(item.path)
+            if not item.is_symlink():
+                if depth < MAX_DEPTH:
+                    waiting.append((path, depth + 1))
+            # A link inside the folder shows what is listed anyway.
+            elif _leads_out(path, root):
+                leading_out.append(path)
+    return _Walk(
+        folders=tuple(folders), leading_out=tuple(leading_out), complete=not waiting
+    )
 
 
 def _leads_out(path: Path, root: Path) -> bool:

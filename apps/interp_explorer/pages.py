@@ -85,7 +85,7 @@ STUDIES = (
         key="i",
         title="Induction",
         icon=":material/timeline:",
-        kinds=("heads", "timeline", "head_ablation"),
+        kinds=("heads", "timeline", "head_ablation", "formation"),
         about="Which attention heads look for what followed a token before and copy "
         "it, and when in training they appear (Olsson et al. 2022).",
         command="interp track MODEL --out DIR",

@@ -1,5 +1,6 @@
 """Runs: where each comes from, the command that repeats it, its files and events."""
 
+import json
 import os
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import pandas as pd
 import streamlit as st
 
 from interp.errors import InterpError
+from interp.provenance import from_json
 from interp.results import RunFolder
+from interp.results.runs import EVENTS, PROVENANCE, SPEC
 from interp_explorer.cache import opened
 from interp_explorer.catalog import Entry, check_inside
 from interp_explorer.state import choose_entry, listed, root
@@ -26,7 +29,7 @@ def files(folder: Path) -> pd.DataFrame:
     for place, _, names in os.walk(folder):
         for name in sorted(names):
             path = Path(place) / name
-            size = None if path.is_symlink() else path.stat().st_size / 1024
+            size = None if path.is_symlink() else round(path.stat().st_size / 1024, 1)
             rows.append((path.relative_to(folder).as_posix(), size))
             if len(rows) == MAX_FILES:
                 return pd.DataFrame(rows, columns=["file", "KiB"])
@@ -34,20 +37,22 @@ def files(folder: Path) -> pd.DataFrame:
 
 
 def show_run(entry: Entry) -> None:
-    """Settings, events and files of a run."""
+    """Files, settings and events of a run, and what goes on with an unfinished one."""
     with st.expander("Files", expanded=True):
         st.dataframe(files(entry.path), hide_index=True)
     if not entry.is_run:
         return
     try:
-        for name in ("spec.toml", "events.jsonl"):
+        for name in (SPEC, EVENTS, PROVENANCE):
             check_inside(entry.path / name, root())
-        settings = (entry.path / "spec.toml").read_bytes()[:MAX_SETTINGS_BYTES]
+        if entry.state == "unfinished":
+            show_origin(from_json(json.loads((entry.path / PROVENANCE).read_bytes())))
+        settings = (entry.path / SPEC).read_bytes()[:MAX_SETTINGS_BYTES]
         run = RunFolder(
             path=entry.path, study=entry.study, models="", spec_hash=entry.path.name
         )
         events = run.events()[-MAX_EVENTS:]
-    except (InterpError, OSError) as error:
+    except (InterpError, OSError, ValueError) as error:
         st.error(escaped(str(error)))
         return
     with st.expander("Settings"):

@@ -174,9 +174,10 @@ def _shown(figure: go.Figure) -> go.Figure:
 
 
 def _has_legend(figure: go.Figure) -> bool:
+    # Heat maps have a scale instead, unless they ask for an entry.
     named = [
         trace
         for trace in figure.data
-        if "showlegend" in trace and trace.showlegend is not False
+        if trace.showlegend or (trace.showlegend is None and trace.type != "heatmap")
     ]
     return len(named) > 1 or any(trace.showlegend for trace in named)

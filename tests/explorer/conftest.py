@@ -1,0 +1,151 @@
+"""A folder of results of every page, and pages run against it without a browser."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from knowledge_samples import knowledge
+from sample_results import provenance, refusal, truthfulness
+from streamlit.testing.v1 import AppTest
+from timeline_samples import timeline
+
+from interp.provenance import ModelRecord
+from interp.results import HeadScores, NeuronTable, Result, open_run
+
+
+APP = Path(__file__).parents[2] / "apps" / "interp_explorer" / "app.py"
+MARKUP = (
+    '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
+    "![x](http://outside.invalid/a.png) [y](javascript:window.hacked=1) $x$ :red[z]"
+)
+Open = Callable[..., AppTest]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    study: str
+    seed: int = 0
+
+
+def neurons() -> NeuronTable:
+    rng = np.random.default_rng(0)
+    norm = rng.uniform(0.2, 1, 64).astype(np.float32)
+    variance = rng.uniform(0.001, 0.01, 64).astype(np.float32)
+    return NeuronTable(
+        model="owner/base",
+        layer=3,
+        final_norm="RMSNorm",
+        norm=norm,
+        logit_var=variance,
+        null_fraction=rng.uniform(0, 1, 64).astype(np.float32),
+        null_directions=4,
+        singular_values=np.linspace(9, 0.1, 16).astype(np.float32),
+        percentile=75.0,
+        candidates=np.array([3, 5], dtype=np.int32),
+        notes=(),
+        provenance=provenance("neurons"),
+    )
+
+
+def heads() -> HeadScores:
+    rng = np.random.default_rng(0)
+    samples = rng.uniform(0, 1, (1, 2, 4, 5)).astype(np.float32)
+    mean = samples.mean(-1)
+    return HeadScores(
+        metrics=("prefix_matching",),
+        mean=mean,
+        low=mean - np.float32(0.1),
+        high=mean + np.float32(0.1),
+        samples=samples,
+        uniform=np.full((1, 5), 0.1, dtype=np.float32),
+        loss=rng.uniform(1, 5, (5, 20)).astype(np.float32),
+        correct=np.ones((5, 20), dtype=np.float32),
+        periods=np.full(5, 10, dtype=np.int32),
+        has_bos=False,
+        notes=(),
+        provenance=provenance("heads"),
+    )
+
+
+def add_run(folder: Path, result: Result | None, *, study: str, seed: int = 0) -> Path:
+    run = open_run(
+        folder,
+        study=study,
+        models=["owner/base", "owner/post"],
+        spec=Settings(study=study, seed=seed),
+        provenance=provenance(study),
+    )
+    if result is not None:
+        run.finish(result)
+    return run.path
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory) -> Path:
+    """Results of every page, and a run that is not finished."""
+    root = tmp_path_factory.mktemp("explored")
+    made: dict[str, Result] = {
+        "truthfulness": truthfulness(),
+        "refusal": refusal(),
+        "knowledge": knowledge(),
+        "track": timeline(),
+    }
+    for study, result in made.items():
+        add_run(root, result, study=study)
+    add_run(root, None, study="truthfulness", seed=1)
+    neurons().save(root / "neurons")
+    heads().save(root / "heads")
+    return root
+
+
+@pytest.fixture(scope="session")
+def hostile_folder(tmp_path_factory) -> Path:
+    """Results whose every text tries to be more than a text."""
+    root = tmp_path_factory.mktemp("hostile")
+    origin = replace(
+        provenance(),
+        study=MARKUP,
+        models=(ModelRecord(name=MARKUP), ModelRecord(name=MARKUP + "2")),
+        command=MARKUP,
+    )
+    true = truthfulness()
+    true = replace(
+        true,
+        models=(MARKUP, MARKUP + "2"),
+        statements=(MARKUP,) * len(true.statements),
+        notes=(MARKUP,),
+        provenance=origin,
+    )
+    refused = refusal()
+    texts = tuple(
+        replace(row, prompt=MARKUP, completion=MARKUP) for row in refused.completions
+    )
+    refused = replace(
+        refused,
+        models=(MARKUP, MARKUP + "2"),
+        completions=texts,
+        notes=(MARKUP,),
+        provenance=origin,
+    )
+    true.save(root / "<img src=x onerror=window.hacked=1>")
+    refused.save(root / "![x](outside.invalid) $x$ `a`")
+    return root
+
+
+@pytest.fixture
+def open_page(monkeypatch) -> Open:
+    """A page of a folder, run in this process, with parameters in its address."""
+
+    def opener(root: Path, view: str = "", **parameters: str) -> AppTest:
+        monkeypatch.setattr(sys, "argv", [str(APP), str(root)])
+        app = AppTest.from_file(str(APP), default_timeout=60)
+        if view:
+            app.run().switch_page(f"views/{view}.py")
+        for name, value in parameters.items():
+            app.query_params[name] = value
+        return app.run()
+
+    return opener

@@ -1,0 +1,56 @@
+"""Downloads of a figure: the numbers, a page that stands alone, Python that runs."""
+
+import io
+
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+from sample_results import truthfulness
+
+from interp.figures import report_section
+from interp_explorer.cache import Opened
+from interp_explorer.catalog import catalog
+from interp_explorer.widgets.panel import (
+    csv_bytes,
+    figure_page,
+    parquet_bytes,
+    python_code,
+)
+
+
+pytestmark = pytest.mark.xdist_group("explorer")
+
+
+@pytest.fixture(scope="module")
+def opened():
+    result = truthfulness()
+    return Opened(result=result, section=report_section(result))
+
+
+def test_the_rows_come_back_from_csv_and_parquet(opened):
+    for panel in opened.section.panels:
+        if panel.rows is None:
+            continue
+        rows = panel.rows.reset_index(drop=True)
+        assert_frame_equal(pd.read_parquet(io.BytesIO(parquet_bytes(rows))), rows)
+        back = pd.read_csv(io.BytesIO(csv_bytes(rows)), keep_default_na=False)
+        assert [*back.columns] == [*rows.columns]
+        assert len(back) == len(rows)
+
+
+def test_a_downloaded_figure_needs_no_network(opened):
+    page = figure_page(opened, 0).decode()
+    assert "<h3>" in page
+    assert 'src="http' not in page
+    assert opened.section.panels[0].alt[:20] in page
+
+
+def test_the_python_rebuilds_the_figure(folder, monkeypatch):
+    entry = next(e for e in catalog(folder).entries if e.kind == "truthfulness")
+    shown = []
+    monkeypatch.setattr(
+        "plotly.graph_objects.Figure.show", lambda figure: shown.append(figure)
+    )
+    exec(python_code(entry, 2), {})
+    expected = report_section(truthfulness()).panels[2].figure
+    assert shown[0].to_json() == expected.to_json()
