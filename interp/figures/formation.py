@@ -74,7 +74,9 @@ def formation_curves(result: FormationRun, metric: str) -> go.Figure:
             y=result.level, line={"color": NEUTRAL, "width": 1, "dash": "dash"}
         )
     name = plain(metric.replace("_", " "))
-    return styled(figure, title=f"{name} over training", x="step", y=name)
+    return styled(
+        figure, title=f"{name[:1].upper()}{name[1:]} over training", x="step", y=name
+    )
 
 
 def formation_panels(result: FormationRun) -> tuple[Panel, ...]:

@@ -30,7 +30,6 @@ from interp.formation.network import (
     parameter_shapes as parameter_shapes,
     site_names as site_names,
 )
-from interp.formation.presets import PresetName as PresetName, run_preset as run_preset
 from interp.formation.reddy import (
     ReddyTask as ReddyTask,
     evaluator as evaluator,

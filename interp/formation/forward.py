@@ -162,8 +162,10 @@ def _attention(run: _Run, name: str, stream: Tensor) -> Tensor:
     inputs = [run.put(f"{name}.{part}_input", stream) for part in "qkv"]
     same = inputs[0] is inputs[1] is inputs[2]
     if config.norm:
-        once = _norm(weights, name, stream) if same else None
-        inputs = [once if same else _norm(weights, name, x) for x in inputs]
+        once = _norm(weights, name, inputs[0])
+        # The three are one unless a clamp changed what a route reads.
+        rest = [once if same else _norm(weights, name, x) for x in inputs[1:]]
+        inputs = [once, *rest]
     heads = (config.heads, config.width)
     read: dict[str, Tensor] = {}
     for part, x in zip("qkv", inputs, strict=True):

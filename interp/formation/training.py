@@ -275,10 +275,10 @@ def _run(
     keep = None if folder is None else (folder, identity)
     decayed = _decayed(experiment.network) if training.weight_decay else None
 
-    def due(step: int) -> bool:
+    def on_schedule(step: int) -> bool:
         return step % training.evaluate_every == 0 or step == stop
 
-    due = due if evaluate_at is None else evaluate_at
+    due = on_schedule if evaluate_at is None else evaluate_at
     with progress_bar("train", stop - state.step, "steps") as bar:
         while True:
             if due(state.step) and (not state.steps or state.steps[-1] != state.step):

@@ -124,7 +124,7 @@ class FormationRun:
                 "value": self.curves.ravel(),
             }
         )
-        return frame[np.isfinite(frame["value"])].reset_index(drop=True)
+        return frame.loc[np.isfinite(frame["value"])].reset_index(drop=True)
 
     def times_dataframe(self) -> pd.DataFrame:
         """One row per condition: when its runs crossed the level."""
@@ -162,6 +162,8 @@ class FormationRun:
             f"{finding}{'' if finding.held else ' (not held)'}"
             for finding in self.findings[:2]
         )
+        # Only the first letter: condition names keep theirs.
+        said = said[:1].upper() + said[1:]
         return f"{held} of {len(self.findings)} findings of {self.name} hold. {said}."
 
     def save(self, folder: str | Path) -> Path:
