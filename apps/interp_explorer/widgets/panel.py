@@ -22,7 +22,8 @@ INK = {"light": "#1b1e24", "dark": "#e8eaee"}
 
 def heading(panel: Panel) -> str:
     """The title of a figure as plain text."""
-    return html.unescape(str(panel.figure.layout.title.text or "Figure"))
+    title = panel.figure.to_plotly_json()["layout"].get("title", {})
+    return html.unescape(str(title.get("text", "Figure")))
 
 
 @st.fragment

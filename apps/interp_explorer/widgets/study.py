@@ -61,7 +61,7 @@ def show_rest(entry: Entry, found: Opened, *, key: str) -> None:
 
 
 def _show_findings(entry: Entry, found: Opened) -> None:
-    models = " and ".join(found.result.models) or "activations given as arrays"
+    models = " and ".join(entry.models) or "activations given as arrays"
     st.markdown(f"**{escaped(found.section.summary)}**")
     st.caption(
         f"{escaped(found.section.title)} · {escaped(models)} · {date(entry.created)}"
