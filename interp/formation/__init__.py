@@ -1,14 +1,16 @@
 """The formation lab: how induction heads form, in networks small enough to hold parts.
 
-experiment = Experiment(
-    network=NetworkConfig(symbols=32, outputs=32, symbol_std=0.5),
-    task=RepeatedTokens(),
-    training=TrainingConfig(steps=500),
-    seeds=(0, 1, 2, 3),
-    clamps=holding.previous_token(0, [0], replicas=(2, 3)),
-    evaluations=(Evaluation(task=RepeatedTokens(), measure=measure_repeats),),
-)
-curves = train(experiment).curves
+    experiment = Experiment(
+        network=NetworkConfig(symbols=32, outputs=32, symbol_std=0.5),
+        task=RepeatedTokens(),
+        training=TrainingConfig(steps=500),
+        seeds=(0, 1, 2, 3),
+        clamps=holding.previous_token(0, [0], replicas=(2, 3)),
+        evaluations=(Evaluation(task=RepeatedTokens(), measure=measure_repeats),),
+    )
+    curves = train(experiment).curves
+
+Experiments with the findings they stand for are in `interp.formation.presets`.
 """
 
 from interp.formation import holding as holding, toy as toy
