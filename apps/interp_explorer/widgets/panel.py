@@ -155,9 +155,10 @@ def _shown(figure: go.Figure) -> go.Figure:
     The legend stands at the upper edge, clear of the titles of several panels.
     """
     shown = go.Figure(figure)
-    panels = sum(str(name).startswith("xaxis") for name in figure.layout)
+    content = figure.to_plotly_json()
+    panels = sum(name.startswith("xaxis") for name in content["layout"])
     top = TOP if panels < 2 else TOP_OF_PANELS
-    if _has_legend(figure):
+    if _has_legend(content["data"]):
         top += LEGEND
     shown.update_layout(
         title_text="",
@@ -174,11 +175,9 @@ def _shown(figure: go.Figure) -> go.Figure:
     return shown
 
 
-def _has_legend(figure: go.Figure) -> bool:
+def _has_legend(traces: list[dict[str, object]]) -> bool:
     # Heat maps have a scale instead, unless they ask for an entry.
-    named = [
-        trace
-        for trace in figure.data
-        if trace.showlegend or (trace.showlegend is None and trace.type != "heatmap")
+    entries = [
+        trace.get("showlegend", trace["type"] != "heatmap") is True for trace in traces
     ]
-    return len(named) > 1 or any(trace.showlegend for trace in named)
+    return sum(entries) > 1 or any(trace.get("showlegend") is True for trace in traces)
