@@ -8,10 +8,10 @@ models are paired. Knows no torch.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.stats import norm, rankdata
 
 from interp.errors import EmptyClassError, ShapeError
 
@@ -68,7 +68,7 @@ def auroc(
     scores, labels = _checked(scores, labels)
     positives = int(labels.sum())
     negatives = labels.size - positives
-    ranks = rankdata(scores, axis=-1)
+    ranks = _ranks(scores)
     wins = ranks[..., labels].sum(axis=-1) - positives * (positives + 1) / 2
     return np.asarray(wins / (positives * negatives))
 
@@ -213,7 +213,7 @@ def wilson(successes: int, n: int, *, level: float = LEVEL) -> Proportion:
         raise ShapeError(f"{successes} of {n} is not a proportion.")
     if n == 0:
         return Proportion(n=0, successes=0, rate=math.nan, low=0.0, high=1.0)
-    z = float(norm.ppf((1 + level) / 2))
+    z = NormalDist().inv_cdf((1 + level) / 2)
     rate = successes / n
     centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
@@ -253,7 +253,7 @@ def permutation_p(
         0.01
     """
     scores, labels = _checked(scores, labels)
-    ranks = rankdata(scores, axis=-1)
+    ranks = _ranks(scores)
     observed = ranks[..., labels].sum(axis=-1)
     rng = np.random.default_rng(seed)
     shuffled = rng.permuted(np.tile(labels, (permutations, 1)), axis=1)
@@ -261,6 +261,13 @@ def permutation_p(
     # Rank sums are halves: a tolerance well below keeps equal sums equal.
     reached = (null >= observed[..., None] - 1e-6).sum(axis=-1)
     return np.asarray((1 + reached) / (1 + permutations))
+
+
+def _ranks(scores: np.ndarray) -> np.ndarray:
+    # scipy.stats takes longer to import than a folder of results to open.
+    from scipy.stats import rankdata
+
+    return np.asarray(rankdata(scores, axis=-1))
 
 
 def _checked(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((*ROOT.glob("interp/**/*.py"), *ROOT.glob("probes/**/*.py")))
+APP = sorted(ROOT.glob("apps/**/*.py"))
 MAX_LINES = 400
 
 # What each part may import besides itself; drawn in docs/architecture.md.
@@ -81,12 +82,12 @@ def test_imports_follow_the_direction_of_data(path):
         assert ours <= allowed, f"{module} imports {sorted(ours - allowed)}"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=dotted)
+@pytest.mark.parametrize("path", [*MODULES, *APP], ids=dotted)
 def test_a_module_fits_on_a_few_screens(path):
     assert len(path.read_text().splitlines()) <= MAX_LINES
 
 
-@pytest.mark.parametrize("path", MODULES, ids=dotted)
+@pytest.mark.parametrize("path", [*MODULES, *APP], ids=dotted)
 def test_no_module_can_run_a_pickle(path):
     names = imported(path)
     assert not names & {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}

@@ -99,6 +99,11 @@ class FormationRun:
     def __repr__(self) -> str:
         return f"FormationRun({self.headline()})"
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """None: the networks are trained from nothing."""
+        return tuple(model.name for model in self.provenance.models)
+
     def curve(
         self, metric: str, condition: str | None = None
     ) -> Float32[np.ndarray, "replica step"]:

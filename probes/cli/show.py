@@ -49,8 +49,8 @@ def _show_result(path: Path, result: "Result", *, as_json: bool) -> None:
     if as_json:
         emit({"ok": True, "path": str(path), "kind": result.KIND, **numbers(result)})
         return
-    models = " and ".join(result.models) or "activations given as arrays"
-    say(f"{results.title(result)}: {models}")
+    of = f": {' and '.join(result.models)}" if result.models else ""
+    say(f"{results.title(result)}{of}")
     for sentence in sentences(result):
         say(f"  {sentence}")
     _print_frame(brief_table(result))
