@@ -43,7 +43,7 @@ ALLOWED = {
     "interp.results": BASE,
     "interp.figures": BASE | {"results"},
     "interp.patching": BASE | {"models", "activations", "edits", "data", "results"},
-    "interp.formation": BASE | {"heads", "results"},
+    "interp.formation": BASE | {"models", "edits", "heads", "results"},
     "interp.organism": BASE | {"models", "data", "activations", "directions", "edits"},
 }
 TORCH_FREE = ("interp.results", "interp.figures", "interp.data", *sorted(BASE))

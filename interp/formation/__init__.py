@@ -10,8 +10,11 @@
     )
     curves = train(experiment).curves
 
-Experiments with the findings they stand for are in `interp.formation.presets`.
+Experiments with the findings they stand for are in `interp.formation.presets`. The same
+clamps hold parts of a language model in a `with clamped(model, clamps):` block.
 """
+
+from typing import TYPE_CHECKING, no_type_check
 
 from interp.formation import holding as holding, toy as toy
 from interp.formation.batches import Batch as Batch, Task as Task
@@ -52,3 +55,17 @@ from interp.formation.training import (
     replay as replay,
     train as train,
 )
+
+
+if TYPE_CHECKING:
+    from interp.formation.on_models import clamped as clamped
+
+
+# The lab is used without transformers, which takes seconds to import.
+@no_type_check
+def __getattr__(name: str) -> object:
+    if name == "clamped":
+        from interp.formation.on_models import clamped
+
+        return clamped
+    raise AttributeError(f"module 'interp.formation' has no attribute {name!r}")

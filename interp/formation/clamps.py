@@ -101,7 +101,7 @@ def check_clamps(clamps: Sequence[Clamp], config: NetworkConfig) -> None:
             )
 
 
-def clamped(clamp: Clamp, context: ClampContext) -> Tensor:
+def held_value(clamp: Clamp, context: ClampContext) -> Tensor:
     """What a site holds under a clamp.
 
     Args:
@@ -120,8 +120,8 @@ def clamped(clamp: Clamp, context: ClampContext) -> Tensor:
         value = torch.tensor(float(clamp.value))
     value = value.detach() if clamp.detach else value
     try:
-        chosen = _mask(clamp, computed.shape)
-        value = value.to(computed.dtype).expand(computed.shape)
+        chosen = _mask(clamp, computed.shape).to(computed.device)
+        value = value.to(computed.device, computed.dtype).expand(computed.shape)
     except (IndexError, RuntimeError) as error:
         raise ShapeError(
             f"A clamp of {clamp.site!r} does not fit: index {clamp.index}, replicas "

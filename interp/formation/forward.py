@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.formation.batches import Batch
-from interp.formation.clamps import Clamp, ClampContext, check_clamps, clamped
+from interp.formation.clamps import Clamp, ClampContext, check_clamps, held_value
 from interp.formation.network import NetworkConfig, Parameters
 
 
@@ -114,7 +114,7 @@ class _Run:
                     parameters=self.parameters,
                     config=self.config,
                 )
-                value = clamped(clamp, context)
+                value = held_value(clamp, context)
         self.sites[name] = value
         return value
 

@@ -25,10 +25,10 @@ Kept = Literal["pattern", "q", "k", "v"]
 def ablate(
     layer: int, heads: Sequence[int], *, replicas: Replicas = None
 ) -> tuple[Clamp, ...]:
-    """Heads whose values are zero, so that they write nothing."""
+    """Heads whose results are zero, so that they write nothing."""
     return tuple(
         Clamp(
-            site=f"block.{layer}.attn.v",
+            site=f"block.{layer}.attn.z",
             index=(slice(None), head),
             value=0.0,
             replicas=replicas,
@@ -261,17 +261,19 @@ def graft(
 def answer_masks(context: ClampContext) -> tuple[Tensor, Tensor]:
     """Where the answer is and where the other labels are: [replica, example, q, k]."""
     batch, length = context.batch, context.batch.symbols.shape[-1]
-    shape = (*batch.symbols.shape, length)
+    shape, device = (*batch.symbols.shape, length), batch.symbols.device
     if batch.periods is not None:
         tokens = batch.symbols
         # A place counts if the token before it is the one at the query.
         same = tokens[..., :, None] == tokens[..., None, :-1]
-        right = F.pad(same, (1, 0)) & torch.ones(length, length).bool().tril()
-        return right, torch.zeros(shape, dtype=torch.bool)
+        earlier = torch.ones(length, length, device=device).bool().tril()
+        right = F.pad(same, (1, 0)) & earlier
+        return right, torch.zeros(shape, dtype=torch.bool, device=device)
     if batch.answers is None:
         raise ConfigError("match needs a task that knows where its answers are.")
-    places, asked = torch.arange(length), batch.answers[..., None]
-    last = torch.zeros(shape, dtype=torch.bool)
+    places = torch.arange(length, device=device)
+    asked = batch.answers[..., None]
+    last = torch.zeros(shape, dtype=torch.bool, device=device)
     right, other = last.clone(), last.clone()
     right[..., -1, :] = places == asked
     other[..., -1, :] = (places != asked) & (places % 2 == 1) & (asked >= 0)
@@ -288,6 +290,13 @@ class _Computed:
 
     def __call__(self, context: ClampContext) -> Tensor:
         weights = self.parameters or context.parameters
+        in_lab = bool(context.parameters)
+        if not in_lab and (self.parameters is None or self.config is None):
+            raise ConfigError(
+                f"On a language model {self.site!r} cannot be computed anew in a clean"
+                " pass of the lab.",
+                remedy="Give preserve(..., sites=...) or graft(..., config=...).",
+            )
         run = forward(weights, self.config or context.config, context.batch)
         if self.site not in run.sites:
             raise UnknownSiteError(f"The other network has no site {self.site!r}.")
