@@ -32,7 +32,7 @@ def write_report(
         command=command,
     )
     page = report_html(
-        f"{short_name(names[0])} and {short_name(names[1])}",
+        " and ".join(short_name(name) for name in names),
         [
             replace(report_section(result), summary=" ".join(sentences(result)))
             for result in results.values()

@@ -1,5 +1,7 @@
 """A small experiment that every test of the formation lab starts from."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -34,7 +36,7 @@ def network():
 @pytest.fixture
 def make_experiment(repeats, network):
     def make(*, seeds=(0, 1, 2), clamps=(), network=network, **training):
-        settings = {
+        settings: dict[str, Any] = {
             "steps": 12,
             "batch": 4,
             "warm_up": 3,

@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,7 +92,8 @@ def test_a_result_comes_back_from_its_folder(toy, tmp_path):
 def test_the_report_shows_each_metric_and_every_finding(toy):
     section = report_section(toy)
     assert len(section.panels) == len(toy.metrics)
-    names = {trace.name for trace in section.panels[0].figure.data}
+    figure: Any = section.panels[0].figure
+    names = {trace.name for trace in figure.data}
     assert names == set(toy.conditions)
     assert len(section.hidden[0].rows) == len(toy.findings)
 
@@ -131,4 +133,6 @@ def test_the_command_writes_result_and_report(tmp_path, capsys):
     assert said["ok"]
     assert all(row["held"] for row in said["findings"])
     assert "Formation" in (tmp_path / "report.html").read_text()
-    assert load(tmp_path).name == "toy"
+    back = load(tmp_path)
+    assert isinstance(back, FormationRun)
+    assert back.name == "toy"

@@ -37,14 +37,24 @@ def test_a_replica_draws_the_same_alone_as_in_company(repeats):
     assert torch.equal(repeats.sample(generators(9), 5).symbols, together.symbols[1:])
 
 
+def items_of(batch):
+    assert batch.items is not None
+    return batch.items
+
+
+def answers_of(batch):
+    assert batch.answers is not None
+    return batch.answers
+
+
 def test_only_the_context_tells_the_label():
     splits = few_shot_labels(classes=7, d_item=12)
     batch = splits.train.sample(generators(0, 1), 400)
-    symbols, items = batch.symbols, batch.items
-    label = symbols.gather(-1, batch.answers[..., None])[..., 0]
+    symbols, items, answers = batch.symbols, items_of(batch), answers_of(batch)
+    label = symbols.gather(-1, answers[..., None])[..., 0]
     assert torch.equal(label, batch.targets[..., -1])
     asked = items[..., -1, :]
-    at = (batch.answers - 1)[..., None, None].expand(*batch.answers.shape, 1, 12)
+    at = (answers - 1)[..., None, None].expand(*answers.shape, 1, 12)
     assert torch.equal(items.gather(2, at)[..., 0, :], asked)
     # Each class has each label about equally often: weights cannot know.
     of = (asked[:, :, None] == splits.train.prototypes).all(-1).int().argmax(-1)
@@ -101,20 +111,21 @@ def test_a_bursty_context_has_copies_and_the_class_that_is_asked():
 
 def test_positions_are_one_hot_and_start_anywhere():
     task = reddy_task(classes=32, **SMALL)
-    places = task.sample(generators(0), 60).items[0, ..., :13].argmax(-1)
+    places = items_of(task.sample(generators(0), 60))[0, ..., :13].argmax(-1)
     assert {*places[:, 0].tolist()} == set(range(5))
     assert (places.diff(dim=-1) == 1).all()
 
 
 def test_learning_in_weights_is_tested_without_the_class_in_context():
     task = evaluator(reddy_task(classes=512, **SMALL), "IW")
-    assert (task.sample(generators(0), 200).answers < 0).float().mean() > 0.95
+    answers = answers_of(task.sample(generators(0), 200))
+    assert (answers < 0).float().mean() > 0.95
 
 
 def test_new_classes_have_one_label_in_a_sequence_and_any_over_sequences():
     task = evaluator(reddy_task(classes=32, copies=2, noise=0.0, **SMALL), "IC")
     batch = task.sample(generators(0), 50)
-    content = batch.items[0, :, 0::2, 13:]
+    content = items_of(batch)[0, :, 0::2, 13:]
     labels = torch.cat([batch.symbols[0, :, 1::2], batch.targets[0, :, -1:]], dim=-1)
     same = torch.cdist(content, content) < 1e-4
     assert ((labels[:, :, None] == labels[:, None]) | ~same).all()
@@ -167,7 +178,7 @@ def test_the_progress_measures_of_a_perfect_circuit_are_one():
     batch = few_shot_labels(d_item=8).train.sample(generators(0), 6)
     first = torch.diag(torch.ones(4), -1).expand(1, 6, 1, 5, 5)
     last = torch.zeros(1, 6, 1, 5, 5)
-    last[0, torch.arange(6), 0, -1, batch.answers[0]] = 1
+    last[0, torch.arange(6), 0, -1, answers_of(batch)[0]] = 1
     logits = torch.nn.functional.one_hot(batch.targets.clamp(min=0), 5).float() * 30
     sites = {"block.0.attn.pattern": first, "block.1.attn.pattern": last}
     found = measure_labels(Pass(logits=logits, sites=sites), batch)
