@@ -10,6 +10,7 @@ from hand_built import hand_built
 from tiny import tiny_model
 
 import interp
+from interp.edits.planting import unedited
 from interp.errors import (
     ConfigError,
     MissingSiteError,
@@ -177,6 +178,9 @@ def test_nothing_is_left_behind(model):
     with clamped(model, clamps):
         assert not torch.allclose(logits(model), free)
         assert hooks(model) != before
+        with unedited(model):
+            # Watched patterns are another kernel, equal up to rounding.
+            torch.testing.assert_close(logits(model), free)
     assert torch.equal(logits(model), free)
     clamps.append(Clamp(site="block.1.attn.z", index=(0, 9), value=0.0))
     with pytest.raises(ShapeError), clamped(model, clamps):
@@ -235,6 +239,43 @@ def test_a_computed_value_sees_tokens_sizes_and_earlier_sites(llama):
     assert torch.equal(context.batch.symbols, IDS[None])
     assert (context.config.layers, context.config.heads) == (3, 4)
     assert (context.sites["block.1.attn.z"] == 1).all()
+
+
+def test_the_embedding_comes_before_the_first_block_in_whatever_order(llama):
+    def more(context):
+        assert (context.sites["embedding"] == 2).all()
+        return context.value + 1
+
+    clamps = [
+        Clamp(site="block.0.resid_pre", value=more, replicas=(0,)),
+        Clamp(site="embedding", value=2.0),
+    ]
+    with clamped(llama, clamps):
+        assert (seen(llama, "resid_pre.0") == 3).all()
+
+
+def test_a_value_sees_nothing_of_the_pass_before(llama):
+    known = []
+
+    def value(context):
+        known.append(set(context.sites))
+        return context.value
+
+    with clamped(
+        llama, [Clamp(site="block.1.attn.out", value=value)], reads=["embedding"]
+    ):
+        logits(llama)
+        logits(llama)
+    assert known == [{"embedding"}] * 2
+
+
+def test_of_two_clamps_at_a_site_the_later_sees_the_earlier(llama):
+    clamps = [
+        Clamp(site="block.0.attn.out", value=2.0),
+        Clamp(site="block.0.attn.out", value=lambda context: context.value * 3),
+    ]
+    with clamped(llama, clamps):
+        assert (seen(llama, "attn_out.0") == 6).all()
 
 
 def test_the_lab_computes_what_a_graft_from_it_puts_in_place(llama, network):
