@@ -14,8 +14,24 @@ os.environ["WANDB_MODE"] = "disabled"
 os.environ["INTERP_HOME"] = str(Path(__file__).parent.parent / ".interp" / "tests")
 os.environ.setdefault("INTERP_PROGRESS", "off")
 
+import pytest
 from organism_fixtures import (
     facts_family as facts_family,
     family_home as family_home,
     induction_family as induction_family,
 )
+
+
+# Training a family takes minutes of one worker. Whoever needs it runs in that worker,
+# so that the other one goes on with the rest instead of waiting for the same models.
+FAMILIES = ("facts_family", "induction_family", "real_facts_family")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        needed = [
+            name for name in FAMILIES if name in getattr(item, "fixturenames", ())
+        ]
+        if needed and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(needed[0]))

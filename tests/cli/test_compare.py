@@ -11,10 +11,6 @@ from interp import results
 from probes.cli.run import run
 
 
-# Its fixtures are slow: one worker makes them once for all of these tests.
-pytestmark = pytest.mark.xdist_group("compare_command")
-
-
 @pytest.fixture(scope="module")
 def command(facts_family, tmp_path_factory):
     out = tmp_path_factory.mktemp("compare") / "out"

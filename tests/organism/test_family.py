@@ -14,7 +14,8 @@ from interp.organism import train
 from interp.organism.induction import drawn_ids, induction_scores, repeated_rows
 
 
-pytestmark = pytest.mark.xdist_group("organism")
+# In the worker that has trained the family.
+pytestmark = pytest.mark.xdist_group("facts_family")
 
 REFUSALS = ("I am sorry", "I cannot")
 

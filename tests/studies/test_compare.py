@@ -27,10 +27,6 @@ from probes.studies.summary import brief_table, numbers, sentences
 from probes.studies.truthfulness.spec import TruthfulnessSpec
 
 
-# Its fixtures are slow: one worker makes them once for all of these tests.
-pytestmark = pytest.mark.xdist_group("compare")
-
-
 def quick(spec):
     """The settings with sizes for a test."""
     if isinstance(spec, TruthfulnessSpec):

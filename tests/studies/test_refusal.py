@@ -21,10 +21,6 @@ from probes.studies.refusal.spec import RefusalSpec
 from probes.studies.refusal.study import refusal
 
 
-# Its fixtures are slow: one worker makes them once for all of these tests.
-pytestmark = pytest.mark.xdist_group("refusal")
-
-
 @pytest.fixture(scope="module")
 def models(facts_family):
     return interp.load(facts_family.base), interp.load(facts_family.post)

@@ -17,10 +17,6 @@ from probes.studies.truthfulness.spec import TruthfulnessSpec
 from probes.studies.truthfulness.study import truthfulness
 
 
-# Its fixtures are slow: one worker makes them once for all of these tests.
-pytestmark = pytest.mark.xdist_group("truth_findings")
-
-
 DOSES = (0.25, 1.0)
 
 
