@@ -24,6 +24,9 @@ unit: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/capture.py --quick
 	$(BIN)/python benchmarks/patching.py --quick
+	$(BIN)/python benchmarks/probes.py --quick --clock cpu
+	$(BIN)/python benchmarks/refusal.py --quick
+	$(BIN)/python benchmarks/track.py --quick
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
