@@ -197,14 +197,19 @@ def next_token_losses(
         ids: The tokens.
         real: Which of them are not padding.
     """
-    following = ids[:, 1:]
-    there = real[:, 1:]
-    said = logits[:, :-1].float()
-    chance = said.gather(-1, following[..., None]).squeeze(-1)
-    loss = said.logsumexp(dim=-1) - chance
-    correct = (said.argmax(dim=-1) == following).float()
-    nothing = torch.full_like(loss, torch.nan)
-    return torch.where(there, loss, nothing), torch.where(there, correct, nothing)
+    following, there = ids[:, 1:], real[:, 1:]
+    loss = torch.full(following.shape, torch.nan, device=logits.device)
+    correct = torch.full_like(loss, torch.nan)
+    # A sequence at a time: all logits in float32 would be a second copy of the largest
+    # tensor, and pass through the cache three times.
+    for row, (said, target, is_real) in enumerate(
+        zip(logits[:, :-1], following, there, strict=True)
+    ):
+        said = said.float()
+        chance = said.gather(-1, target[:, None]).squeeze(-1)
+        loss[row, is_real] = (said.logsumexp(dim=-1) - chance)[is_real]
+        correct[row, is_real] = (said.argmax(dim=-1) == target).float()[is_real]
+    return loss, correct
 
 
 def _checked_metrics(metrics: Sequence[str]) -> tuple[PatternMetric, ...]:

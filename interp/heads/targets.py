@@ -107,8 +107,31 @@ def head_scores(
     Source:
         Singh et al. (2024), arXiv:2404.07129, for the correction.
     """
-    mass = torch.where(targets.keys[:, None], pattern.float(), 0.0).sum(dim=-1)
+    mass = _mass(metric, pattern, targets).float()
     return _mean_over(_corrected(metric, mass), targets.queries[:, None])
+
+
+def _mass(
+    metric: PatternMetric, pattern: Tensor, targets: Targets
+) -> Float[Tensor, "batch head query"]:
+    """What each query gives to the keys that count; anything where it has none.
+
+    Where that is one key at a known place it is read, not summed: a mask over the whole
+    pattern costs as much as its softmax.
+    """
+    match metric:
+        case "previous_token" | "previous_token_corrected":
+            before = pattern.diagonal(offset=-1, dim1=-2, dim2=-1)
+            return torch.nn.functional.pad(before, (1, 0))
+        case "current_token":
+            return pattern.diagonal(dim1=-2, dim2=-1)
+        case "first_token":
+            return pattern[..., 0]
+        case "prefix_matching" | "duplicate_token":
+            counted = torch.where(targets.keys[:, None], pattern, 0.0)
+            return counted.sum(dim=-1, dtype=torch.float32)
+        case _:
+            assert_never(metric)
 
 
 def _corrected(metric: PatternMetric, mass: Tensor) -> Tensor:
