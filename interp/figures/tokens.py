@@ -14,13 +14,27 @@ POSITIVE, NEGATIVE = (47, 127, 201), (212, 105, 30)
 MAX_OPACITY = 0.75
 
 
+class Html(str):
+    """HTML as a string that a notebook shows as what it describes.
+
+    Example:
+        >>> Html("<b>x</b>")._repr_html_()
+        '<b>x</b>'
+    """
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        return str(self)
+
+
 def token_strip(
     tokens: Sequence[str],
     scores: Float[np.ndarray, " pos"],
     *,
     limit: float | None = None,
     label: str = "score",
-) -> str:
+) -> Html:
     """Tokens in a row, coloured by a score: blue above zero, orange below.
 
     The colour of zero is transparent, so that the strip reads on light and dark. Every
@@ -49,7 +63,7 @@ def token_strip(
         _span(token, float(value), place, full, label)
         for place, (token, value) in enumerate(zip(tokens, values, strict=True))
     )
-    return (
+    return Html(
         '<div class="interp-tokens" style="font-family:ui-monospace,monospace;'
         f'line-height:1.9;overflow-wrap:anywhere">{spans}</div>'
     )
