@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types unit bench clean
+.PHONY: demo test lint types unit bench notebooks clean
 
 demo: $(STAMP)
 	$(BIN)/interp demo --out demo
@@ -27,6 +27,10 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/probes.py --quick --clock cpu
 	$(BIN)/python benchmarks/refusal.py --quick
 	$(BIN)/python benchmarks/track.py --quick
+
+# Jupyter's files beside the scripts; outputs that are there already stay.
+notebooks: $(STAMP)
+	$(BIN)/jupytext --quiet --update --to ipynb notebooks/[0-9]*.py
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
