@@ -234,6 +234,7 @@ def run_study(spec: StudySpec, data: Data, setting: Setting) -> Result:
     base, post, provenance = setting.base, setting.post, setting.provenance
     match spec:
         case TruthfulnessSpec():
+            from probes.studies.directions import FOLDER
             from probes.studies.truthfulness.study import truthfulness
 
             assert isinstance(data, Statements)
@@ -244,12 +245,21 @@ def run_study(spec: StudySpec, data: Data, setting: Setting) -> Result:
                 spec=spec,
                 provenance=provenance,
                 folder=setting.folder.shards,
+                directions=setting.folder.path / FOLDER,
             )
         case RefusalSpec():
+            from probes.studies.directions import FOLDER
             from probes.studies.refusal.study import refusal
 
             assert isinstance(data, Contrast)
-            return refusal(base, post, data, spec=spec, provenance=provenance)
+            return refusal(
+                base,
+                post,
+                data,
+                spec=spec,
+                provenance=provenance,
+                directions=setting.folder.path / FOLDER,
+            )
         case KnowledgeSpec():
             from probes.studies.knowledge.study import knowledge
 

@@ -4,10 +4,13 @@ import json
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from interp import results
+import interp
+from interp import directions, results
 from interp.errors import ConfigError
+from interp.statistics import auroc
 from interp.stopping import StoppedError, listen, request_stop
 from probes.studies import compare as module
 from probes.studies.compare import compare
@@ -96,6 +99,37 @@ def test_the_folder_is_that_of_the_contract(done):
         "knowledge",
         "confidence",
     }
+
+
+def test_directions_are_kept_and_tell_the_classes_apart(done, facts_family):
+    model = interp.load(facts_family.post)
+    truth = done.runs["truthfulness"] / "directions" / "truth-post.safetensors"
+    direction = directions.load(truth)
+    assert direction.layer == done.results["truthfulness"].best_layers[1]
+    assert direction.weights == model.identity().weights_hash
+    apart = direction.positive_mean - direction.negative_mean
+    assert apart == pytest.approx(direction.scale, rel=1e-4)
+    statements = interp.data.statements(facts_family.statements)
+    acts = interp.capture(
+        model, statements.prompts, sites=direction.site, positions=direction.position
+    )
+    scores = acts[direction.site].numpy() @ direction.unit
+    assert auroc(scores, statements.labels) > 0.9
+    refusal = done.runs["refusal"] / "directions" / "refusal-post.safetensors"
+    direction = directions.load(refusal)
+    harmful, harmless = (
+        interp.capture(
+            model,
+            [row["instruction"] for row in json.loads(path.read_text())][:24],
+            sites=direction.site,
+            positions=int(direction.position),
+            chat=True,
+        )[direction.site].numpy()
+        @ direction.unit
+        for path in (facts_family.harmful, facts_family.harmless)
+    )
+    middle = (direction.negative_mean + direction.positive_mean) / 2
+    assert np.median(harmless) < middle < np.median(harmful)
 
 
 def test_the_report_holds_what_was_found_and_needs_no_network(done):

@@ -6,16 +6,19 @@ answers that are reported are to test prompts.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from interp.data import Contrast
+from interp.directions import Direction
 from interp.models.language_model import LanguageModel
 from interp.progress import progress_bar
 from interp.provenance import Provenance
 from interp.results import Completion, RefusalComparison, RefusalDose, conditions_of
 from interp.results.refusal import Instructions, Source
 from interp.results.truthfulness import ROLES, Role
+from probes.studies.directions import keep_directions, of_role
 from probes.studies.pair import require_same_shape
 from probes.studies.refusal.candidates import Candidates, candidates, template_positions
 from probes.studies.refusal.chat import templates
@@ -56,6 +59,7 @@ def refusal(
     *,
     spec: RefusalSpec,
     provenance: Provenance,
+    directions: Path | None = None,
 ) -> RefusalComparison:
     """Refusal directions of both models, and what ablating and adding them does.
 
@@ -65,6 +69,7 @@ def refusal(
         instructions: Harmful and harmless instructions, already split.
         spec: The settings.
         provenance: What goes into the result as its origin.
+        directions: Where each model's direction is kept, if there is a usable one.
 
     Returns:
         A result also where no direction is usable: then with the reason.
@@ -95,6 +100,8 @@ def refusal(
     )
     chosen = choice.chosen
     vectors = vectors_of(chosen, found, seed=spec.seed)
+    if directions is not None:
+        keep_directions(directions, _directions(vectors, fitted, provenance))
     completions = _answers(sides, instructions, vectors, tokens, spec, reasons)
     punctuation = tuple(
         row
@@ -172,6 +179,35 @@ def _fitted(
         moved = replace(base, template=post.template)
         common = _candidates(moved, kept["train"], positions)
     return _Fitted(tokens=tokens, kept=kept, found=(own, of_post), common=common)
+
+
+def _directions(
+    vectors: Mapping[tuple[Role, Source], Vector],
+    fitted: _Fitted,
+    provenance: Provenance,
+) -> dict[str, Direction]:
+    """Each model's own direction, where it was read."""
+    train = fitted.kept["train"]
+    found: dict[str, Direction] = {}
+    for role in ROLES:
+        held = vectors.get((role, role))
+        if held is None:
+            continue
+        length = float(held.vector.double().norm())
+        direction = Direction(
+            unit=(held.vector.double() / length).numpy(),
+            scale=length,
+            site=f"resid_pre.{held.layer}",
+            position=str(held.position),
+            rule="mean of harmful minus mean of harmless instructions",
+            negative_mean=held.level,
+            # Its length is the distance of the two means.
+            positive_mean=held.level + length,
+            n_negative=len(train.harmless),
+            n_positive=len(train.harmful),
+        )
+        found[f"refusal-{role}"] = of_role(direction, provenance, role)
+    return found
 
 
 def _candidates(side: Side, train: Kept, positions: Sequence[int]) -> Candidates:

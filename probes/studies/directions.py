@@ -1,0 +1,96 @@
+"""The directions that a study found, as files beside its result.
+
+RUN/directions/truth-post.safetensors    and so on, one for each model
+
+A result tells what a direction does; the file lets others use it on other prompts.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from interp import atomic
+from interp.directions import Direction, save
+from interp.provenance import Provenance
+from interp.results.truthfulness import ROLES, Role
+
+
+FOLDER = "directions"
+
+
+def keep_directions(folder: Path, found: Mapping[str, Direction]) -> None:
+    """Write directions into a folder, one file for each name.
+
+    Args:
+        folder: Made if it is not there.
+        found: The directions by name.
+
+    Raises:
+        DiskFullError: If the disk is full.
+        UnwritableError: If the folder cannot be written.
+    """
+    if not found:
+        return
+    with atomic.clear_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    for name, direction in found.items():
+        save(direction, folder / f"{name}.safetensors")
+
+
+def of_role(direction: Direction, provenance: Provenance, role: Role) -> Direction:
+    """A direction with the model of a role that a provenance tells of.
+
+    Args:
+        direction: Of that model.
+        provenance: Names base and post, in that order.
+        role: Which of them.
+    """
+    records = dict(zip(ROLES, provenance.models, strict=False))
+    return direction.of_model(records[role]) if role in records else direction
+
+
+def with_class_means(
+    vector: Float[Tensor, " d_model"],
+    rows: Float[Tensor, "example d_model"],
+    labels: Bool[np.ndarray, " example"],
+    *,
+    site: str,
+    position: str,
+    rule: str,
+) -> Direction:
+    """A difference of means as a direction that knows where its classes lie.
+
+    Args:
+        vector: The difference.
+        rows: The examples that it was fitted to, not centred.
+        labels: Which of them are positive.
+        site: Where they were read.
+        position: At which token.
+        rule: In words what the positive end is.
+
+    Example:
+        >>> import torch
+        >>> rows = torch.tensor([[1.0, 0.0], [3.0, 0.0]])
+        >>> labels = np.array([False, True])
+        >>> with_class_means(
+        ...     rows[1] - rows[0], rows, labels, site="", position="", rule="b - a"
+        ... ).positive_mean
+        3.0
+    """
+    exact = vector.double().numpy()
+    scale = float(np.linalg.norm(exact))
+    along = rows.double().numpy() @ (exact / scale)
+    return Direction(
+        unit=exact / scale,
+        scale=scale,
+        site=site,
+        position=position,
+        rule=rule,
+        negative_mean=float(along[~labels].mean()),
+        positive_mean=float(along[labels].mean()),
+        n_negative=int((~labels).sum()),
+        n_positive=int(labels.sum()),
+    )
