@@ -21,7 +21,12 @@ def listed() -> Catalog:
 
 
 def choose(
-    label: str, options: Sequence[str], *, key: str, help_text: str = ""
+    label: str,
+    options: Sequence[str],
+    *,
+    key: str,
+    default: str = "",
+    help_text: str = "",
 ) -> str | None:
     """One of several options, which the address names; the first by default.
 
@@ -29,13 +34,19 @@ def choose(
         label: What is chosen, in our own words.
         options: Texts, which may be anybody's.
         key: The parameter in the address.
+        default: What is chosen where the address does not say, if not the first.
         help_text: What the choice means.
     """
     asked = st.query_params.get(key)
     if asked is not None and asked not in options:
         st.warning(f"This link asks for {escaped(asked)}, which is not here.")
     return st.selectbox(
-        label, options, key=key, bind="query-params", help=help_text or None
+        label,
+        options,
+        index=options.index(default) if default in options else 0,
+        key=key,
+        bind="query-params",
+        help=help_text or None,
     )
 
 

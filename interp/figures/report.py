@@ -26,11 +26,13 @@ class Panel:
         figure: The figure; its title becomes the heading above it.
         alt: What the figure shows, for readers who cannot see it.
         rows: The numbers behind it, shown on demand.
+        name: The function that drew it, by which pages know it; empty if none asks.
     """
 
     figure: go.Figure
     alt: str
     rows: pd.DataFrame | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

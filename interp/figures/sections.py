@@ -2,8 +2,6 @@
 
 from typing import assert_never
 
-import pandas as pd
-
 from interp.figures.confidence_panels import (
     confidence_panels,
     neuron_panels,
@@ -14,16 +12,10 @@ from interp.figures.heads import copy_curve, head_map
 from interp.figures.heads_ablation import ablation_map, ablation_routes
 from interp.figures.knowledge_panels import knowledge_panels, knowledge_tables
 from interp.figures.patching import patch_heatmap
-from interp.figures.refusal import condition_label, refusal_rates
-from interp.figures.refusal_candidates import (
-    refusal_candidates,
-    refusal_doses,
-    refusal_side_effects,
-)
+from interp.figures.refusal_panels import refusal_panels, refusal_tables
 from interp.figures.report import Hidden, Panel, Section
 from interp.figures.sweep import probe_curve, probe_heatmap
 from interp.figures.timeline_panels import timeline_panels, timeline_tables
-from interp.figures.truthfulness import cosine_curve
 from interp.figures.truthfulness_panels import (
     truthfulness_panels,
     truthfulness_tables,
@@ -36,10 +28,10 @@ from interp.results.kinds import Result, title
 from interp.results.knowledge import KnowledgeComparison
 from interp.results.neurons import NeuronTable
 from interp.results.patch_map import PatchMap
-from interp.results.refusal import Instructions, RefusalComparison
+from interp.results.refusal import RefusalComparison
 from interp.results.sweep import ProbeSweep
 from interp.results.timeline import HeadTimeline
-from interp.results.truthfulness import ROLES, TruthfulnessComparison
+from interp.results.truthfulness import TruthfulnessComparison
 
 
 def report_section(result: Result) -> Section:
@@ -52,7 +44,7 @@ def report_section(result: Result) -> Section:
         case TruthfulnessComparison():
             panels, hidden = truthfulness_panels(result), truthfulness_tables(result)
         case RefusalComparison():
-            panels, hidden = _refusal_panels(result), _answer_tables(result)
+            panels, hidden = refusal_panels(result), refusal_tables(result)
         case ProbeSweep():
             panels, hidden = _probe_panels(result), _probe_tables(result)
         case PatchMap():
@@ -90,107 +82,6 @@ def _patch_panels(result: PatchMap) -> tuple[Panel, ...]:
         )
         for unit, name in enumerate(result.units[:4])
     )
-
-
-def _refusal_panels(result: RefusalComparison) -> tuple[Panel, ...]:
-    panels: list[Panel] = []
-    if result.conditions:
-        said = "; ".join(
-            f"{row.model}, {row.instructions}, {condition_label(row)}: {row.rate:.0%}"
-            for row in result.conditions
-        )
-        panels.append(
-            Panel(
-                figure=refusal_rates(result),
-                alt=f"Refusal rates. {said}.",
-                rows=result.to_dataframe(),
-            )
-        )
-    if result.candidates:
-        panels.append(
-            Panel(
-                figure=refusal_candidates(result),
-                alt="Scores of the candidate directions by position and layer. "
-                + result.selection,
-                rows=result.candidates_dataframe(),
-            )
-        )
-    if result.doses:
-        panels.append(
-            Panel(
-                figure=refusal_doses(result),
-                alt="Refusal score of the first token of the answer by the strength at "
-                "which each direction is added, in both models.",
-                rows=result.doses_dataframe(),
-            )
-        )
-    if result.side_effects:
-        panels.append(
-            Panel(
-                figure=refusal_side_effects(result),
-                alt="Change of the loss and divergence on "
-                f"{result.side_effects[0].text} when each direction is ablated.",
-                rows=result.side_effects_dataframe(),
-            )
-        )
-    if result.layers.size:
-        rows = pd.DataFrame({"layer": result.layers, "cosine": result.cosine})
-        panels.append(
-            Panel(
-                figure=cosine_curve(result),
-                alt="Cosine of the two models' refusal directions by layer, at "
-                f"{result.cosine_position}.",
-                rows=result.cosines_dataframe() if result.cosines else rows,
-            )
-        )
-    return tuple(panels)
-
-
-def _answer_tables(result: RefusalComparison) -> tuple[Hidden, ...]:
-    tables: list[Hidden] = []
-    classes: tuple[tuple[Instructions, str], ...] = (
-        ("harmful", "Harmful instructions and what the {} model answered"),
-        ("harmless", "Harmless instructions and what the {} model answered"),
-    )
-    for name, heading in classes:
-        for role in ROLES:
-            rows = _side_by_side(result, name, role)
-            if len(rows):
-                tables.append(Hidden(title=heading.format(role), rows=rows))
-    if result.candidates:
-        rows = result.candidates_dataframe().sort_values(
-            ["rank", "position", "layer"], na_position="last"
-        )
-        tables.append(
-            Hidden(
-                title="Candidate directions and why each was kept or dropped",
-                rows=rows,
-            )
-        )
-    if result.punctuation:
-        tables.append(
-            Hidden(
-                title="How much each direction is that of a mark at the end",
-                rows=result.punctuation_dataframe(),
-            )
-        )
-    return tuple(tables)
-
-
-def _side_by_side(
-    result: RefusalComparison, instructions: Instructions, role: str
-) -> pd.DataFrame:
-    """One row per instruction, one column per thing that was done to the model."""
-    answers: dict[str, dict[str, str]] = {}
-    for row in result.completions:
-        if row.instructions != instructions or row.model != role:
-            continue
-        done = "unchanged"
-        if row.intervention != "none":
-            done = f"{row.direction} direction: {row.intervention}"
-        answers.setdefault(row.prompt, {})[done] = row.completion
-    table = pd.DataFrame.from_dict(answers, orient="index")
-    return table.rename_axis("instruction").reset_index() if len(table) else table
 
 
 def _probe_panels(result: ProbeSweep) -> tuple[Panel, ...]:

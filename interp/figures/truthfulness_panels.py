@@ -35,6 +35,7 @@ def truthfulness_panels(result: TruthfulnessComparison) -> tuple[Panel, ...]:
         _cosines(result),
         *_effects(result),
         Panel(
+            name="score_histogram",
             figure=score_histogram(result),
             alt="Histograms of the scores of true and false statements in each model.",
         ),
@@ -64,6 +65,7 @@ def _layers(result: TruthfulnessComparison) -> Panel:
         float(result.auroc[i, i, result.best_index(r)]) for i, r in enumerate(ROLES)
     ]
     return Panel(
+        name="layer_curve",
         figure=layer_curve(result),
         alt=f"AUROC by layer; base {peak[0]:.2f} at layer {result.best_layers[0]}, "
         f"post {peak[1]:.2f} at layer {result.best_layers[1]}, chance 0.5.",
@@ -78,6 +80,7 @@ def _probes(result: TruthfulnessComparison) -> tuple[Panel, ...]:
     names = ", ".join(dict.fromkeys(row.probe for row in result.probes))
     return (
         Panel(
+            name="probe_curves",
             figure=probe_curves(result),
             alt=f"AUROC by layer of {names}. Best on validation statements: "
             f"{best.probe} at layer {best.layer} of {best.model}, {best.auroc:.2f} on "
@@ -94,12 +97,14 @@ def _transfers(result: TruthfulnessComparison) -> tuple[Panel, ...]:
     crossed = [float(result.auroc[i, 1 - i, best[i]]) for i in range(2)]
     panels = [
         Panel(
+            name="transfer_matrix",
             figure=transfer_matrix(result),
             alt=f"Base direction: {peak[0]:.2f} in base, {crossed[0]:.2f} in post. "
             f"Post direction: {crossed[1]:.2f} in base, {peak[1]:.2f} in post.",
             rows=rows.drop(columns=[c for c in rows if c.startswith("cosine")]),
         ),
         Panel(
+            name="transfer_curve",
             figure=transfer_curve(result),
             alt="AUROC of both directions on both models' activations by layer.",
             rows=result.carried_dataframe() if result.carried else None,
@@ -108,6 +113,7 @@ def _transfers(result: TruthfulnessComparison) -> tuple[Panel, ...]:
     if result.dataset_transfer:
         panels.append(
             Panel(
+                name="dataset_matrix",
                 figure=dataset_matrix(result),
                 alt="AUROC of probes trained on each data set and judged on each, and "
                 "on all others but the one they are judged on.",
@@ -127,6 +133,7 @@ def _cosines(result: TruthfulnessComparison) -> Panel:
         columns = ["layer", "cosine", "cosine_null_low", "cosine_null_high"]
         rows = table.loc[first, columns]
     return Panel(
+        name="cosine_curve",
         figure=cosine_curve(result),
         alt="Cosine of the base and the post direction by layer, plain and whitened, "
         "with the bands of directions from labels shuffled alike and separately.",
@@ -139,6 +146,7 @@ def _effects(result: TruthfulnessComparison) -> tuple[Panel, ...]:
     if any(row.condition != "none" for row in result.interventions):
         panels.append(
             Panel(
+                name="intervention_bars",
                 figure=intervention_bars(result),
                 alt="Effect of adding each direction on the judgement of each model, "
                 "beside control vectors of equal length.",
@@ -148,6 +156,7 @@ def _effects(result: TruthfulnessComparison) -> tuple[Panel, ...]:
     if result.doses:
         panels.append(
             Panel(
+                name="dose_response",
                 figure=dose_response(result),
                 alt="Effect of each vector by its length, from a small part of the "
                 "residual stream's norm to a multiple of it.",

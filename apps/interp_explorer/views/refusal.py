@@ -2,8 +2,10 @@
 
 import streamlit as st
 
+from interp.figures import Panel
 from interp.results import RefusalComparison
 from interp_explorer.pages import STUDY
+from interp_explorer.widgets.clickable import Choice, choose_cell
 from interp_explorer.widgets.study import show_rest, show_study
 
 
@@ -51,7 +53,26 @@ def show_answers(result: RefusalComparison, *, key: str) -> None:
             st.text(row.completion or "(nothing)")
 
 
-if shown := show_study(PAGE):
+def show_candidates(result: RefusalComparison, panel: Panel) -> None:
+    """The map of candidates; the chosen one's scores and fate below it."""
+    positions = sorted({(one.position, one.token) for one in result.candidates})
+    layers = sorted({one.layer for one in result.candidates})
+    at, layer = choose_cell(
+        panel.figure,
+        rows=Choice(
+            key="r_position",
+            label="Position",
+            names=tuple(f"{number} {token}" for number, token in positions),
+        ),
+        columns=Choice(
+            key="r_layer", label="Layer", names=tuple(str(layer) for layer in layers)
+        ),
+        alt=panel.alt,
+    )
+    st.write(positions[at], layers[layer])
+
+
+if shown := show_study(PAGE, draw={"refusal_candidates": show_candidates}):
     entry, found = shown
     if isinstance(found.result, RefusalComparison) and found.result.completions:
         show_answers(found.result, key=f"r_{entry.name}_answers")

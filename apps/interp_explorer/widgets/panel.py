@@ -2,22 +2,21 @@
 
 import html
 import io
+from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 import streamlit as st
 
 from interp.figures import Hidden, Panel, Section, report_html
 from interp_explorer.cache import Opened
 from interp_explorer.catalog import Entry
+from interp_explorer.widgets.chart import show_figure
 from interp_explorer.widgets.text import escaped
 
 
-# The camera in the figure's bar then saves an SVG, made in the browser.
-PLOT_CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
-TOP, TOP_OF_PANELS, LEGEND = 12, 40, 40
-# Text colours of .streamlit/config.toml.
-INK = {"light": "#1b1e24", "dark": "#e8eaee"}
+# What a view shows in place of a figure alone.
+Draw = Callable[[Any, Panel], None]
 
 
 def heading(panel: Panel) -> str:
@@ -27,7 +26,14 @@ def heading(panel: Panel) -> str:
 
 
 @st.fragment
-def show_panel(entry: Entry, opened: Opened, number: int, *, key: str) -> None:
+def show_panel(
+    entry: Entry,
+    opened: Opened,
+    number: int,
+    *,
+    key: str,
+    draw: Draw | None = None,
+) -> None:
     """A figure; its numbers and downloads are made when they are asked for.
 
     Args:
@@ -35,17 +41,15 @@ def show_panel(entry: Entry, opened: Opened, number: int, *, key: str) -> None:
         opened: The same, opened.
         number: Which of its figures.
         key: What the keys of the widgets begin with.
+        draw: Draws the figure instead, with choices and what belongs to them.
     """
     panel = opened.section.panels[number]
     place = f"{key}_{number}"
     st.subheader(escaped(heading(panel)), anchor=False)
-    st.plotly_chart(
-        _shown(panel.figure),
-        theme="streamlit",
-        config=PLOT_CONFIG,
-        alt=panel.alt,
-        key=f"{place}_figure",
-    )
+    if draw is not None:
+        draw(opened.result, panel)
+    else:
+        show_figure(panel.figure, alt=panel.alt, key=f"{place}_figure")
     box = st.expander(
         "Numbers, downloads, Python", key=f"{place}_more", on_change="rerun"
     )
@@ -147,37 +151,3 @@ def _show_more(entry: Entry, opened: Opened, number: int, *, place: str) -> None
             on_click="ignore",
         )
     st.code(python_code(entry, number), language="python")
-
-
-def _shown(figure: go.Figure) -> go.Figure:
-    """The figure as a page shows it: its title is a heading above it, which wraps.
-
-    The legend stands at the upper edge, clear of the titles of several panels.
-    """
-    shown = go.Figure(figure)
-    content = figure.to_plotly_json()
-    panels = sum(name.startswith("xaxis") for name in content["layout"])
-    top = TOP if panels < 2 else TOP_OF_PANELS
-    if _has_legend(content["data"]):
-        top += LEGEND
-    shown.update_layout(
-        title_text="",
-        margin_t=top,
-        legend={"yref": "container", "y": 1, "yanchor": "top"},
-    )
-    # Streamlit writes grey, which cannot be read on cells and bars.
-    scheme = st.context.theme.type
-    if scheme:
-        ink = INK[scheme]
-        shown.update_layout(font_color=ink)
-        shown.update_xaxes(tickfont_color=ink, title_font_color=ink)
-        shown.update_yaxes(tickfont_color=ink, title_font_color=ink)
-    return shown
-
-
-def _has_legend(traces: list[dict[str, object]]) -> bool:
-    # Heat maps have a scale instead, unless they ask for an entry.
-    entries = [
-        trace.get("showlegend", trace["type"] != "heatmap") is True for trace in traces
-    ]
-    return sum(entries) > 1 or any(trace.get("showlegend") is True for trace in traces)

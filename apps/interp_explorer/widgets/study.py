@@ -1,5 +1,7 @@
 """A page about the results of one study: choose, what was found, figures, origin."""
 
+from collections.abc import Mapping
+
 import streamlit as st
 
 from interp_explorer.cache import Opened, opened
@@ -7,18 +9,22 @@ from interp_explorer.catalog import Entry
 from interp_explorer.pages import StudyPage
 from interp_explorer.state import choose, choose_entry, listed
 from interp_explorer.widgets.origin import show_origin
-from interp_explorer.widgets.panel import heading, show_hidden, show_panel
+from interp_explorer.widgets.panel import Draw, heading, show_hidden, show_panel
 from interp_explorer.widgets.text import date, escaped
 
 
 ALL = "All figures"
 
 
-def show_study(page: StudyPage) -> tuple[Entry, Opened] | None:
+def show_study(
+    page: StudyPage, *, draw: Mapping[str, Draw] | None = None
+) -> tuple[Entry, Opened] | None:
     """A whole page; what it shows is returned, so that a view can add to it.
 
     Args:
         page: The page.
+        draw: What draws the figures of these names, as `"refusal_candidates"`, where
+            readers can choose in them.
     """
     st.title(page.title, anchor=False)
     st.caption(page.about)
@@ -43,7 +49,8 @@ def show_study(page: StudyPage) -> tuple[Entry, Opened] | None:
     place = f"{page.key}_{entry.name}"
     for number, name in enumerate(titles):
         if wanted in (ALL, name):
-            show_panel(entry, found, number, key=place)
+            by_name = (draw or {}).get(panels[number].name)
+            show_panel(entry, found, number, key=place, draw=by_name)
     return entry, found
 
 

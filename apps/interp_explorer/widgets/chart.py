@@ -1,0 +1,67 @@
+"""How figures look on a page."""
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from interp.figures.style import NEUTRAL
+
+
+# The camera in the figure's bar then saves an SVG, made in the browser.
+PLOT_CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
+TOP, TOP_OF_PANELS, LEGEND = 12, 40, 40
+# Text colours of .streamlit/config.toml.
+INK = {"light": "#1b1e24", "dark": "#e8eaee"}
+
+
+def ink() -> str:
+    """The colour of text, or one that reads on both backgrounds where it is unknown."""
+    scheme = st.context.theme.type
+    return INK[scheme] if scheme else NEUTRAL
+
+
+def show_figure(figure: go.Figure, *, alt: str, key: str) -> None:
+    """A figure that cannot be clicked.
+
+    Args:
+        figure: The figure.
+        alt: What it shows, for readers who cannot see it.
+        key: The key of its widget.
+    """
+    st.plotly_chart(
+        shown(figure), theme="streamlit", config=PLOT_CONFIG, alt=alt, key=key
+    )
+
+
+def shown(figure: go.Figure) -> go.Figure:
+    """A copy as a page shows it: its title is a heading above it, which wraps.
+
+    The legend stands at the upper edge, clear of the titles of several panels.
+
+    Args:
+        figure: The figure.
+    """
+    drawn = go.Figure(figure)
+    content = figure.to_plotly_json()
+    panels = sum(name.startswith("xaxis") for name in content["layout"])
+    top = TOP if panels < 2 else TOP_OF_PANELS
+    if _has_legend(content["data"]):
+        top += LEGEND
+    drawn.update_layout(
+        title_text="",
+        margin_t=top,
+        legend={"yref": "container", "y": 1, "yanchor": "top"},
+    )
+    # Streamlit writes grey, which cannot be read on cells and bars.
+    if st.context.theme.type:
+        drawn.update_layout(font_color=ink())
+        drawn.update_xaxes(tickfont_color=ink(), title_font_color=ink())
+        drawn.update_yaxes(tickfont_color=ink(), title_font_color=ink())
+    return drawn
+
+
+def _has_legend(traces: list[dict[str, object]]) -> bool:
+    # Heat maps have a scale instead, unless they ask for an entry.
+    entries = [
+        trace.get("showlegend", trace["type"] != "heatmap") is True for trace in traces
+    ]
+    return sum(entries) > 1 or any(trace.get("showlegend") is True for trace in traces)
