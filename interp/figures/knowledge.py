@@ -25,6 +25,7 @@ from interp.results.truthfulness import ROLES
 
 # A third colour of the same contrast, for what is neither subject nor object.
 LAST_COLOUR = "#a9821c"
+ENDS = ("low", "high")
 STEPS = {"subject": TRUE_COLOUR, "object": FALSE_COLOUR, "last": LAST_COLOUR}
 SHOWN: dict[Against, str] = {
     "the two maps": "base against post",
@@ -51,7 +52,7 @@ def knowledge_maps(result: KnowledgeComparison, *, unit: int = 0) -> go.Figure:
     Raises:
         ResultError: If there is no such component.
     """
-    _check(result, unit)
+    check_unit(result, unit)
     names = model_names(result.models)
     figure = make_subplots(
         rows=2,
@@ -67,7 +68,7 @@ def knowledge_maps(result: KnowledgeComparison, *, unit: int = 0) -> go.Figure:
             "low": result.restoration_low[i, unit],
             "high": result.restoration_high[i, unit],
         }
-        trace = _heatmap(result, shown, limit=1.0, bar="restoration", y=0.84)
+        trace = cell_map(result, shown, limit=1.0, bar="restoration", at=(0.84, 0.42))
         figure.add_trace(trace.update(showscale=i == 1), row=1, col=i + 1)
     shown = {
         "z": result.difference[unit],
@@ -78,9 +79,9 @@ def knowledge_maps(result: KnowledgeComparison, *, unit: int = 0) -> go.Figure:
     deltas = [row.delta for one in result.likeness for row in one.equivalence]
     largest = float(np.nanmax(np.abs(result.difference[unit])))
     limit = max(largest, *deltas[:1])
-    trace = _heatmap(result, shown, limit=limit, bar="difference", y=0.2)
+    trace = cell_map(result, shown, limit=limit, bar="difference", at=(0.2, 0.42))
     figure.add_trace(trace, row=2, col=1)
-    labels = _column_labels(result)
+    labels = column_labels(result)
     figure.update_xaxes(
         tickvals=list(range(len(labels))),
         ticktext=labels,
@@ -110,7 +111,7 @@ def staircase_curves(result: KnowledgeComparison, *, unit: int = 0) -> go.Figure
     Raises:
         ResultError: If there is no such component.
     """
-    _check(result, unit)
+    check_unit(result, unit)
     names = model_names(result.models)
     figure = make_subplots(
         rows=1,
@@ -175,7 +176,7 @@ def likeness_bars(
     Raises:
         ResultError: If there is no such component or scale.
     """
-    _check(result, unit)
+    check_unit(result, unit)
     found = result.likeness_of(unit=result.units[unit], scale=scale)
     if found is None:
         raise ResultError(
@@ -211,7 +212,7 @@ def inside_bars(result: KnowledgeComparison, *, unit: int = 0) -> go.Figure:
     Raises:
         ResultError: If there is no such component.
     """
-    _check(result, unit)
+    check_unit(result, unit)
     figure = go.Figure()
     for slack, opacity in ((SLACK, 0.9), (0.0, 0.45)):
         rows = [
@@ -256,14 +257,25 @@ def inside_bars(result: KnowledgeComparison, *, unit: int = 0) -> go.Figure:
     )
 
 
-def _heatmap(
+def cell_map(
     result: KnowledgeComparison,
     shown: dict[str, np.ndarray],
     *,
     limit: float,
     bar: str,
-    y: float,
+    at: tuple[float, float] = (0.5, 1.0),
 ) -> go.Heatmap:
+    """A map of layers and columns, pinned at zero.
+
+    Args:
+        result: The comparison.
+        shown: The values `z`, and `low` and `high` if they have bounds.
+        limit: The value with full colour.
+        bar: What the values are.
+        at: Middle and length of the bar of colours, as shares of the height.
+    """
+    bounds = [shown[end] for end in ENDS if end in shown]
+    between = " [%{customdata[2]:.3f}, %{customdata[3]:.3f}]" if bounds else ""
     layers, columns = np.meshgrid(
         result.layers, np.arange(len(result.columns)), indexing="ij"
     )
@@ -275,14 +287,13 @@ def _heatmap(
         zmid=0,
         zmax=limit,
         colorscale=[list(stop) for stop in DIVERGING],
-        colorbar={"title": {"text": bar}, "len": 0.42, "y": y, "thickness": 12},
+        colorbar={"title": {"text": bar}, "y": at[0], "len": at[1], "thickness": 12},
         xgap=1,
         ygap=1,
-        customdata=np.stack([layers, columns, shown["low"], shown["high"]], axis=-1),
+        customdata=np.stack([layers, columns, *bounds], axis=-1),
         hovertemplate="layer %{y}, %{text}<br>"
-        + bar
-        + " %{z:.3f} [%{customdata[2]:.3f}, %{customdata[3]:.3f}]<extra></extra>",
-        text=np.broadcast_to(_column_labels(result), layers.shape),
+        f"{bar} %{{z:.3f}}{between}<extra></extra>",
+        text=np.broadcast_to(column_labels(result), layers.shape),
     )
 
 
@@ -326,8 +337,12 @@ def _whiskers(size: np.ndarray, low: np.ndarray, high: np.ndarray) -> dict[str, 
     }
 
 
-def _column_labels(result: KnowledgeComparison) -> list[str]:
-    """The token of each column where all pairs have the same, else its role."""
+def column_labels(result: KnowledgeComparison) -> list[str]:
+    """The token of each column where all pairs have the same, else its role.
+
+    Args:
+        result: The comparison.
+    """
     return [
         plain(repr(token)) + ", last" * (name == "last") if token else name
         for name, token in zip(result.columns, result.tokens, strict=True)
@@ -343,7 +358,12 @@ def _put(result: KnowledgeComparison) -> str:
     return "the true run" if result.direction == "denoise" else "the false run"
 
 
-def _check(result: KnowledgeComparison, unit: int) -> None:
+def check_unit(result: KnowledgeComparison, unit: int) -> None:
+    """Refuse a component that a result does not have.
+
+    Raises:
+        ResultError: If there is no such component.
+    """
     if not 0 <= unit < len(result.units):
         raise ResultError(
             f"There is no component {unit} in {result!r}.",

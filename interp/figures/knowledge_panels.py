@@ -10,6 +10,7 @@ from interp.figures.knowledge import (
     likeness_bars,
     staircase_curves,
 )
+from interp.figures.knowledge_cells import cell_scatter, screening_scatter
 from interp.figures.report import Hidden, Panel
 from interp.results.knowledge import KnowledgeComparison
 
@@ -33,6 +34,7 @@ def knowledge_panels(result: KnowledgeComparison) -> tuple[Panel, ...]:
         )
         panels.append(
             Panel(
+                name="knowledge_maps",
                 figure=knowledge_maps(result, unit=unit),
                 alt=f"Heat maps of restoration by layer and token of both models for "
                 f"{name}, and their difference. Mean layer of the effect: {said}.",
@@ -41,6 +43,7 @@ def knowledge_panels(result: KnowledgeComparison) -> tuple[Panel, ...]:
         )
         panels.append(
             Panel(
+                name="staircase_curves",
                 figure=staircase_curves(result, unit=unit),
                 alt="Restoration by layer at the last token of the subject, of the "
                 "object and of the prompt, for each model.",
@@ -51,6 +54,15 @@ def knowledge_panels(result: KnowledgeComparison) -> tuple[Panel, ...]:
         )
         panels.append(
             Panel(
+                name="cell_scatter",
+                figure=cell_scatter(result, unit=unit),
+                alt="Restoration of every cell in base against that in post, with the "
+                "line on which both are equal.",
+            )
+        )
+        panels.append(
+            Panel(
+                name="likeness_bars",
                 figure=likeness_bars(result, unit=unit),
                 alt="Bars of Pearson's r and of the largest difference of the two "
                 "maps, beside halves of the pairs, shifted layers, permuted columns "
@@ -60,6 +72,7 @@ def knowledge_panels(result: KnowledgeComparison) -> tuple[Panel, ...]:
         )
         panels.append(
             Panel(
+                name="inside_bars",
                 figure=inside_bars(result, unit=unit),
                 alt="Share of pairs whose patched logit difference stays between that "
                 "of the false and of the true prompt, by run.",
@@ -68,7 +81,25 @@ def knowledge_panels(result: KnowledgeComparison) -> tuple[Panel, ...]:
                 ),
             )
         )
+        panels += _screening(result, unit)
     return tuple(panels)
+
+
+def _screening(result: KnowledgeComparison, unit: int) -> tuple[Panel, ...]:
+    checks = [row for row in result.screening if row.unit == result.units[unit]]
+    if not any(row.cells for row in checks):
+        return ()
+    said = "; ".join(f"{row.model}: r {row.pearson:.2f}" for row in checks)
+    rows = [{"model": row.model} | asdict(cell) for row in checks for cell in row.cells]
+    return (
+        Panel(
+            name="screening_scatter",
+            figure=screening_scatter(result, unit=unit),
+            alt="Restoration by attribution patching against exact patching, cell by "
+            f"cell. Over cells of single pairs {said}.",
+            rows=pd.DataFrame(rows),
+        ),
+    )
 
 
 def knowledge_tables(result: KnowledgeComparison) -> tuple[Hidden, ...]:
@@ -80,6 +111,7 @@ def knowledge_tables(result: KnowledgeComparison) -> tuple[Hidden, ...]:
     ]
     if result.screening:
         rows = pd.DataFrame([asdict(row) for row in result.screening])
+        rows = rows.drop(columns="cells")
         tables.append(
             Hidden(title="Attribution patching against the exact maps", rows=rows)
         )

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float32, Int32
 from interp.provenance import Provenance
 from interp.results.display import table_html
 from interp.results.files import Number, write_result
+from interp.results.knowledge_pairs import PairTokens, ScreenedCell
 from interp.results.map_comparison import Against, Equivalence, Likeness, Measure
 from interp.results.patch_map import Direction
 from interp.results.truthfulness import Role
@@ -116,13 +117,17 @@ class InsideShare:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScreenCheck:
-    """How well attribution patching follows the exact map of a model."""
+    """How well attribution patching follows the exact map of a model.
+
+    The correlations are over cells of single pairs, `cells` are means over them.
+    """
 
     model: Role
     unit: str
     pairs: int
     pearson: Number
     spearman: Number
+    cells: tuple[ScreenedCell, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -170,6 +175,8 @@ class KnowledgeComparison:
         clean_ld: Of the true prompts, in base and post.
         corrupted_ld: Of the false prompts.
         pair_ld: Every patched cell of every pair by column; NaN where it has none.
+        pair_tokens: The prompts of the first pairs token by token; older files have
+            none.
         notes: What was left out, is weak or limits the conclusions, in sentences.
         provenance: What produced this.
     """
@@ -210,6 +217,7 @@ class KnowledgeComparison:
     clean_ld: Float32[np.ndarray, "two pair"]
     corrupted_ld: Float32[np.ndarray, "two pair"]
     pair_ld: Float32[np.ndarray, "run unit pair layer column"]
+    pair_tokens: tuple[PairTokens, ...] = ()
     notes: tuple[str, ...] = ()
     provenance: Provenance
 
@@ -223,6 +231,20 @@ class KnowledgeComparison:
     def right(self) -> Bool[np.ndarray, "two pair"]:
         """Of which pairs base and post judge both statements rightly, unpatched."""
         return (self.clean_ld > 0) & (self.corrupted_ld < 0)
+
+    def pair_restoration(
+        self, run: Run, *, unit: int = 0
+    ) -> Float32[np.ndarray, "pair layer column"]:
+        """Where each pair's patched LD lies between its false and its true prompt's.
+
+        NaN where a pair has no such column, or where its two prompts do not differ.
+        """
+        # What runs is named last: "base into post" runs post.
+        model = int(run.endswith("post"))
+        false, true = self.corrupted_ld[model], self.clean_ld[model]
+        gap = np.where(true != false, true - false, np.nan)[:, None, None]
+        cells = self.pair_ld[self.runs.index(run), unit]
+        return ((cells - false[:, None, None]) / gap).astype(np.float32)
 
     def likeness_of(
         self, compared: Compared = "base and post", *, unit: str = "", scale: str = ""

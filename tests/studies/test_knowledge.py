@@ -128,8 +128,47 @@ def test_the_result_is_kept_told_and_drawn(found, tmp_path):
     assert "Base into post" in told
     assert numbers(found)["pairs"] == 32
     section = report_section(found)
-    assert len(section.panels) == 4
+    assert len(section.panels) == 5
+    assert again.pair_tokens == found.pair_tokens
     assert section.title == "Knowledge"
+
+
+def test_pairs_keep_their_tokens_beside_the_columns_of_the_maps(found):
+    assert len(found.pair_tokens) == len(found.true)
+    last = found.columns.index("last")
+    for pair, true, false in zip(
+        found.pair_tokens, found.true, found.false, strict=True
+    ):
+        assert true in "".join(pair.clean)
+        assert false in "".join(pair.corrupted)
+        assert len(pair.clean) == len(pair.corrupted) == len(pair.columns)
+        assert pair.columns[-1] == last
+        assert pair.answers == ((" TRUE", " FALSE"),) * 2
+        # The prompts differ at tokens of the subject alone.
+        differing = {
+            found.columns[column]
+            for a, b, column in zip(
+                pair.clean, pair.corrupted, pair.columns, strict=True
+            )
+            if a != b
+        }
+        assert differing <= {"subject first", "subject middle", "subject last"}
+
+
+def test_screened_cells_are_those_that_the_exact_map_has(models, statements, spec):
+    few = replace(
+        spec, n_pairs=8, resamples=20, permutations=5, cross=False, screen=True
+    )
+    result = studied(models, statements, few)
+    # All 8 pairs are screened, so that exact means are those of the result.
+    for role, check in enumerate(result.screening):
+        assert check.pairs == 8
+        for cell in check.cells:
+            column = result.columns.index(cell.column)
+            exact = result.restoration[role, 0, cell.layer, column]
+            assert cell.exact == pytest.approx(float(exact), abs=1e-4)
+        assert {cell.layer for cell in check.cells} == {*range(len(result.layers) - 1)}
+        assert np.isfinite([cell.estimate for cell in check.cells]).all()
 
 
 def test_what_was_traced_is_not_traced_again(

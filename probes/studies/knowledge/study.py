@@ -6,17 +6,20 @@ models, then with values of one model in the other's run.
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from interp.data import Statements
 from interp.models.language_model import LanguageModel
+from interp.patching import columns_of
 from interp.provenance import Provenance
 from interp.results import PatchMap
 from interp.results.knowledge import FEW_RIGHT, KnowledgeComparison, Run, ScreenCheck
 from interp.results.truthfulness import ROLES
 from probes.studies.knowledge.pairing import Prepared, prepare
+from probes.studies.knowledge.shown import pair_tokens
 from probes.studies.knowledge.spec import KnowledgeSpec
 from probes.studies.knowledge.sums import (
     column_tokens,
@@ -68,7 +71,9 @@ def knowledge(
     models = (base, post)
     maps = traces(models, prepared.prompts, spec=spec, folder=folder, tell=tell)
     checks = screening(models, prepared.prompts, spec=spec) if spec.screen else ()
-    return _result(statements, prepared, maps, checks, spec, provenance)
+    found = _result(statements, prepared, maps, checks, spec, provenance)
+    columns = columns_of(maps["base"].roles, by=spec.columns)
+    return replace(found, pair_tokens=pair_tokens(base, prepared.prompts, columns))
 
 
 def _result(

@@ -3,10 +3,15 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from interp.models.language_model import LanguageModel
-from interp.patching import PromptPairs, screen, trace
+from interp.patching import PromptPairs, columns_of, screen, trace
+from interp.patching.aggregate import by_column, ends_of, mean_map
+from interp.patching.screening import Screening
 from interp.results import PatchMap
 from interp.results.knowledge import Run, ScreenCheck
+from interp.results.knowledge_pairs import ScreenedCell
 from interp.results.truthfulness import ROLES
 from probes.studies.knowledge.spec import KnowledgeSpec
 
@@ -70,9 +75,44 @@ def screening(
                 pairs=len(found.sample),
                 pearson=float(r),
                 spearman=float(rho),
+                cells=_cells(found, pairs, i, spec),
             )
-            for unit, r, rho in zip(
-                found.estimate.units, found.pearson, found.spearman, strict=True
+            for i, (unit, r, rho) in enumerate(
+                zip(found.estimate.units, found.pearson, found.spearman, strict=True)
             )
         ]
     return tuple(checks)
+
+
+def _cells(
+    found: Screening, pairs: PromptPairs, unit: int, spec: KnowledgeSpec
+) -> tuple[ScreenedCell, ...]:
+    """Exact and estimated effect by layer and column, over the screened pairs."""
+    sample = list(found.sample)
+    columns = columns_of(found.exact.roles, by=spec.columns)
+    exact = found.exact.ld[unit].astype(np.float64)
+    width = exact.shape[-1]
+    estimate = found.estimate.ld[unit, sample, :, :width].astype(np.float64)
+    # Before the first token that differs, and in the last layer, both are known.
+    first = np.array([pairs.first_difference[i] - pairs.start[i] for i in sample])
+    known = np.broadcast_to((np.arange(width) < first[:, None])[:, None], exact.shape)
+    last = np.arange(exact.shape[1])[:, None] == exact.shape[1] - 1
+    ends, once = ends_of(found.exact), np.ones((1, len(sample)))
+    exact, estimate = (
+        mean_map(
+            by_column(np.where(known | last, np.nan, cells), columns),
+            once,
+            ends=ends,
+            scale="restoration",
+        )[0]
+        for cells in (exact, estimate)
+    )
+    return tuple(
+        ScreenedCell(
+            layer=int(found.exact.layers[layer]),
+            column=columns.names[column],
+            exact=float(exact[layer, column]),
+            estimate=float(estimate[layer, column]),
+        )
+        for layer, column in zip(*np.nonzero(np.isfinite(exact)), strict=True)
+    )
