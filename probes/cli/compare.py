@@ -1,5 +1,6 @@
 """`interp compare`: what post-training changed, as results and a report."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -143,6 +144,7 @@ def report(done: "Comparison", *, as_json: bool) -> None:
         for sentence in sentences(result):
             say(f"  {sentence}")
     say(f"\nReport: {done.report}")
+    say(f"In the browser: interp explore {shlex.quote(str(done.out))}")
     if as_json:
         emit(
             {

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from probes.cli.options import Device
 from probes.cli.output import say
 
 
@@ -24,20 +25,65 @@ def explore(
         int | None,
         typer.Option(help="A free one from 8501 on by default.", min=1, max=65535),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="Hub id or folder of the model for the page Lab; by default the "
+            "embedded one that `interp demo` trained.",
+        ),
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="Revision of the model on the hub.")
+    ] = None,
+    device: Device = "auto",
 ) -> int:
-    """Show the results below DIR in the browser, without loading a model.
+    """Show the results below DIR in the browser; steer a model on the page Lab.
 
-    Only this machine can reach the page, only files below DIR are read, and nothing is
+    Pages of results load no model. The Lab loads one when it is opened: it colours the
+    tokens of a prompt by saved directions, reads what each layer would predict, and
+    writes text unchanged and steered side by side.
+
+    Only this machine can reach the pages. Of results, only files below DIR are read;
+    only links that you ask the Lab for are written there, to DIR/shares. Nothing is
     sent anywhere. It runs until Ctrl-C.
     """
     app = _app()
     _check_results(directory)
+    asked = _model_arguments(model, revision, device)
     place = _free_port(port)
     say(f"The results in {directory} are at http://{ADDRESS}:{place}")
+    if model is not None:
+        say(f"The Lab with {model} is at http://{ADDRESS}:{place}/lab")
     say("Ctrl-C ends it.")
     # While the server starts, so that the first page does not wait for it.
     threading.Thread(target=_import_figures, daemon=True).start()
-    return _serve(app, directory.expanduser().resolve(), place)
+    return _serve(app, [str(directory.expanduser().resolve()), *asked], place)
+
+
+def _model_arguments(model: str | None, revision: str | None, device: str) -> list[str]:
+    """What the app is told of the model; nothing is loaded here.
+
+    Raises:
+        ModelNotFoundError: If a folder is asked for that is not there.
+        ConfigError: If a revision is given without a model.
+    """
+    from interp.errors import ConfigError
+    from interp.models.checkpoint import exists, inspect_folder
+
+    if model is None:
+        if revision is not None:
+            raise ConfigError(
+                f"The revision {revision!r} was given without a model.",
+                remedy="Add --model ID.",
+            )
+        return [f"--device={device}"]
+    folder = Path(model).expanduser()
+    if exists(folder) or model.startswith((".", "/", "~")):
+        inspect_folder(folder, model)
+        model = str(folder.resolve())
+    told = [f"--model={model}", f"--device={device}"]
+    return told + ([f"--revision={revision}"] if revision else [])
 
 
 def _app() -> Path:
@@ -104,7 +150,7 @@ def _import_figures() -> None:
     del interp, probes
 
 
-def _serve(app: Path, directory: Path, port: int) -> int:
+def _serve(app: Path, arguments: list[str], port: int) -> int:
     from streamlit.web import cli
 
     # On the command line these win over every settings file.
@@ -118,7 +164,7 @@ def _serve(app: Path, directory: Path, port: int) -> int:
     }
     flags = [text for name, value in safe.items() for text in (f"--{name}", str(value))]
     code = cli.main(
-        args=["run", str(app), *flags, "--", str(directory)],
+        args=["run", str(app), *flags, "--", *arguments],
         prog_name="streamlit",
         standalone_mode=False,
     )

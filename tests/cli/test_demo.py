@@ -17,6 +17,7 @@ def test_the_demo_ends_with_a_report(facts_family, tmp_path, capsys):
     assert (out / "report.html").stat().st_size > 100_000
     assert f"interp demo --out {out} --quick" in (out / "report.html").read_text()
     lines = [line for line in said.err.splitlines() if line.strip()]
-    assert str(out / "report.html") in lines[-1]
+    assert str(out / "report.html") in lines[-2]
+    assert lines[-1].endswith(f"interp explore {out}")
     # A dozen lines for each study, and no table.
     assert len(lines) <= 12 * len(studies)

@@ -59,6 +59,30 @@ def test_a_taken_port_is_one_line_and_another_is_found(tmp_path, capsys, served)
         assert run(["explore", str(tmp_path), "--port", str(port)]) == 2
         assert str(port) in said(capsys)[0]
     assert run(["explore", str(tmp_path)]) == 0
-    app, folder, chosen = served[0]
-    assert (app.name, folder) == ("app.py", tmp_path.resolve())
+    app, arguments, chosen = served[0]
+    assert app.name == "app.py"
+    assert arguments == [str(tmp_path.resolve()), "--device=auto"]
     assert f"http://127.0.0.1:{chosen}" in said(capsys)[0]
+
+
+def test_a_model_is_handed_on_and_a_wrong_one_is_one_line(tmp_path, capsys, served):
+    truthfulness().save(tmp_path / "r")
+    assert (
+        run(["explore", str(tmp_path), "--model", "owner/m", "--revision", "v1"]) == 0
+    )
+    assert served[0][1][1:] == ["--model=owner/m", "--device=auto", "--revision=v1"]
+    assert "/lab" in said(capsys)[1]
+    assert run(["explore", str(tmp_path), "--model", str(tmp_path / "none")]) == 2
+    assert "none" in said(capsys)[0]
+    assert run(["explore", str(tmp_path), "--model", str(tmp_path)]) == 2
+    assert "config.json" in said(capsys)[0]
+    assert run(["explore", str(tmp_path), "--revision", "v1"]) == 2
+    assert "--model" in said(capsys)[0]
+    assert len(served) == 1
+
+
+def test_help_says_what_it_does(capsys):
+    assert run(["explore", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "--model" in shown
+    assert "Lab" in shown
