@@ -22,6 +22,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+# The module by its name: when TransformerLens was imported first, `transformers.utils`
+# has no attribute for it.
+from transformers.utils import logging as transformers_logging
+
 from interp.errors import (
     ConfigError,
     ModelNotFoundError,
@@ -294,7 +298,7 @@ def _first_line(error: BaseException) -> str:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the log of `transformers` to errors and hide its bars, inside the block."""
-    log = transformers.utils.logging
+    log = transformers_logging
     verbosity = log.get_verbosity()
     bars, no_hub_bars = (
         log.is_progress_bar_enabled(),
