@@ -16,6 +16,7 @@ from interp.neurons.overlap import (
     overlap as overlap,
     overlap_of_rankings as overlap_of_rankings,
 )
+from interp.neurons.promoted import promoted_tokens as promoted_tokens
 from interp.neurons.swaps import (
     distance_moved as distance_moved,
     matched_controls as matched_controls,

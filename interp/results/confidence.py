@@ -12,7 +12,7 @@ from interp.provenance import Provenance
 from interp.results.calibration import Bins, reliability
 from interp.results.display import table_html
 from interp.results.files import Number, write_result
-from interp.results.neurons import by_variance
+from interp.results.neurons import NeuronTokens, by_variance
 from interp.results.truthfulness import ROLES, Role
 
 
@@ -159,6 +159,8 @@ class ConfidenceComparison:
         loss: The negative log-likelihood of the token that comes (nats).
         brier: The squared distance of the prediction from the truth.
         groups: The text of each prediction.
+        tokens: For each model, the tokens that each tested neuron raises and lowers;
+            older files have none.
         notes: What was left out, is weak or limits the conclusions, in sentences.
         provenance: What produced this.
     """
@@ -198,6 +200,7 @@ class ConfidenceComparison:
     loss: Float32[np.ndarray, "role token"]
     brier: Float32[np.ndarray, "role token"]
     groups: Int32[np.ndarray, " token"]
+    tokens: tuple[tuple[NeuronTokens, ...], tuple[NeuronTokens, ...]] = ((), ())
     notes: tuple[str, ...] = ()
     provenance: Provenance
 
@@ -222,6 +225,11 @@ class ConfidenceComparison:
         return tuple(
             row for row in self.effects if row.model == model and row.chosen == chosen
         )
+
+    def tokens_of(self, model: Role, neuron: int) -> NeuronTokens | None:
+        """The tokens that a neuron of a model raises and lowers, if they were kept."""
+        rows = self.tokens[ROLES.index(model)]
+        return next((row for row in rows if row.neuron == neuron), None)
 
     def through_norm(self, model: Role) -> tuple[int, ...]:
         """The candidates most of whose effect passes through the norm, for certain."""

@@ -17,6 +17,26 @@ from interp.results.files import Number, write_result
 PERCENTILE = 75.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeuronTokens:
+    """The tokens whose logits a neuron raises most and lowers most.
+
+    Attributes:
+        neuron: Its number.
+        up: The tokens it raises, most first.
+        up_weights: What one unit of its activation adds to their logits before the
+            final norm divides, without the mean over the vocabulary.
+        down: The tokens it lowers, most first.
+        down_weights: The same of these.
+    """
+
+    neuron: int
+    up: tuple[str, ...]
+    up_weights: tuple[Number, ...]
+    down: tuple[str, ...]
+    down_weights: tuple[Number, ...]
+
+
 def by_variance(
     norm: Float32[np.ndarray, " neuron"],
     logit_var: Float32[np.ndarray, " neuron"],

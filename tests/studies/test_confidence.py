@@ -65,6 +65,17 @@ def test_a_planted_entropy_neuron_is_found_in_both_models(shortened):
     assert shortened.side_by_side()["norm_ratio"].min() == pytest.approx(1 / 4)
 
 
+def test_tested_neurons_keep_the_tokens_that_they_raise(shortened):
+    tested = {row.neuron for row in shortened.effects}
+    for role in ("base", "post"):
+        rows = [shortened.tokens_of(role, neuron) for neuron in tested]
+        assert all(len(row.up) == len(row.down_weights) == 10 for row in rows)
+        # The head does not read what the planted neuron writes.
+        silent = shortened.tokens_of(role, ENTROPY_NEURON)
+        assert np.abs(silent.up_weights).max() < 1e-6
+    assert shortened.tokens_of("base", -1) is None
+
+
 def test_swapping_the_planted_neuron_closes_the_gap_and_random_ones_do_not(shortened):
     assert shortened.has_gap
     assert shortened.gap < -0.02

@@ -15,6 +15,7 @@ from interp.neurons import (
     distance_moved,
     overlap,
     own_token_counts,
+    promoted_tokens,
     token_counts,
     unigram_direction,
 )
@@ -25,7 +26,7 @@ from interp.neurons.swaps import require_same_neurons
 from interp.neurons.table import computing_device, table_of
 from interp.provenance import Provenance
 from interp.results.confidence import ConfidenceComparison, NeuronEffect
-from interp.results.neurons import NeuronTable
+from interp.results.neurons import NeuronTable, NeuronTokens
 from interp.results.truthfulness import ROLES
 from probes.studies.confidence.ablation import ablated
 from probes.studies.confidence.spec import ConfidenceSpec
@@ -86,6 +87,7 @@ def confidence(
         )
     tables = (weighed[0].table, weighed[1].table)
     swapped = measured(models, outputs, ids, tables, spec=spec)
+    tested = sorted({row.neuron for row in effects})
     moved = distance_moved(base, post) if not missing else (math.nan, math.nan)
     return _result(
         texts,
@@ -97,6 +99,11 @@ def confidence(
             swapped=swapped,
             moved=moved,
             missing=missing,
+            # Of both models, so that the same neuron can be compared.
+            tokens=tuple(
+                promoted_tokens(model, tested, output=output)
+                for model, output in zip(models, outputs, strict=True)
+            ),
         ),
         spec,
         provenance,
@@ -181,6 +188,7 @@ class _Found:
     swapped: Swapped
     moved: tuple[float, float]
     missing: tuple[str, ...]
+    tokens: tuple[tuple[NeuronTokens, ...], ...]
 
 
 def _result(
@@ -230,6 +238,7 @@ def _result(
         loss=np.stack([one.loss for one in clean]),
         brier=np.stack([one.brier for one in clean]),
         groups=clean[0].groups,
+        tokens=(found.tokens[0], found.tokens[1]),
         notes=(*found.missing, *_notes(texts, ids, tables, swapped, spec)),
         provenance=provenance,
     )
