@@ -104,6 +104,12 @@ def truthfulness(seed: int = 0, n_layers: int = 8) -> TruthfulnessComparison:
         carried=truth_samples.carried(n_layers),
         dataset_transfer=truth_samples.dataset_transfer(n_layers),
         cosines=truth_samples.cosines(0.2 + 0.6 * depth),
+        shown=np.arange(0, 120, 2, dtype=np.int32) + np.arange(60, dtype=np.int32) % 2,
+        probe_scores=_f(
+            rng.normal(size=(len(truth_samples.probes(n_layers)), 60))
+            + np.where(np.arange(60) % 2 == 0, 2, -2)
+        ),
+        components=_f(rng.normal(size=(2, n_layers, 60, 2))),
         provenance=provenance(),
     )
 

@@ -142,7 +142,11 @@ def read_result(
     given = {*arrays, *(values if isinstance(values, dict) else ())}
     fields = dataclasses.fields(cast(Any, kind))
     # A field with a default came later: older files of the same schema lack it.
-    required = {f.name for f in fields if f.default is dataclasses.MISSING}
+    required = {
+        f.name
+        for f in fields
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    }
     wrong = (required - given) | (given - {f.name for f in fields})
     if wrong:
         name = sorted(wrong)[0]

@@ -1,7 +1,7 @@
 """The result of comparing where two models keep whether a statement is true."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -59,6 +59,10 @@ class TruthfulnessComparison:
         carried: What each direction loses in the other model, at every layer.
         dataset_transfer: Every training data set against every test data set.
         cosines: The cosine at every layer with its nulls, plain and whitened.
+        shown: The test statements that the next two hold; all, unless too many.
+        probe_scores: Their logits by each probe, in the order of `probes`.
+        components: Where they lie on the two principal components of each layer's
+            activations; true statements lie higher on each.
         notes: What was left out, is weak or limits the conclusions, in sentences.
         provenance: What produced this.
     """
@@ -98,6 +102,15 @@ class TruthfulnessComparison:
     carried: tuple[CarriedOver, ...] = ()
     dataset_transfer: tuple[DatasetTransfer, ...] = ()
     cosines: tuple[TruthCosine, ...] = ()
+    shown: Int32[np.ndarray, " shown"] = field(
+        default_factory=lambda: np.empty(0, np.int32)
+    )
+    probe_scores: Float32[np.ndarray, "probe shown"] = field(
+        default_factory=lambda: np.empty((0, 0), np.float32)
+    )
+    components: Float32[np.ndarray, "map_model map_layer shown 2"] = field(
+        default_factory=lambda: np.empty((0, 0, 0, 2), np.float32)
+    )
     notes: tuple[str, ...] = ()
     provenance: Provenance
 
@@ -144,6 +157,39 @@ class TruthfulnessComparison:
                 "post_direction_in_base": self.scores[1, 0],
             }
         )
+
+    def scores_dataframe(self, model: Role, probe: str, layer: int) -> pd.DataFrame:
+        """One row per shown statement with its score by one probe, most wrong first.
+
+        The score is a logit: above 0 the statement is taken for true. `wrongness` is
+        how far it lies on the wrong side. Empty if the scores were not kept.
+
+        Args:
+            model: Whose activations.
+            probe: Its name, as `"logistic"`.
+            layer: Counted from 0.
+        """
+        at = next(
+            (
+                i
+                for i, row in enumerate(self.probes[: len(self.probe_scores)])
+                if (row.model, row.probe, row.layer) == (model, probe, layer)
+            ),
+            None,
+        )
+        shown = self.shown if at is not None else self.shown[:0]
+        score = self.probe_scores[at] if at is not None else np.empty(0, np.float32)
+        label = self.labels[shown]
+        frame = pd.DataFrame(
+            {
+                "statement": [self.statements[i] for i in shown],
+                "label": label,
+                "score": score,
+                "wrongness": np.where(label, -score, score),
+                "group": [self.groups[i] for i in shown],
+            }
+        )
+        return frame.sort_values("wrongness", ascending=False, ignore_index=True)
 
     def interventions_dataframe(self) -> pd.DataFrame:
         """One row per intervention."""

@@ -1,11 +1,13 @@
 """Truthfulness results of today and of older versions are read and summed up."""
 
 import dataclasses
+import hashlib
 import json
 import math
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 from sample_results import truthfulness
 
 from interp.errors import ResultError
@@ -14,6 +16,7 @@ from interp.results.truth_rows import ROLES
 
 
 NEW_FIELDS = ("doses", "probes", "carried", "dataset_transfer", "cosines")
+NEW_ARRAYS = ("shown", "probe_scores", "components")
 NEW_OF_EFFECTS = ("norm_share", "cosine", "orthogonal")
 
 
@@ -29,6 +32,10 @@ def older(tmp_path):
     for row in held["values"]["interventions"]:
         for name in NEW_OF_EFFECTS:
             del row[name]
+    arrays = folder / "arrays.safetensors"
+    kept = {k: v for k, v in load_file(arrays).items() if k not in NEW_ARRAYS}
+    save_file(kept, arrays)
+    held["files"][arrays.name] = hashlib.sha256(arrays.read_bytes()).hexdigest()
     path.write_text(json.dumps(held))
     return folder
 
@@ -46,10 +53,44 @@ def test_a_result_comes_back_as_it_was_saved(tmp_path):
     assert math.isnan(found.cosines[0].shrinkage)
 
 
+def test_single_scores_come_back_and_the_most_wrong_stand_first(tmp_path):
+    result = truthfulness()
+    found = load(result.save(tmp_path / "r"))
+    assert isinstance(found, TruthfulnessComparison)
+    for name in ("shown", "probe_scores", "components"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(result, name))
+    at = 13
+    row = result.probes[at]
+    frame = found.scores_dataframe(row.model, row.probe, row.layer)
+    assert len(frame) == len(result.shown)
+    expected = {
+        result.statements[i]: (bool(result.labels[i]), float(score))
+        for i, score in zip(result.shown, result.probe_scores[at], strict=True)
+    }
+    for one in frame.itertuples():
+        assert expected[one.statement] == (one.label, one.score)
+        assert (one.wrongness > 0) == ((one.score > 0) != one.label)
+    assert frame["wrongness"].is_monotonic_decreasing
+
+
+def test_results_that_keep_no_single_scores_say_so_by_being_empty(tmp_path):
+    whole = truthfulness()
+    kept = {
+        f.name: getattr(whole, f.name)
+        for f in dataclasses.fields(whole)
+        if f.name not in ("shown", "probe_scores", "components")
+    }
+    result = load(TruthfulnessComparison(**kept).save(tmp_path / "r"))
+    assert isinstance(result, TruthfulnessComparison)
+    row = result.probes[0]
+    assert result.scores_dataframe(row.model, row.probe, row.layer).empty
+
+
 def test_a_result_of_schema_1_is_still_read(older):
     found = load(older)
     assert isinstance(found, TruthfulnessComparison)
     assert all(getattr(found, name) == () for name in NEW_FIELDS)
+    assert found.shown.size == found.probe_scores.size == found.components.size == 0
     assert len(found.interventions) == len(truthfulness().interventions)
     assert "what shuffled labels give" in found.headline()
     np.testing.assert_array_equal(found.auroc, truthfulness().auroc)

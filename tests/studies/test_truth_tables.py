@@ -96,6 +96,18 @@ def test_a_probe_is_scored_on_test_statements_only(table, negated, splits):
     assert own.auroc == pytest.approx(expected, abs=1e-6)
 
 
+def test_the_single_scores_that_are_kept_are_those_that_were_judged(
+    table, negated, splits
+):
+    _, found = table
+    labels = negated.labels[splits.test]
+    assert len(found.scores) == len(found.rows)
+    for row, scores in zip(found.rows, found.scores, strict=True):
+        assert row.auroc == pytest.approx(roc_auc_score(labels, scores), abs=1e-6)
+        right = np.mean((np.array(scores) > 0) == labels)
+        assert row.accuracy == pytest.approx(right, abs=1e-6)
+
+
 def test_probes_that_need_negations_are_left_out_with_a_reason(splits, negated):
     alone = replace(
         negated,

@@ -24,6 +24,7 @@ from probes.means import fit_lda, fit_mean_difference, fit_ridge
 from probes.optimum import NotConvergedWarning
 from probes.path import fit_logistic_cv
 from probes.studies.truthfulness.negation import negation_of
+from probes.studies.truthfulness.shown import shown_statements
 from probes.studies.truthfulness.spec import ProbeName, TruthfulnessSpec
 from probes.ttpd import fit_ttpd
 from probes.unsupervised import fit_ccs, fit_crc
@@ -40,6 +41,8 @@ class ProbeTable:
 
     rows: tuple[ProbeScore, ...]
     notes: tuple[str, ...] = ()
+    # Test logits of the shown statements in the order of `rows`.
+    scores: tuple[tuple[float, ...], ...] = ()
 
 
 def probe_fit(name: ProbeName, statements: Statements, *, seed: int) -> Fit | str:
@@ -158,7 +161,18 @@ def probe_table(
             for layer in range(test.shape[1])
         ),
         notes=tuple(notes),
+        scores=_rounded(test[:, :, shown_statements(splits, rows.shape[1], spec)]),
     )
+
+
+def _rounded(
+    logits: Float[np.ndarray, "probe layer shown"],
+) -> tuple[tuple[float, ...], ...]:
+    """To seven digits, which is what a result keeps and short as text."""
+    flat = logits.reshape(-1, logits.shape[-1])
+    size = np.floor(np.log10(np.abs(flat), where=flat != 0, out=np.zeros_like(flat)))
+    unit = 10.0 ** (6 - size)
+    return tuple(tuple(row) for row in (np.round(flat * unit) / unit).tolist())
 
 
 def _stacks(

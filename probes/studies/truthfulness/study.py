@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, Int32
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -39,6 +39,7 @@ from probes.studies.truthfulness.places import subject_of
 from probes.studies.truthfulness.probing import ProbeTable, probe_table
 from probes.studies.truthfulness.readout import centred, fit
 from probes.studies.truthfulness.shards import Shards
+from probes.studies.truthfulness.shown import principal_components, shown_statements
 from probes.studies.truthfulness.spec import TruthfulnessSpec
 from probes.studies.truthfulness.spots import LAST, slots_of
 from probes.studies.truthfulness.two_by_two import Table, read_out
@@ -125,6 +126,9 @@ class _Measured:
     probes: tuple[ProbeScore, ...]
     transfer: tuple[DatasetTransfer, ...]
     cosines: tuple[TruthCosine, ...]
+    shown: Int32[np.ndarray, " shown"]
+    scores: Float32[np.ndarray, "probe shown"]
+    components: Float32[np.ndarray, "model layer shown 2"]
     notes: tuple[str, ...]
 
 
@@ -168,8 +172,24 @@ def _measure(
         ),
     )
     notes = [note for table in (*tables, *transfers, cosines) for note in table.notes]
+    rows_of = tuple(row for table in tables for row in table.rows)
+    scores = [row for table in tables for row in table.scores]
+    shown = shown_statements(splits, read[0].shape[1], spec)
+    # Parts of a run that began under an older version hold no scores.
+    whole = len(scores) == len(rows_of) > 0
+    test = splits.test[shown]
     return _Measured(
-        probes=tuple(row for table in tables for row in table.rows),
+        shown=shown,
+        scores=_float32(scores if whole else np.empty((0, shown.size))),
+        components=_float32(
+            [
+                principal_components(
+                    own[torch.from_numpy(test)], statements.labels[test], seed=spec.seed
+                )
+                for own in read
+            ]
+        ),
+        probes=rows_of,
         transfer=tuple(row for table in transfers for row in table.rows),
         cosines=cosines.rows,
         notes=tuple(dict.fromkeys(notes)),
@@ -271,6 +291,9 @@ def _result(
         carried=table.carried,
         dataset_transfer=measured.transfer,
         cosines=measured.cosines,
+        shown=measured.shown,
+        probe_scores=measured.scores,
+        components=measured.components,
         notes=(
             *statements.notes,
             *_split_notes(statements),
