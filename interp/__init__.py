@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         figures as figures,
         heads as heads,
         interchange as interchange,
+        lens as lens,
         models as models,
         neurons as neurons,
         organism as organism,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         sites as sites,
         statistics as statistics,
         store as store,
+        streaming as streaming,
     )
 
 
@@ -69,6 +71,7 @@ _MODULES = (
     "figures",
     "heads",
     "interchange",
+    "lens",
     "models",
     "neurons",
     "organism",
@@ -79,6 +82,7 @@ _MODULES = (
     "sites",
     "statistics",
     "store",
+    "streaming",
 )
 
 

@@ -38,6 +38,8 @@ ALLOWED = {
     "interp.neurons": BASE | {"models", "activations", "edits", "results"},
     "interp.heads": BASE
     | {"models", "activations", "edits", "data", "neurons", "results"},
+    "interp.lens": BASE | {"models", "activations", "neurons", "results"},
+    "interp.streaming": BASE | {"models", "directions", "edits", "results"},
     "interp.store": BASE | {"models", "activations"},
     "interp.data": BASE,
     "interp.results": BASE,

@@ -18,6 +18,11 @@ from interp.figures.knowledge import (
     likeness_bars as likeness_bars,
     staircase_curves as staircase_curves,
 )
+from interp.figures.lens import (
+    contribution_bars as contribution_bars,
+    divergence_curve as divergence_curve,
+    lens_heatmap as lens_heatmap,
+)
 from interp.figures.neurons import (
     neuron_scatter as neuron_scatter,
     singular_values as singular_values,
@@ -46,7 +51,8 @@ from interp.figures.timeline import (
     timeline_map as timeline_map,
     timeline_scatter as timeline_scatter,
 )
-from interp.figures.tokens import token_strip as token_strip
+from interp.figures.tokens import Html as Html, token_strip as token_strip
+from interp.figures.transfer import transfer_heatmap as transfer_heatmap
 from interp.figures.truthfulness import (
     cosine_curve as cosine_curve,
     layer_curve as layer_curve,

@@ -78,11 +78,11 @@ def generate(
         ConfigError: If a number is out of its range.
         OutOfMemoryError: If even one prompt does not fit.
     """
-    _check_number("max_new_tokens", max_new_tokens, 1)
-    _check_number("temperature", temperature, 0)
-    _check_number("batch_size", batch_size, 1)
+    check_number("max_new_tokens", max_new_tokens, 1)
+    check_number("temperature", temperature, 0)
+    check_number("batch_size", batch_size, 1)
     tokenized = model.tokenize(prompts, chat=chat)
-    _check_room(tokenized.ids, max_new_tokens, model.context_length)
+    check_room(tokenized.ids, max_new_tokens, model.context_length)
     stops = stop_tokens(model)
     settings = GenerationConfig(
         max_new_tokens=max_new_tokens,
@@ -112,9 +112,7 @@ def _write(
     seed: int,
     batch_size: int,
 ) -> list[tuple[int, ...]]:
-    seeds = torch.randint(
-        2**31, (len(prompts),), generator=torch.Generator().manual_seed(seed)
-    ).tolist()
+    seeds = prompt_seeds(seed, len(prompts))
     # Long ones first: memory runs out at once or not at all, and padding stays small.
     order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
     written: dict[int, tuple[int, ...]] = {}
@@ -124,7 +122,7 @@ def _write(
             processors = LogitsProcessorList()
             if temperature > 0:
                 streams = [seeds[row] for row in rows]
-                processors.append(_Draws(temperature, streams, model.device))
+                processors.append(Draws(temperature, streams, model.device))
             try:
                 # Edits in force ask which prompts these are: they are not in order.
                 with stated_batch(
@@ -147,6 +145,12 @@ def _write(
             written.update(zip(rows, new, strict=True))
             bar.advance(len(rows))
     return [written[row] for row in range(len(prompts))]
+
+
+def prompt_seeds(seed: int, n: int) -> list[int]:
+    """The seed of each prompt's own stream of draws."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(2**31, (n,), generator=generator).tolist()
 
 
 def stop_tokens(model: "LanguageModel") -> tuple[int, ...]:
@@ -190,7 +194,7 @@ def _end_of_turn(tokenizer: Any) -> int | None:
     return special.get(first[1]) if found and first else None
 
 
-class _Draws(LogitsProcessor):
+class Draws(LogitsProcessor):
     """Turns "the largest logit" into a draw from the softmax, one stream per prompt.
 
     Adding Gumbel noise to logits and taking the largest is a draw from their softmax,
@@ -266,16 +270,26 @@ def _collect(
     )
 
 
-def _check_number(name: str, value: float, least: int) -> None:
+def check_number(name: str, value: float, least: int) -> None:
+    """Refuse a setting below its least value.
+
+    Raises:
+        ConfigError: If it is.
+    """
     if not value >= least:
         raise ConfigError(
             f"{name} is {value}.", expected=f"At least {least}.", remedy="Raise it."
         )
 
 
-def _check_room(
+def check_room(
     rows: Sequence[tuple[int, ...]], max_new_tokens: int, context_length: int | None
 ) -> None:
+    """Refuse prompts behind which the new tokens do not fit.
+
+    Raises:
+        PromptError: If there is one.
+    """
     if context_length is None:
         return
     for index, row in enumerate(rows):
