@@ -1,0 +1,44 @@
+"""The figure of a transfer matrix: its cells, its scale, what it refuses."""
+
+import numpy as np
+import pytest
+
+from interp.errors import ResultError
+from interp.figures import transfer_heatmap
+from probes import fit_mean_difference, transfer_matrix
+
+
+@pytest.fixture(scope="module")
+def turned():
+    """Two data sets of which the second has the first one's direction turned round."""
+    rng = np.random.default_rng(0)
+    truth = np.arange(60) % 2 == 0
+    shift = np.where(truth, 3.0, -3.0)[:, None] * np.array([1.0, 0.0])
+    rows = {
+        "same": rng.normal(size=(60, 2)) + shift,
+        "<b>turned": rng.normal(size=(60, 2)) - shift,
+    }
+    layers = {name: np.stack([at, -at], axis=1) for name, at in rows.items()}
+    return transfer_matrix(
+        layers, dict.fromkeys(layers, truth), fit=fit_mean_difference, resamples=50
+    )
+
+
+def test_cells_are_those_of_the_chosen_probe_and_pinned_at_chance(turned):
+    figure = transfer_heatmap(turned, probe=1)
+    (cells,) = figure.data
+    np.testing.assert_array_equal(cells.z, turned.auroc[:, :, 1])
+    assert cells.z[0, 1] < 0.05
+    assert cells.z[1, 1] > 0.95
+    assert (cells.zmin, cells.zmid, cells.zmax) == (0, 0.5, 1)
+    assert cells.z.dtype == np.float32
+    assert [note.text for note in figure.layout.annotations][:2] == ["1.00", "0.00"]
+
+
+def test_names_are_shown_letter_for_letter(turned):
+    assert list(transfer_heatmap(turned).data[0].x) == ["same", "&lt;b>turned"]
+
+
+def test_a_probe_that_is_not_there_is_refused(turned):
+    with pytest.raises(ResultError, match="no probe 2"):
+        transfer_heatmap(turned, probe=2)
