@@ -4,12 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types unit bench notebooks clean
+.PHONY: demo test lint types docs unit bench notebooks clean
 
 demo: $(STAMP)
 	$(BIN)/interp demo --out demo
 
-test: lint types unit
+test: lint types docs unit
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -17,6 +17,9 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	$(BIN)/pyright
+
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 unit: $(STAMP)
 	$(BIN)/pytest -n 2 --dist loadgroup
