@@ -12,7 +12,7 @@ from interp.results.sweep import NO_LAYER, ProbeSweep
 from interp.statistics import Interval, auroc, auroc_difference
 from probes.evaluate import aurocs
 from probes.folds import group_codes
-from probes.permutation import permutation_p_values
+from probes.p_values import permutation_p_values
 
 
 # Bounds the memory of one block of swaps: swaps times probes times examples.

@@ -6,8 +6,6 @@ statistic of the observed labels is one more row of the same computation: that m
 p-value exact whatever the folds are.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
@@ -21,21 +19,6 @@ from probes.linear import Fit
 
 # Bounds the memory of one product: shuffles times folds times examples.
 VALUES_AT_ONCE = 20_000_000
-# Equal AUROCs differ by rounding only.
-TIE = 1e-9
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PValues:
-    """P-values of several probes.
-
-    Attributes:
-        each: How often a shuffle does as well as the observed labels.
-        corrected: How often the best probe of a shuffle does.
-    """
-
-    each: Float[np.ndarray, " probe"]
-    corrected: Float[np.ndarray, " probe"]
 
 
 def shuffles(
@@ -89,29 +72,6 @@ def shuffles(
             dealt = rng.permutation(labels[members], axis=0)
             row[members] = rng.permuted(dealt, axis=1)
     return found
-
-
-def permutation_p_values(
-    null: Float[np.ndarray, "shuffle_and_one probe"],
-) -> PValues:
-    """P-values from the statistic of the observed labels, in row 0, and of shuffles.
-
-    Args:
-        null: The statistics; larger is more extreme.
-
-    Source:
-        Phipson & Smyth (2010); Westfall & Young (1993) for the correction.
-
-    Example:
-        >>> found = permutation_p_values(np.array([[0.9], [0.5], [0.4], [0.6]]))
-        >>> found.each.tolist(), found.corrected.tolist()
-        ([0.25], [0.25])
-    """
-    observed = null[0] - TIE
-    return PValues(
-        each=(null >= observed).mean(0),
-        corrected=(null.max(1)[:, None] >= observed).mean(0),
-    )
 
 
 def shuffled_aurocs(

@@ -33,7 +33,8 @@ from probes.linear import Fit
 from probes.logistic import fit_logistic
 from probes.loops import name_of
 from probes.mdl import online_compression
-from probes.permutation import permutation_p_values, shuffled_aurocs, shuffles
+from probes.p_values import permutation_p_values
+from probes.permutation import shuffled_aurocs, shuffles
 from probes.reading import (
     Captured,
     LabelValues,

@@ -21,7 +21,8 @@ from probes.controls import Controls, random_band, selectivity
 from probes.evaluate import aurocs, held_out, quality
 from probes.folds import assign_folds
 from probes.mdl import online_compression
-from probes.permutation import permutation_p_values, shuffled_aurocs, shuffles
+from probes.p_values import permutation_p_values
+from probes.permutation import shuffled_aurocs, shuffles
 
 
 def test_permutation_p_is_uniform_when_labels_mean_nothing():
