@@ -104,6 +104,7 @@ def truthfulness(seed: int = 0, n_layers: int = 8) -> TruthfulnessComparison:
         carried=truth_samples.carried(n_layers),
         dataset_transfer=truth_samples.dataset_transfer(n_layers),
         cosines=truth_samples.cosines(0.2 + 0.6 * depth),
+        layer_cosines=_f(_layer_cosines(0.2 + 0.6 * depth)),
         shown=np.arange(0, 120, 2, dtype=np.int32) + np.arange(60, dtype=np.int32) % 2,
         probe_scores=_f(
             rng.normal(size=(len(truth_samples.probes(n_layers)), 60))
@@ -112,6 +113,14 @@ def truthfulness(seed: int = 0, n_layers: int = 8) -> TruthfulnessComparison:
         components=_f(rng.normal(size=(2, n_layers, 60, 2))),
         provenance=provenance(),
     )
+
+
+def _layer_cosines(between: np.ndarray) -> np.ndarray:
+    """Alike where layers are close, less so between models."""
+    layers = np.arange(between.size)
+    near = np.exp(-np.abs(layers[:, None] - layers) / 3)
+    across = near * np.sqrt(between[:, None] * between)
+    return np.array([[near, across], [across.T, near]])
 
 
 def refusal(usable: bool = True) -> RefusalComparison:

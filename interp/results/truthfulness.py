@@ -59,6 +59,7 @@ class TruthfulnessComparison:
         carried: What each direction loses in the other model, at every layer.
         dataset_transfer: Every training data set against every test data set.
         cosines: The cosine at every layer with its nulls, plain and whitened.
+        layer_cosines: Of the directions of all layers of both models with each other.
         shown: The test statements that the next two hold; all, unless too many.
         probe_scores: Their logits by each probe, in the order of `probes`.
         components: Where they lie on the two principal components of each layer's
@@ -102,6 +103,9 @@ class TruthfulnessComparison:
     carried: tuple[CarriedOver, ...] = ()
     dataset_transfer: tuple[DatasetTransfer, ...] = ()
     cosines: tuple[TruthCosine, ...] = ()
+    layer_cosines: Float32[
+        np.ndarray, "row_model column_model row_layer column_layer"
+    ] = field(default_factory=lambda: np.empty((0, 0, 0, 0), np.float32))
     shown: Int32[np.ndarray, " shown"] = field(
         default_factory=lambda: np.empty(0, np.int32)
     )

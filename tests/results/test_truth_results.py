@@ -16,7 +16,7 @@ from interp.results.truth_rows import ROLES
 
 
 NEW_FIELDS = ("doses", "probes", "carried", "dataset_transfer", "cosines")
-NEW_ARRAYS = ("shown", "probe_scores", "components")
+NEW_ARRAYS = ("shown", "probe_scores", "components", "layer_cosines")
 NEW_OF_EFFECTS = ("norm_share", "cosine", "orthogonal")
 
 
@@ -57,7 +57,7 @@ def test_single_scores_come_back_and_the_most_wrong_stand_first(tmp_path):
     result = truthfulness()
     found = load(result.save(tmp_path / "r"))
     assert isinstance(found, TruthfulnessComparison)
-    for name in ("shown", "probe_scores", "components"):
+    for name in NEW_ARRAYS:
         np.testing.assert_array_equal(getattr(found, name), getattr(result, name))
     at = 13
     row = result.probes[at]
@@ -78,7 +78,7 @@ def test_results_that_keep_no_single_scores_say_so_by_being_empty(tmp_path):
     kept = {
         f.name: getattr(whole, f.name)
         for f in dataclasses.fields(whole)
-        if f.name not in ("shown", "probe_scores", "components")
+        if f.name not in NEW_ARRAYS
     }
     result = load(TruthfulnessComparison(**kept).save(tmp_path / "r"))
     assert isinstance(result, TruthfulnessComparison)

@@ -125,6 +125,20 @@ def cosines(
     return torch.cosine_similarity(a.double(), b.double(), dim=-1).numpy()
 
 
+def all_cosines(
+    directions: Sequence[Float[Tensor, "layer d_model"]],
+) -> Float[np.ndarray, "model model layer layer"]:
+    """The cosine of every layer's direction of every model with every other.
+
+    Example:
+        >>> found = all_cosines([torch.eye(2), torch.tensor([[1.0, 0.0], [1.0, 1.0]])])
+        >>> found[0, 1].round(3).tolist()
+        [[1.0, 0.707], [0.0, 0.707]]
+    """
+    unit = torch.nn.functional.normalize(torch.stack([*directions]).double(), dim=-1)
+    return torch.einsum("ild,jmd->ijlm", unit, unit).clamp(-1, 1).numpy()
+
+
 def split_rows(
     rows: Float[Tensor, "example layer d_model"], splits: Splits
 ) -> tuple[Tensor, Tensor, Tensor]:

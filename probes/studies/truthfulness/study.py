@@ -291,6 +291,7 @@ def _result(
         carried=table.carried,
         dataset_transfer=measured.transfer,
         cosines=measured.cosines,
+        layer_cosines=_float32(table.layer_cosines),
         shown=measured.shown,
         probe_scores=measured.scores,
         components=measured.components,

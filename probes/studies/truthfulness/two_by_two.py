@@ -35,6 +35,7 @@ class Table:
         best: The layer of each model that is best there.
         p: P-value of each model's own AUROC at that layer.
         cosine: Of the two directions.
+        layer_cosines: Of the directions of all layers of both models with each other.
         carried: What each direction loses in the other model.
         surface: AUROC of the words alone.
     """
@@ -46,6 +47,7 @@ class Table:
     best: tuple[int, int]
     p: tuple[float, float]
     cosine: Float[np.ndarray, " layer"]
+    layer_cosines: Float[np.ndarray, "two two layer layer"]
     carried: tuple[CarriedOver, ...]
     surface: Interval
 
@@ -101,6 +103,7 @@ def read_out(
             float(permutation_p(test[1, 1, best[1]], labels[2], seed=spec.seed)),
         ),
         cosine=readout.cosines(fits[0].direction, fits[1].direction),
+        layer_cosines=readout.all_cosines([fit.direction for fit in fits]),
         carried=_carried(test, labels[2], options),
         surface=auroc_interval(surface, labels[2], **options),
     )
