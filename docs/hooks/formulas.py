@@ -1,4 +1,8 @@
-"""Formulas between dollars become MathML, which browsers draw without a script."""
+"""Formulas between dollars become MathML, which browsers draw without a script.
+
+Markdown would take a formula for a block of its own, and its marks for emphasis. So it
+sees a word in the place of each, and the page gets the formula afterwards.
+"""
 
 import re
 from typing import Any
@@ -7,32 +11,40 @@ from latex2mathml.converter import convert
 
 
 _FENCE = re.compile(r"(^(?:```|~~~).*?^(?:```|~~~)\s*$|`[^`\n]+`)", re.DOTALL | re.M)
-_BLOCK = re.compile(r"\$\$(.+?)\$\$", re.DOTALL)
-_INLINE = re.compile(r"(?<![\\$\w])\$(?! )([^$\n]+?)(?<! )\$(?![\w$])")
+_FORMULA = re.compile(
+    r"\$\$(?P<block>.+?)\$\$|(?<![\\$\w])\$(?! )(?P<inline>[^$]+?)(?<! )\$(?![\w$])",
+    re.DOTALL,
+)
+_PLACE = re.compile(r"formula-([0-9a-f]+)-(block|inline)-")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """The page with its formulas as MathML; code is left as it is.
+    """The page with a word in the place of each formula; code is left as it is.
 
     Args:
         markdown: The text of a page.
-
-    Example:
-        >>> on_page_markdown("`$x$`")
-        '`$x$`'
-        >>> "<math" in on_page_markdown("the sum $a + b$ of two")
-        True
     """
     parts = _FENCE.split(markdown)
     return "".join(
-        part if place % 2 else _with_formulas(part) for place, part in enumerate(parts)
+        part if place % 2 else _FORMULA.sub(_word, part)
+        for place, part in enumerate(parts)
     )
 
 
-def _with_formulas(text: str) -> str:
-    text = _BLOCK.sub(lambda found: _mathml(found[1], display="block"), text)
-    return _INLINE.sub(lambda found: _mathml(found[1], display="inline"), text)
+def on_page_content(html: str, **_: Any) -> str:
+    """The page with its formulas.
+
+    Args:
+        html: The page, with words in their places.
+    """
+    return _PLACE.sub(_mathml, html)
 
 
-def _mathml(latex: str, *, display: str) -> str:
-    return " ".join(convert(latex.strip(), display=display).split())
+def _word(found: re.Match[str]) -> str:
+    kind = "block" if found["block"] else "inline"
+    return f"formula-{found[kind].encode().hex()}-{kind}-"
+
+
+def _mathml(found: re.Match[str]) -> str:
+    latex = " ".join(bytes.fromhex(found[1]).decode().split())
+    return " ".join(convert(latex, display=found[2]).split())

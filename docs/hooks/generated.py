@@ -181,19 +181,15 @@ def _title(path: Path) -> str:
 
 def _as_markdown(path: Path) -> str:
     """A percent script as a page: text as text, cells as code, without outputs."""
-    cells = re.split(r"^# %%", path.read_text(), flags=re.M)[1:]
-    parts = [
-        f"[The notebook as a script](../notebooks.md): `notebooks/{path.name}`",
-        "",
-    ]
-    for cell in cells:
+    parts = []
+    for cell in re.split(r"^# %%", path.read_text(), flags=re.M)[1:]:
         head, _, body = cell.partition("\n")
         if "[markdown]" in head:
             text = "\n".join(re.sub(r"^# ?", "", line) for line in body.splitlines())
             parts += [text.strip(), ""]
         elif body.strip():
             parts += ["```python", body.strip(), "```", ""]
-    # The page's own title comes first.
-    title = next((i for i, part in enumerate(parts) if part.startswith("# ")), 0)
-    parts[0:2], parts[title] = [], parts[title]
-    return "\n".join(parts)
+    # Behind the title, which must come first.
+    title, _, rest = "\n".join(parts).partition("\n")
+    place = f"A [notebook](../notebooks.md): `notebooks/{path.name}`"
+    return "\n".join([title, "", place, "", rest])
