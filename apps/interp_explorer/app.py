@@ -28,8 +28,20 @@ page = st.navigation(
                 st.Page(page.view, title=page.title, icon=page.icon, url_path=page.name)
                 for page in STUDIES
             ),
+            st.Page(
+                VIEWS / "compare.py",
+                title="Compare",
+                icon=":material/compare_arrows:",
+                url_path="compare",
+            ),
         ],
         "Library": [
+            st.Page(
+                VIEWS / "directions.py",
+                title="Directions",
+                icon=":material/explore:",
+                url_path="directions",
+            ),
             st.Page(
                 VIEWS / "runs.py",
                 title="Runs",

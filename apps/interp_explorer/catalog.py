@@ -6,6 +6,7 @@ followed. Knows nothing of Streamlit.
 """
 
 import os
+import tomllib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -128,6 +129,21 @@ def check_inside(path: Path, root: Path) -> None:
             f"{str(path)!r} leads out of the folder of results.",
             remedy="Copy what it points to into the folder.",
         )
+
+
+def settings_of(entry: Entry, root: Path) -> dict[str, object] | None:
+    """The settings of a run, or None where they are not known.
+
+    Args:
+        entry: A run, or a result that belongs to none.
+        root: The folder of results.
+    """
+    path = entry.path / SPEC
+    try:
+        check_inside(path, root)
+        return tomllib.loads(path.read_bytes().decode()) if entry.is_run else None
+    except (OSError, ValueError, ResultError):
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,6 @@
+"""The library of saved directions."""
+
+import streamlit as st
+
+
+st.title("Directions", anchor=False)
