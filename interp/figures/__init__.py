@@ -6,17 +6,39 @@ from interp.figures.confidence import (
     overlap_curve as overlap_curve,
     swap_bars as swap_bars,
 )
-from interp.figures.formation import formation_curves as formation_curves
+from interp.figures.confidence_neurons import (
+    effect_strips as effect_strips,
+    entropy_bars as entropy_bars,
+    frequency_scatter as frequency_scatter,
+    rank_slopes as rank_slopes,
+    shared_neurons as shared_neurons,
+)
+from interp.figures.formation import (
+    formation_curves as formation_curves,
+    formation_seeds as formation_seeds,
+)
 from interp.figures.heads import copy_curve as copy_curve, head_map as head_map
 from interp.figures.heads_ablation import (
     ablation_map as ablation_map,
     ablation_routes as ablation_routes,
+)
+from interp.figures.heads_single import (
+    ablation_strips as ablation_strips,
+    score_strips as score_strips,
 )
 from interp.figures.knowledge import (
     inside_bars as inside_bars,
     knowledge_maps as knowledge_maps,
     likeness_bars as likeness_bars,
     staircase_curves as staircase_curves,
+)
+from interp.figures.knowledge_cells import (
+    cell_pairs as cell_pairs,
+    cell_scatter as cell_scatter,
+    head_restoration as head_restoration,
+    pair_spread as pair_spread,
+    restoration_map as restoration_map,
+    screening_scatter as screening_scatter,
 )
 from interp.figures.lens import (
     contribution_bars as contribution_bars,
@@ -51,20 +73,35 @@ from interp.figures.timeline import (
     timeline_map as timeline_map,
     timeline_scatter as timeline_scatter,
 )
+from interp.figures.timeline_heads import (
+    first_above as first_above,
+    head_lines as head_lines,
+    timelines_beside as timelines_beside,
+)
+from interp.figures.token_pairs import aligned_tokens as aligned_tokens
 from interp.figures.tokens import Html as Html, token_strip as token_strip
 from interp.figures.transfer import transfer_heatmap as transfer_heatmap
 from interp.figures.truthfulness import (
+    carried_scores as carried_scores,
     cosine_curve as cosine_curve,
     layer_curve as layer_curve,
     score_histogram as score_histogram,
     transfer_matrix as transfer_matrix,
 )
+from interp.figures.truthfulness_cosines import direction_cosines as direction_cosines
 from interp.figures.truthfulness_effects import (
     dose_response as dose_response,
     intervention_bars as intervention_bars,
 )
 from interp.figures.truthfulness_probes import (
+    dataset_curve as dataset_curve,
     dataset_matrix as dataset_matrix,
     probe_curves as probe_curves,
     transfer_curve as transfer_curve,
+)
+from interp.figures.truthfulness_sites import (
+    component_scatter as component_scatter,
+    probe_map as probe_map,
+    site_scores as site_scores,
+    statement_curve as statement_curve,
 )

@@ -15,6 +15,7 @@ from interp.figures.style import (
     model_names,
     styled,
 )
+from interp.results.calibration import N_BINS, reliability
 from interp.results.confidence import (
     Chosen,
     ConfidenceComparison,
@@ -212,7 +213,9 @@ def swap_bars(result: ConfidenceComparison) -> go.Figure:
     ).update_layout(margin={"t": 96})
 
 
-def calibration_curve(result: ConfidenceComparison) -> go.Figure:
+def calibration_curve(
+    result: ConfidenceComparison, *, n_bins: int = N_BINS
+) -> go.Figure:
     """How often each model is right when it is so sure, with how often it is so sure.
 
     Markers grow with the number of predictions in a bin. Above the line a model is too
@@ -220,6 +223,7 @@ def calibration_curve(result: ConfidenceComparison) -> go.Figure:
 
     Args:
         result: The comparison.
+        n_bins: How many bins of equal width.
     """
     figure = go.Figure()
     figure.add_trace(
@@ -233,8 +237,8 @@ def calibration_curve(result: ConfidenceComparison) -> go.Figure:
         )
     )
     names = model_names(result.models)
-    for role in ROLES:
-        bins = result.reliability(role)
+    for i, role in enumerate(ROLES):
+        bins = reliability(result.top[i], result.correct[i], n_bins=n_bins)
         held = bins.n > 0
         share = bins.n[held] / bins.n.sum()
         figure.add_trace(

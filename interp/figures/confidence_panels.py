@@ -1,5 +1,7 @@
 """What a report shows of confidence and of neurons."""
 
+from typing import get_args
+
 import numpy as np
 
 from interp.figures.confidence import (
@@ -8,9 +10,10 @@ from interp.figures.confidence import (
     overlap_curve,
     swap_bars,
 )
+from interp.figures.confidence_neurons import effect_strips, frequency_scatter
 from interp.figures.neurons import neuron_scatter, singular_values
 from interp.figures.report import Hidden, Panel
-from interp.results.confidence import ConfidenceComparison
+from interp.results.confidence import Chosen, ConfidenceComparison
 from interp.results.neurons import NeuronTable
 from interp.results.truthfulness import ROLES
 
@@ -24,12 +27,14 @@ def confidence_panels(result: ConfidenceComparison) -> tuple[Panel, ...]:
     confidence = result.confidence_dataframe()
     panels = [
         Panel(
+            name="calibration_curve",
             figure=calibration_curve(result),
             alt="Accuracy by confidence; expected calibration error "
             f"{clean[0].ece:.3f} in base and {clean[1].ece:.3f} in post.",
             rows=confidence,
         ),
         Panel(
+            name="swap_bars",
             figure=swap_bars(result),
             alt="Change of entropy in each model with the candidates, random neurons "
             f"or the final gain of the other; the models differ by {result.gap:+.3f} "
@@ -40,6 +45,7 @@ def confidence_panels(result: ConfidenceComparison) -> tuple[Panel, ...]:
     if result.norm.size:
         panels.append(
             Panel(
+                name="neuron_scatter",
                 figure=neuron_scatter(result),
                 alt="Norm and LogitVar of the last MLP's neurons in both models.",
                 rows=result.side_by_side(),
@@ -54,14 +60,18 @@ def confidence_panels(result: ConfidenceComparison) -> tuple[Panel, ...]:
         )
         panels.append(
             Panel(
+                name="effect_scatter",
                 figure=effect_scatter(result),
                 alt=f"Total and direct effects of ablating neurons. {said}.",
                 rows=result.effects_dataframe(),
             )
         )
+    if result.effects:
+        panels += _ablated(result)
     if result.sizes.size:
         panels.append(
             Panel(
+                name="overlap_curve",
                 figure=overlap_curve(result),
                 alt="Overlap of the two models' candidates by how many are taken, "
                 "beside random sets.",
@@ -69,6 +79,7 @@ def confidence_panels(result: ConfidenceComparison) -> tuple[Panel, ...]:
         )
     panels.append(
         Panel(
+            name="singular_values",
             figure=singular_values(result),
             alt=f"Singular values of both heads; the {result.null_directions} smallest "
             "make the null space.",
@@ -77,14 +88,42 @@ def confidence_panels(result: ConfidenceComparison) -> tuple[Panel, ...]:
     return tuple(panels)
 
 
+def _ablated(result: ConfidenceComparison) -> tuple[Panel, ...]:
+    middle = "; ".join(
+        f"{chosen}, {role}: {np.median(changes):+.2g} nats"
+        for chosen in get_args(Chosen)
+        for role in ROLES
+        if (changes := [r.entropy_change for r in result.effects_of(role, chosen)])
+    )
+    rows = result.effects_dataframe()
+    return (
+        Panel(
+            name="effect_strips",
+            figure=effect_strips(result),
+            alt="Change of entropy by each ablated neuron, candidates beside random "
+            f"neurons of their norm. Medians: {middle}.",
+            rows=rows,
+        ),
+        Panel(
+            name="frequency_scatter",
+            figure=frequency_scatter(result),
+            alt="Cosine of each ablated neuron with token frequency against the share "
+            "of its effect on the loss along it.",
+            rows=rows[["model", "neuron", "chosen"] + [c for c in rows if "freq" in c]],
+        ),
+    )
+
+
 def neuron_panels(result: NeuronTable) -> tuple[Panel, ...]:
     """The figures of one model's neurons."""
     return (
         Panel(
+            name="neuron_scatter",
             figure=neuron_scatter(result),
             alt="Norm and LogitVar of the last MLP's neurons.",
         ),
         Panel(
+            name="singular_values",
             figure=singular_values(result),
             alt=f"Singular values of the head; the {result.null_directions} smallest "
             "make the null space.",

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from interp.figures.report import Hidden, Panel
 from interp.figures.style import (
@@ -27,6 +28,8 @@ COLOURS = (
 )
 # A report of every metric twice would hide the ones that matter.
 MAX_PANELS = 6
+# More small panels than these are too small to read.
+MAX_SEEDS = 16
 RELEASED = " (released)"
 
 
@@ -79,21 +82,85 @@ def formation_curves(result: FormationRun, metric: str) -> go.Figure:
     )
 
 
+def formation_seeds(result: FormationRun, metric: str) -> go.Figure:
+    """One metric over training on common axes, a small panel for each seed.
+
+    Args:
+        result: The experiment.
+        metric: What to show.
+
+    Raises:
+        ConfigError: If it was not measured.
+    """
+    values = result.curve(metric)
+    seeds = np.unique(result.seeds)[:MAX_SEEDS]
+    columns = min(4, len(seeds))
+    rows = -(-len(seeds) // columns)
+    figure = make_subplots(
+        rows=rows,
+        cols=columns,
+        shared_xaxes=True,
+        shared_yaxes=True,
+        subplot_titles=[f"seed {seed}" for seed in seeds],
+        vertical_spacing=0.3 / rows,
+        horizontal_spacing=0.03,
+    )
+    drawn: set[int] = set()
+    for place, seed in enumerate(seeds):
+        for replica in np.flatnonzero(result.seeds == seed):
+            condition = int(result.condition[replica])
+            there = np.isfinite(values[replica])
+            figure.add_trace(
+                go.Scatter(
+                    x=result.steps[there],
+                    y=values[replica][there],
+                    mode="lines",
+                    name=plain(result.conditions[condition]),
+                    legendgroup=str(condition),
+                    showlegend=condition not in drawn,
+                    line={"color": COLOURS[condition % len(COLOURS)], "width": 1.5},
+                ),
+                row=place // columns + 1,
+                col=place % columns + 1,
+            )
+            drawn.add(condition)
+    figure.update_annotations(font={"size": 12})
+    figure.update_xaxes(title_text="step", row=rows)
+    name = plain(metric.replace("_", " "))
+    left_out = len(np.unique(result.seeds)) - len(seeds)
+    more = f", the first {len(seeds)}" if left_out else ""
+    return styled(
+        figure,
+        title=f"{name[:1].upper()}{name[1:]} by seed{more}",
+        height=140 + 150 * rows,
+    ).update_layout(margin={"t": 96})
+
+
 def formation_panels(result: FormationRun) -> tuple[Panel, ...]:
     """The curves of a report: metrics as trained first, then the first one released."""
     shown = [m for m in result.metrics if RELEASED not in m][: MAX_PANELS - 1]
     released = result.metrics[0] + RELEASED
     shown += [released] if released in result.metrics else []
     times = ", ".join(f"{row.condition} {row.step:.0f}" for row in result.times)
-    return tuple(
+    panels = [
         Panel(
+            name="formation_curves",
             figure=formation_curves(result, metric),
             alt=f"{metric} over training by condition, medians and all runs' span. "
             f"Median step of crossing {result.level:.3g}: {times}.",
             rows=_medians(result, metric),
         )
         for metric in shown
-    )
+    ]
+    if len(np.unique(result.seeds)) > 1:
+        panels.append(
+            Panel(
+                name="formation_seeds",
+                figure=formation_seeds(result, result.metrics[0]),
+                alt=f"{result.metrics[0]} over training, a small panel for each seed.",
+            )
+        )
+    return tuple(panels)
 
 
 def formation_tables(result: FormationRun) -> tuple[Hidden, ...]:

@@ -77,6 +77,7 @@ def report_section(result: Result) -> Section:
 def _patch_panels(result: PatchMap) -> tuple[Panel, ...]:
     return tuple(
         Panel(
+            name="patch_heatmap",
             figure=patch_heatmap(result, unit=unit),
             alt=f"Heat map of what patching {name} moves, by layer and role.",
         )
@@ -109,12 +110,14 @@ def _ablation_panels(result: HeadAblations) -> tuple[Panel, ...]:
     kind = result.kinds[0]
     return (
         Panel(
+            name="ablation_map",
             figure=ablation_map(result, kind),
             alt=f"A map of the change of loss by layer and head; most for "
             f"{', '.join(result.top(kind))}.",
             rows=result.to_dataframe(),
         ),
         Panel(
+            name="ablation_routes",
             figure=ablation_routes(result),
             alt="The change of loss of the heads that matter most, by what is put in"
             " their place.",
@@ -125,6 +128,7 @@ def _ablation_panels(result: HeadAblations) -> tuple[Panel, ...]:
 def _head_panels(result: HeadScores) -> tuple[Panel, ...]:
     panels = [
         Panel(
+            name="head_map",
             figure=head_map(result, metric),
             alt=f"A map of {metric} by layer and head; highest are "
             f"{', '.join(result.top(metric))}.",
@@ -135,6 +139,7 @@ def _head_panels(result: HeadScores) -> tuple[Panel, ...]:
     if result.periods.any():
         panels.append(
             Panel(
+                name="copy_curve",
                 figure=copy_curve(result),
                 alt="Loss by position, aligned at the start of the second copy.",
                 rows=result.by_copy(),

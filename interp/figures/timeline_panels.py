@@ -22,6 +22,7 @@ def timeline_panels(result: HeadTimeline) -> tuple[Panel, ...]:
         )
         panels.append(
             Panel(
+                name="timeline_curves",
                 figure=timeline_curves(result),
                 alt=f"Curves over training. Changes: {said or 'none'}.",
                 rows=result.phases_dataframe(),
@@ -31,6 +32,7 @@ def timeline_panels(result: HeadTimeline) -> tuple[Panel, ...]:
     for metric in result.metrics:
         panels.append(
             Panel(
+                name="timeline_map",
                 figure=timeline_map(result, metric),
                 alt=f"A map of {metric} by head and checkpoint; highest at the end:"
                 f" {', '.join(result.top(metric))}.",
@@ -40,6 +42,7 @@ def timeline_panels(result: HeadTimeline) -> tuple[Panel, ...]:
     if set(SCATTER) <= set(result.metrics):
         panels.append(
             Panel(
+                name="timeline_scatter",
                 figure=timeline_scatter(result),
                 alt="Prefix matching and copying of each head at the last checkpoint.",
             )

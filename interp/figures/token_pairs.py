@@ -8,7 +8,13 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.errors import ShapeError
-from interp.figures.tokens import MAX_OPACITY, NEGATIVE, POSITIVE, shown as visible
+from interp.figures.tokens import (
+    MAX_OPACITY,
+    NEGATIVE,
+    POSITIVE,
+    Html,
+    shown as visible,
+)
 
 
 def aligned_tokens(
@@ -19,7 +25,7 @@ def aligned_tokens(
     names: tuple[str, str] = ("clean", "corrupted"),
     label: str = "score",
     chosen: Sequence[int] = (),
-) -> str:
+) -> Html:
     """Two prompts of as many tokens, one above the other, coloured by a score.
 
     Blue is above zero and orange below, full colour at 1; zero is transparent, so that
@@ -52,7 +58,7 @@ def aligned_tokens(
         )
     )
     heads = "".join(f"<div>{html.escape(name)}</div>" for name in names)
-    return (
+    return Html(
         '<div class="interp-token-pairs" style="display:flex;flex-wrap:wrap;'
         'row-gap:10px;font-family:ui-monospace,monospace;line-height:1.7">'
         '<div style="font-family:sans-serif;opacity:0.75;margin-right:10px">'

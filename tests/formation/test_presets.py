@@ -91,7 +91,8 @@ def test_a_result_comes_back_from_its_folder(toy, tmp_path):
 
 def test_the_report_shows_each_metric_and_every_finding(toy):
     section = report_section(toy)
-    assert len(section.panels) == len(toy.metrics)
+    # The metrics, and the first one by seed.
+    assert len(section.panels) == len(toy.metrics) + 1
     figure: Any = section.panels[0].figure
     names = {trace.name for trace in figure.data}
     assert names == set(toy.conditions)
