@@ -1,6 +1,7 @@
 """Captured rows in memory: one tensor per component, filled batch by batch."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -10,6 +11,9 @@ from interp.activations.recorder import Batch
 from interp.errors import OutOfMemoryError
 from interp.models.hookpoints import HookPoint
 from interp.positions import Positions
+
+
+AnyEvent = torch.Event | torch.cuda.Event
 
 
 class Rows:
@@ -159,18 +163,13 @@ class _Shipment:
         self.index = index
         self._shapes = {number: value.shape for number, value in rows.items()}
         self._parts: list[tuple[list[int], Tensor]] = []
-        self._events: list[torch.Event] = []
+        self._events: list[AnyEvent] = []
         for device in dict.fromkeys(value.device for value in rows.values()):
             numbers = [n for n, value in rows.items() if value.device == device]
             flat = torch.cat([rows[number].reshape(-1) for number in numbers])
-            host = torch.empty(
-                flat.shape, dtype=flat.dtype, pin_memory=device.type == "cuda"
-            )
-            host.copy_(flat, non_blocking=True)
+            host, event = _sent(flat)
             self._parts.append((numbers, host))
-            if device.type != "cpu":
-                event = torch.Event(device)
-                event.record()
+            if event is not None:
                 self._events.append(event)
 
     def received(self) -> dict[int, Tensor]:
@@ -183,6 +182,38 @@ class _Shipment:
             for number, flat in zip(numbers, host.split(sizes), strict=True):
                 values[number] = flat.view(self._shapes[number])
         return values
+
+
+def _sent(flat: Tensor) -> tuple[Tensor, AnyEvent | None]:
+    """Where the values will be on the CPU, and the event after which they are there.
+
+    On CUDA the copy has a stream of its own: in the stream that computes, the next
+    batch would wait for it.
+    """
+    device = flat.device
+    if device.type != "cuda":
+        host = torch.empty(flat.shape, dtype=flat.dtype)
+        host.copy_(flat, non_blocking=True)
+        event = None if device.type == "cpu" else torch.Event(device)
+        if event is not None:
+            event.record()
+        return host, event
+    host = torch.empty(flat.shape, dtype=flat.dtype, pin_memory=True)
+    stream = _copy_stream(device)
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream):
+        host.copy_(flat, non_blocking=True)
+        event = torch.cuda.Event()
+        event.record(stream)
+    # Its memory must not be given to the next batch before it is read.
+    flat.record_stream(stream)
+    return host, event
+
+
+@cache
+def _copy_stream(device: torch.device) -> torch.cuda.Stream:
+    """The stream on which rows leave a device; one for all captures."""
+    return torch.cuda.Stream(device)
 
 
 def _arrives(rows: Tensor, device: torch.device) -> bool:
