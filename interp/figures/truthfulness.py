@@ -2,6 +2,7 @@
 
 import numpy as np
 import plotly.graph_objects as go
+from jaxtyping import Bool, Float32
 from plotly.subplots import make_subplots
 
 from interp.figures.style import (
@@ -15,7 +16,7 @@ from interp.figures.style import (
     styled,
 )
 from interp.results.refusal import RefusalComparison
-from interp.results.truthfulness import ROLES, TruthfulnessComparison
+from interp.results.truthfulness import ROLES, Role, TruthfulnessComparison
 
 
 CHANCE = 0.5
@@ -226,27 +227,8 @@ def score_histogram(result: TruthfulnessComparison) -> go.Figure:
     ]
     figure = make_subplots(rows=2, cols=1, subplot_titles=titles, vertical_spacing=0.2)
     for i in range(2):
-        scores = result.scores[i, i]
-        edges = np.linspace(scores.min(), scores.max(), N_BINS + 1).astype(np.float32)
-        for truth, colour in ((True, TRUE_COLOUR), (False, FALSE_COLOUR)):
-            chosen = scores[result.labels == truth]
-            counts = np.histogram(chosen, edges)[0].astype(np.float32)
-            figure.add_trace(
-                go.Bar(
-                    x=(edges[:-1] + edges[1:]) / 2,
-                    y=counts,
-                    width=float(edges[1] - edges[0]),
-                    name="true" if truth else "false",
-                    legendgroup=str(truth),
-                    showlegend=i == 0,
-                    marker={"color": colour, "opacity": 0.6, "line": {"width": 0}},
-                    customdata=np.stack([edges[:-1], edges[1:]], axis=1),
-                    hovertemplate="score %{customdata[0]:.2f} to "
-                    "%{customdata[1]:.2f}<br>%{y:.0f} statements",
-                ),
-                row=i + 1,
-                col=1,
-            )
+        for bar in score_bars(result.scores[i, i], result.labels):
+            figure.add_trace(bar.update(showlegend=i == 0), row=i + 1, col=1)
     figure.update_layout(barmode="overlay")
     figure.update_annotations(font={"size": 13})
     figure.update_xaxes(title_text="projection on the direction", row=2, col=1)
@@ -256,6 +238,62 @@ def score_histogram(result: TruthfulnessComparison) -> go.Figure:
         y="statements",
         height=460,
     ).update_layout(bargap=0, margin={"t": 96})
+
+
+def carried_scores(
+    result: TruthfulnessComparison, direction: Role, activations: Role
+) -> go.Figure:
+    """Scores of true and of false statements, one model read with the other's.
+
+    Args:
+        result: The comparison.
+        direction: Whose direction, at its own best layer.
+        activations: Whose activations it is read on.
+    """
+    i, j = ROLES.index(direction), ROLES.index(activations)
+    figure = go.Figure([*score_bars(result.scores[i, j], result.labels)])
+    figure.update_layout(barmode="overlay")
+    return styled(
+        figure,
+        title=f"{direction} direction (layer {result.best_layers[i]}) in {activations}",
+        x="projection on the direction",
+        y="statements",
+        height=300,
+    ).update_layout(bargap=0)
+
+
+def score_bars(
+    scores: Float32[np.ndarray, " example"], labels: Bool[np.ndarray, " example"]
+) -> tuple[go.Bar, go.Bar]:
+    """Histograms of the scores of true and of false statements, in common bins.
+
+    Args:
+        scores: Projections or logits.
+        labels: Which statements are true.
+    """
+    # A hair wider, so that scores which are all alike have a bin.
+    low, high = float(scores.min()), float(scores.max()) + 1e-6
+    edges = np.linspace(low, high, N_BINS + 1).astype(np.float32)
+
+    def bars(truth: bool) -> go.Bar:
+        counts = np.histogram(scores[labels == truth], edges)[0].astype(np.float32)
+        return go.Bar(
+            x=(edges[:-1] + edges[1:]) / 2,
+            y=counts,
+            width=float(edges[1] - edges[0]),
+            name="true" if truth else "false",
+            legendgroup=str(truth),
+            marker={
+                "color": TRUE_COLOUR if truth else FALSE_COLOUR,
+                "opacity": 0.6,
+                "line": {"width": 0},
+            },
+            customdata=np.stack([edges[:-1], edges[1:]], axis=1),
+            hovertemplate="score %{customdata[0]:.2f} to "
+            "%{customdata[1]:.2f}<br>%{y:.0f} statements",
+        )
+
+    return bars(True), bars(False)
 
 
 def level(figure: go.Figure, y: float, text: str, dash: str) -> None:

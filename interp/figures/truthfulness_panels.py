@@ -10,12 +10,14 @@ from interp.figures.truthfulness import (
     score_histogram,
     transfer_matrix,
 )
+from interp.figures.truthfulness_cosines import direction_cosines
 from interp.figures.truthfulness_effects import dose_response, intervention_bars
 from interp.figures.truthfulness_probes import (
     dataset_matrix,
     probe_curves,
     transfer_curve,
 )
+from interp.figures.truthfulness_sites import probe_map
 from interp.results.truthfulness import ROLES, TruthfulnessComparison
 
 
@@ -30,9 +32,11 @@ def truthfulness_panels(result: TruthfulnessComparison) -> tuple[Panel, ...]:
     """
     return (
         _layers(result),
+        *_map(result),
         *_probes(result),
         *_transfers(result),
         _cosines(result),
+        *_all_cosines(result),
         *_effects(result),
         Panel(
             name="score_histogram",
@@ -70,6 +74,39 @@ def _layers(result: TruthfulnessComparison) -> Panel:
         alt=f"AUROC by layer; base {peak[0]:.2f} at layer {result.best_layers[0]}, "
         f"post {peak[1]:.2f} at layer {result.best_layers[1]}, chance 0.5.",
         rows=rows.loc[own, ["activation_model", "layer", *_measures(rows)]],
+    )
+
+
+def _map(result: TruthfulnessComparison) -> tuple[Panel, ...]:
+    if not result.probes:
+        return ()
+    said = []
+    for role in ROLES:
+        own = [row for row in result.probes if row.model == role]
+        best = max(own, key=lambda row: row.validation_auroc, default=None)
+        if best:
+            said.append(f"{role}: {best.probe} at layer {best.layer}, {best.auroc:.2f}")
+    return (
+        Panel(
+            name="probe_map",
+            figure=probe_map(result),
+            alt="A map of AUROC by probe and layer, pinned at chance. Best on "
+            f"validation statements: {'; '.join(said)}.",
+            rows=result.probes_dataframe(),
+        ),
+    )
+
+
+def _all_cosines(result: TruthfulnessComparison) -> tuple[Panel, ...]:
+    if not result.layer_cosines.size:
+        return ()
+    return (
+        Panel(
+            name="direction_cosines",
+            figure=direction_cosines(result),
+            alt="Three maps of the cosine of the directions of all layers with each "
+            "other: within base, within post, and of base with post.",
+        ),
     )
 
 

@@ -208,6 +208,64 @@ def dataset_matrix(result: TruthfulnessComparison) -> go.Figure:
     ).update_layout(margin={"t": 64})
 
 
+def matrix_names(
+    result: TruthfulnessComparison,
+) -> tuple[list[str], list[str]]:
+    """What the rows and columns of `dataset_matrix` are trained and judged on."""
+    rows = result.dataset_transfer
+    return (
+        list(dict.fromkeys(row.train for row in rows)),
+        list(dict.fromkeys(row.test for row in rows)),
+    )
+
+
+def dataset_curve(result: TruthfulnessComparison, train: str, test: str) -> go.Figure:
+    """AUROC of one cell of `dataset_matrix` at every layer of both models.
+
+    Args:
+        result: The comparison.
+        train: The data set of the probe.
+        test: The data set that is judged.
+    """
+    figure = go.Figure()
+    names = model_names(result.models)
+    for role in ROLES:
+        rows = [
+            row
+            for row in result.dataset_transfer
+            if (row.model, row.train, row.test) == (role, train, test)
+        ]
+        layers = np.array([row.layer for row in rows], np.int32)
+        value, low, high = (
+            np.array([getattr(row, name) for row in rows], np.float32)
+            for name in ("auroc", "auroc_low", "auroc_high")
+        )
+        colour = MODEL_COLOURS[role]
+        figure.add_trace(band(layers, low, high, colour=colour, name=f"{role} band"))
+        figure.add_trace(
+            go.Scatter(
+                x=layers,
+                y=value,
+                mode="lines+markers",
+                name=names[role],
+                line={"color": colour, "width": 2.5},
+                customdata=np.stack([low, high], axis=1),
+                hovertemplate="layer %{x}<br>AUROC %{y:.3f} [%{customdata[0]:.3f}, "
+                "%{customdata[1]:.3f}]",
+            )
+        )
+    level(figure, CHANCE, "chance", "dash")
+    figure.update_yaxes(range=[0, 1.02])
+    whole_layers(figure, result.layers)
+    return styled(
+        figure,
+        title=f"Trained on {_short(train)}, judged on {_short(test)}",
+        x="layer (resid_post)",
+        y="AUROC",
+        height=300,
+    )
+
+
 def _matrix(rows: list[DatasetTransfer]) -> go.Heatmap:
     trains = list(dict.fromkeys(row.train for row in rows))
     tests = list(dict.fromkeys(row.test for row in rows))

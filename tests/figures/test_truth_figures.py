@@ -79,20 +79,27 @@ def test_dose_response_starts_at_zero_and_has_every_vector(effect):
 
 
 @pytest.mark.parametrize(
-    ("make", "field"),
+    ("field", "empty", "makes"),
     [
-        (figures.probe_curves, "probes"),
-        (figures.dataset_matrix, "dataset_transfer"),
-        (figures.dose_response, "doses"),
+        ("probes", (), (figures.probe_curves, figures.probe_map)),
+        ("dataset_transfer", (), (figures.dataset_matrix,)),
+        ("doses", (), (figures.dose_response,)),
+        (
+            "layer_cosines",
+            np.empty((0, 0, 0, 0), np.float32),
+            (figures.direction_cosines,),
+        ),
     ],
 )
-def test_what_was_not_measured_is_not_drawn(make, field):
+def test_what_was_not_measured_is_not_drawn(field, empty, makes):
     result = truthfulness()
-    object.__setattr__(result, field, ())
-    with pytest.raises(ResultError, match="This result has no"):
-        make(result)
-    shown = {panel.figure.layout.title.text for panel in _panels(result)}
-    assert len(shown) == len(_panels(truthfulness())) - 1
+    object.__setattr__(result, field, empty)
+    for make in makes:
+        with pytest.raises(ResultError, match=r"This result (has no|does not hold)"):
+            make(result)
+    before = {panel.name for panel in _panels(truthfulness())}
+    after = {panel.name for panel in _panels(result)}
+    assert before - after == {make.__name__ for make in makes}
 
 
 def _panels(result):

@@ -1,0 +1,68 @@
+"""The cosines of the truth directions of all layers with each other."""
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from interp.errors import ResultError
+from interp.figures.style import DIVERGING, styled
+from interp.results.truthfulness import ROLES, TruthfulnessComparison
+
+
+# Base with itself, post with itself, and base (rows) with post (columns).
+PAIRS = ((0, 0), (1, 1), (0, 1))
+
+
+def direction_cosines(result: TruthfulnessComparison) -> go.Figure:
+    """Cosine of the directions of all layers: within base, within post, across.
+
+    Blocks of one colour are layers that hold truth along one direction.
+
+    Args:
+        result: The comparison.
+
+    Raises:
+        ResultError: If the result is of a version that did not keep them.
+    """
+    if not result.layer_cosines.size:
+        raise ResultError(
+            "This result does not hold the cosines of all layers.",
+            remedy="Run the study again with this version, or draw cosine_curve.",
+        )
+    titles = [
+        f"{ROLES[i]} with itself" if i == j else f"{ROLES[i]} (rows) with {ROLES[j]}"
+        for i, j in PAIRS
+    ]
+    figure = make_subplots(
+        rows=1,
+        cols=3,
+        subplot_titles=titles,
+        shared_yaxes=True,
+        horizontal_spacing=0.04,
+    )
+    for column, (i, j) in enumerate(PAIRS, start=1):
+        figure.add_trace(
+            go.Heatmap(
+                z=result.layer_cosines[i, j],
+                x=result.layers,
+                y=result.layers,
+                zmin=-1,
+                zmax=1,
+                colorscale=[list(stop) for stop in DIVERGING],
+                showscale=column == len(PAIRS),
+                colorbar={"title": {"text": "cosine"}, "thickness": 12},
+                hovertemplate=f"{ROLES[i]} layer %{{y}}, {ROLES[j]} layer %{{x}}<br>"
+                "cosine %{z:.3f}<extra></extra>",
+            ),
+            row=1,
+            col=column,
+        )
+    step = max(1, len(result.layers) // 8)
+    figure.update_xaxes(title_text="layer", dtick=step, tick0=0, showgrid=False)
+    figure.update_yaxes(dtick=step, tick0=0, showgrid=False)
+    figure.update_yaxes(title_text="layer", col=1)
+    figure.update_annotations(font={"size": 13})
+    return styled(
+        figure,
+        title="How alike the truth directions of all layers are",
+        height=380,
+    )
