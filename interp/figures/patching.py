@@ -1,6 +1,7 @@
 """Figures of a `PatchMap`. Each is a pure function of the result."""
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
 from interp.errors import ResultError
@@ -26,7 +27,7 @@ def patch_heatmap(result: PatchMap, *, unit: int = 0) -> go.Figure:
             f"There is no component {unit} in {result!r}.",
             expected=f"Its components are {', '.join(result.units)}, counted from 0.",
         )
-    roles = list(dict.fromkeys(name for row in result.roles for name in row if name))
+    roles = patch_roles(result)
     inside = np.array(
         [[[name == role for name in row] for row in result.roles] for role in roles]
     )
@@ -68,4 +69,49 @@ def patch_heatmap(result: PatchMap, *, unit: int = 0) -> go.Figure:
         title=f"What patching {plain(result.units[unit])} moves",
         y="layer",
         height=max(300, 200 + 14 * len(result.layers)),
+    )
+
+
+def patch_roles(result: PatchMap) -> tuple[str, ...]:
+    """The roles of positions, in the order of the columns of a map.
+
+    Args:
+        result: The patched cells.
+    """
+    return tuple(dict.fromkeys(name for row in result.roles for name in row if name))
+
+
+def patch_cells(result: PatchMap, *, unit: int, layer: int, role: str) -> pd.DataFrame:
+    """The single values behind one cell of a map, the most moved first.
+
+    Args:
+        result: The patched cells.
+        unit: Which component.
+        layer: The place of the layer on its axis.
+        role: What the position is.
+    """
+    rows = []
+    for pair, names in enumerate(result.roles):
+        unpatched = float(result.unpatched_ld[pair])
+        gap = float(result.other_ld[pair]) - unpatched
+        for position, name in enumerate(names):
+            value = float(result.ld[unit, pair, layer, position])
+            if name != role or np.isnan(value):
+                continue
+            tokens = result.tokens[pair] if pair < len(result.tokens) else ()
+            rows.append(
+                {
+                    "pair": pair,
+                    "group": result.groups[pair],
+                    "token": tokens[position] if position < len(tokens) else "",
+                    "share of gap": (value - unpatched) / gap if gap else np.nan,
+                    "patched LD": value,
+                    "unpatched LD": unpatched,
+                    "prompt": "".join(tokens),
+                }
+            )
+    columns = ["pair", "group", "token", "share of gap", "patched LD", "unpatched LD"]
+    frame = pd.DataFrame(rows, columns=[*columns, "prompt"])
+    return frame.sort_values(
+        "share of gap", ascending=False, kind="stable", ignore_index=True
     )

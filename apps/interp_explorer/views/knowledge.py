@@ -1,9 +1,133 @@
-"""Where facts are read and moved."""
+"""Where facts are read and moved, and the pairs of prompts behind every cell."""
 
+import numpy as np
+import streamlit as st
+
+from interp.figures import (
+    Panel,
+    head_restoration,
+    patch_heatmap,
+    restoration_map,
+)
+from interp.figures.knowledge_cells import SHOWN, head_columns, shown_maps
+from interp.figures.patching import patch_cells, patch_roles
+from interp.results import KnowledgeComparison, PatchMap
 from interp_explorer.pages import STUDY
+from interp_explorer.state import choose
+from interp_explorer.widgets.chart import show_figure
+from interp_explorer.widgets.clickable import Choice, choose_cell
+from interp_explorer.widgets.pairs import PAIR_KEY, pair_names, show_pairs
 from interp_explorer.widgets.study import show_rest, show_study
 
 
 PAGE = STUDY["knowledge"]
-if shown := show_study(PAGE):
-    show_rest(*shown, key=PAGE.key)
+MEAN, SINGLE = "Mean over pairs", "One pair"
+
+
+def choose_unit(units: tuple[str, ...]) -> int:
+    """Which component is looked at; without a box if there is only one."""
+    if len(units) == 1:
+        return 0
+    name = choose("Component", units, key="k_unit")
+    return units.index(name) if name in units else 0
+
+
+def show_cells(result: KnowledgeComparison, panel: Panel) -> None:
+    """One map at a time, and below it the pairs behind the chosen cell."""
+    if panel.rows is not None and panel.rows["unit"].iloc[0] != result.units[0]:
+        # The first map shows every component; further ones stand for themselves.
+        name = panel.rows["unit"].iloc[0]
+        show_figure(panel.figure, alt=panel.alt, key=f"k_maps_{name}")
+        return
+    names = pair_names(result)
+    unit = choose_unit(result.units)
+    with st.container(horizontal=True):
+        label = st.segmented_control(
+            "Map",
+            shown_maps(result),
+            default="base",
+            required=True,
+            key="k_map",
+            bind="query-params",
+        )
+        over = st.segmented_control(
+            "Over",
+            [MEAN, SINGLE],
+            default=MEAN,
+            required=True,
+            key="k_over",
+            bind="query-params",
+        )
+    chosen = choose(
+        "Pair", names, key=PAIR_KEY, help_text="Also by a click in the table below."
+    )
+    shown = next((name for name in SHOWN if name == label), "base")
+    pair = names.index(chosen) if chosen in names else 0
+    single = pair if over == SINGLE else None
+    own = result.restoration[0, unit] * result.knowledge
+    start = np.unravel_index(int(np.nanargmax(np.abs(own))), own.shape)
+    cell = choose_cell(
+        restoration_map(result, shown, unit=unit, pair=single),
+        rows=Choice(
+            key="k_layer",
+            label="Layer",
+            names=tuple(str(layer) for layer in result.layers),
+            default=int(start[0]),
+        ),
+        columns=Choice(
+            key="k_column",
+            label="Token",
+            names=result.columns,
+            default=int(start[1]),
+        ),
+        alt=f"A map of restoration by layer and token: {shown}, {over}. {panel.alt}",
+    )
+    show_pairs(result, shown, unit=unit, cell=cell, pair=pair)
+    if head_columns(result):
+        show_figure(
+            head_restoration(result, shown, column=cell[1]),
+            alt="Restoration by layer and head at the chosen token.",
+            key="k_heads",
+        )
+
+
+def show_patches(result: PatchMap, panel: Panel) -> None:
+    """The map of one component, and the pairs behind the chosen cell."""
+    title = patch_heatmap(result).to_plotly_json()["layout"]["title"]
+    if panel.figure.to_plotly_json()["layout"]["title"] != title:
+        show_figure(panel.figure, alt=panel.alt, key=f"k_maps_{panel.alt}")
+        return
+    unit = choose_unit(result.units)
+    roles = patch_roles(result)
+    layer, column = choose_cell(
+        patch_heatmap(result, unit=unit),
+        rows=Choice(
+            key="k_layer",
+            label="Layer",
+            names=tuple(str(number) for number in result.layers),
+        ),
+        columns=Choice(key="k_column", label="Token", names=roles),
+        alt=panel.alt,
+    )
+    rows = patch_cells(result, unit=unit, layer=layer, role=roles[column])
+    st.caption(f"{len(rows)} values are behind this cell.")
+    st.dataframe(rows, hide_index=True, key="k_rows")
+
+
+def show_left_out(result: KnowledgeComparison) -> None:
+    """How many statements found no partner, by rule."""
+    st.subheader("Statements without a partner", anchor=False)
+    rows = result.dropped_dataframe()
+    st.caption(
+        f"{2 * len(result.true)} of {result.statements} statements make "
+        f"{len(result.true)} pairs; the others:"
+    )
+    st.dataframe(rows, hide_index=True, key="k_left_out")
+
+
+DRAW = {"knowledge_maps": show_cells, "patch_heatmap": show_patches}
+if found := show_study(PAGE, draw=DRAW):
+    entry, opened = found
+    if isinstance(opened.result, KnowledgeComparison):
+        show_left_out(opened.result)
+    show_rest(entry, opened, key=PAGE.key)
