@@ -91,10 +91,16 @@ def _probe_panels(result: ProbeSweep) -> tuple[Panel, ...]:
     best = f"{result.sites[result.best]} reaches {result.auroc[result.best]:.2f}"
     if len({*result.layers[result.layers >= 0].tolist()}) > 1:
         alt = f"AUROC by layer beside controls and baselines; {best}, chance 0.5."
-        panels.append(Panel(figure=probe_curve(result), alt=alt, rows=rows))
+        panels.append(
+            Panel(name="probe_curve", figure=probe_curve(result), alt=alt, rows=rows)
+        )
     if len({*result.positions}) > 1:
         alt = f"A map of AUROC by site and position; {best}."
-        panels.append(Panel(figure=probe_heatmap(result), alt=alt, rows=rows))
+        panels.append(
+            Panel(
+                name="probe_heatmap", figure=probe_heatmap(result), alt=alt, rows=rows
+            )
+        )
     return tuple(panels)
 
 

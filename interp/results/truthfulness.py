@@ -166,7 +166,8 @@ class TruthfulnessComparison:
         """One row per shown statement with its score by one probe, most wrong first.
 
         The score is a logit: above 0 the statement is taken for true. `wrongness` is
-        how far it lies on the wrong side. Empty if the scores were not kept.
+        how far it lies on the wrong side, `number` its place among the test
+        statements. Empty if the scores were not kept.
 
         Args:
             model: Whose activations.
@@ -186,6 +187,7 @@ class TruthfulnessComparison:
         label = self.labels[shown]
         frame = pd.DataFrame(
             {
+                "number": shown,
                 "statement": [self.statements[i] for i in shown],
                 "label": label,
                 "score": score,

@@ -91,7 +91,7 @@ def test_answers_are_not_sent_before_they_are_asked_for(folder, open_page):
 
 def test_statements_are_found_by_words(folder, open_page):
     app = open_page(folder, "truthfulness", t_statements="town7 ")
-    assert any("2 test statements" in caption.value for caption in app.caption)
+    assert any(caption.value.startswith("2 statements") for caption in app.caption)
 
 
 def test_a_run_shows_the_command_that_repeats_it(folder, open_page):

@@ -68,6 +68,7 @@ def test_single_scores_come_back_and_the_most_wrong_stand_first(tmp_path):
         for i, score in zip(result.shown, result.probe_scores[at], strict=True)
     }
     for one in frame.itertuples():
+        assert result.statements[one.number] == one.statement
         assert expected[one.statement] == (one.label, one.score)
         assert (one.wrongness > 0) == ((one.score > 0) != one.label)
     assert frame["wrongness"].is_monotonic_decreasing

@@ -1,0 +1,113 @@
+"""The probes of a sweep, and what lies behind one of them."""
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from interp.figures import Panel
+from interp.figures.style import styled
+from interp.figures.truthfulness import score_bars
+from interp.results import ProbeSweep
+from interp_explorer.widgets.chart import show_figure
+from interp_explorer.widgets.clickable import Choice, choose_cell, choose_point
+
+
+MOST_ROWS = 1_000
+
+
+def show_sites(result: ProbeSweep, panel: Panel) -> None:
+    """A sweep's map of sites and positions; below it the chosen probe.
+
+    Args:
+        result: The sweep.
+        panel: Its map.
+    """
+    sites, positions = (
+        list(dict.fromkeys(names)) for names in (result.sites, result.positions)
+    )
+    best = result.best
+    i, j = choose_cell(
+        panel.figure,
+        rows=Choice(
+            key="t_site",
+            label="Site",
+            names=tuple(sites),
+            default=sites.index(result.sites[best]),
+        ),
+        columns=Choice(
+            key="t_position",
+            label="Position",
+            names=tuple(name or "one position" for name in positions),
+            default=positions.index(result.positions[best]),
+        ),
+        alt=panel.alt,
+    )
+    pairs = list(zip(result.sites, result.positions, strict=True))
+    if (sites[i], positions[j]) in pairs:
+        show_probe(result, pairs.index((sites[i], positions[j])))
+    else:
+        st.info("There is no probe of this site at this position.")
+
+
+def show_curve(result: ProbeSweep, panel: Panel) -> None:
+    """A sweep by layer; a point opens its probe where no map does.
+
+    Args:
+        result: The sweep.
+        panel: Its curve.
+    """
+    if len({*result.positions}) > 1:
+        show_figure(panel.figure, alt=panel.alt, key="t_curve_figure")
+        return
+    names = tuple(result.sites)
+    at = choose_point(
+        panel.figure,
+        points=Choice(key="t_site", label="Site", names=names, default=result.best),
+        alt=panel.alt,
+        name_of=lambda values: names[int(values[4])],
+    )
+    show_probe(result, at)
+
+
+def show_probe(result: ProbeSweep, at: int) -> None:
+    """Measures, scores and held-out examples of one probe, the most wrong first.
+
+    Args:
+        result: The sweep, which knows its examples by number and group only.
+        at: Which of its probes.
+    """
+    with st.container(horizontal=True):
+        low, high = result.auroc_lo[at], result.auroc_hi[at]
+        interval = f"95 % interval: {low:.3f} to {high:.3f}"
+        st.metric("AUROC", f"{result.auroc[at]:.3f}", help=interval)
+        st.metric("Accuracy", f"{result.accuracy[at]:.1%}")
+        st.metric("Calibration error", f"{result.ece[at]:.3f}")
+        st.metric("Random directions", f"{result.random_auroc[at]:.3f}")
+        st.metric("p, corrected", f"{result.permutation_p_corrected[at]:.2g}")
+    scores, labels = result.scores[at], result.labels
+    figure = go.Figure([*score_bars(scores, labels)]).update_layout(barmode="overlay")
+    positive, negative = figure.data
+    positive.update(name="positive")
+    negative.update(name="negative")
+    show_figure(
+        styled(figure, title="", x="held-out logit", y="examples", height=300),
+        alt="Histograms of the held-out scores of positive and negative examples.",
+        key="t_sweep_scores",
+    )
+    rows = pd.DataFrame(
+        {
+            "example": np.arange(labels.size),
+            "label": labels,
+            "score": scores,
+            "wrongness": np.where(labels, -scores, scores),
+            "group": result.groups,
+            "fold": result.folds,
+        }
+    ).sort_values("wrongness", ascending=False)
+    wrong = int((rows["wrongness"] > 0).sum())
+    st.caption(
+        f"{len(rows)} examples, {wrong} of them judged wrongly; these first. A sweep "
+        "is given activations, not texts: examples are known by number and group."
+    )
+    st.dataframe(rows.head(MOST_ROWS), hide_index=True, key="t_sweep_rows")

@@ -1,0 +1,181 @@
+"""What lies behind one probe of one layer, down to the single statement."""
+
+from urllib.parse import quote
+
+import pandas as pd
+import streamlit as st
+
+from interp.figures import component_scatter, site_scores, statement_curve
+from interp.results import ProbeScore, TruthfulnessComparison
+from interp_explorer.widgets.chart import show_figure
+from interp_explorer.widgets.clickable import Choice, choose_point
+
+
+STATEMENT = "t_statement"
+# Longer texts do not belong in an address.
+MOST_LETTERS = 500
+MOST_ROWS = 1_000
+BIND = "query-params"
+RANDOM = (
+    "What 95 % of random directions stay below on the same statements. A probe that "
+    "does not exceed it has found nothing."
+)
+KINDS = ("all", "wrong", "true", "false")
+
+
+def show_site(result: TruthfulnessComparison, row: ProbeScore) -> None:
+    """Measures, histogram, calibration, scatter and statements of one probe.
+
+    Args:
+        result: The comparison.
+        row: The probe.
+    """
+    with st.container(horizontal=True):
+        interval = f"{row.auroc_low:.3f} to {row.auroc_high:.3f}"
+        st.metric("AUROC", f"{row.auroc:.3f}", help=f"95 % interval: {interval}")
+        st.metric("Accuracy", f"{row.accuracy:.1%}")
+        st.metric("Calibration error", f"{row.ece:.3f}")
+        st.metric("Random directions", f"{row.random_auroc:.3f}", help=RANDOM)
+        st.metric("p, labels shuffled", f"{row.permutation_p:.2g}")
+    if not row.converged:
+        st.warning("The fit of this probe did not reach its optimum.")
+    frame = result.scores_dataframe(row.model, row.probe, row.layer)
+    if frame.empty:
+        st.info(
+            "This result is of a version that did not keep the scores of single "
+            "statements by probe and layer. The command below, into a new folder, "
+            "keeps them."
+        )
+        return
+    show_figure(
+        site_scores(result, row.model, row.probe, row.layer),
+        alt="Histograms of the scores of true and false statements, and how often "
+        "statements of each probability are true.",
+        key="t_site_scores",
+    )
+    names = {int(i): _name(result, i) for i in result.shown}
+    statement = _scatter(result, row, names, default=int(frame["number"].iloc[0]))
+    _show_table(frame, names)
+    show_statement(result, row, statement)
+
+
+def show_statement(
+    result: TruthfulnessComparison, row: ProbeScore, statement: int
+) -> None:
+    """One statement in full, its scores at every layer, and a way into the Lab.
+
+    Args:
+        result: The comparison.
+        row: The probe that scores it.
+        statement: Which test statement.
+    """
+    text = result.statements[statement]
+    with st.container(border=True):
+        st.caption(f"Statement {statement}")
+        st.text(text)
+        with st.container(horizontal=True):
+            truth = bool(result.labels[statement])
+            st.badge("true" if truth else "false", color="green" if truth else "violet")
+            link_to_lab(text)
+        show_figure(
+            statement_curve(result, row.probe, statement),
+            alt="The logit of this statement at every layer of both models.",
+            key="t_statement_curve",
+        )
+
+
+@st.fragment
+def show_statements(result: TruthfulnessComparison) -> None:
+    """The test statements as results hold them that keep no scores of single layers.
+
+    Args:
+        result: The comparison.
+    """
+    st.subheader("Statements", anchor=False)
+    rows = _with_words(result.examples_dataframe())
+    st.caption(f"{len(rows)} statements. A column's head sorts them.")
+    st.dataframe(rows, hide_index=True)
+
+
+def link_to_lab(text: str) -> None:
+    """A link that opens a short text in the Lab.
+
+    Args:
+        text: Anybody's text.
+    """
+    if len(text) <= MOST_LETTERS:
+        st.link_button(
+            "Open in the Lab",
+            f"/lab?l_prompt={quote(text)}",
+            icon=":material/science:",
+            type="tertiary",
+        )
+
+
+def _name(result: TruthfulnessComparison, number: int) -> str:
+    """How boxes and addresses call a statement: its number and its beginning."""
+    return f"{number} · {result.statements[number][:60]}"
+
+
+def _scatter(
+    result: TruthfulnessComparison,
+    row: ProbeScore,
+    names: dict[int, str],
+    *,
+    default: int,
+) -> int:
+    numbers = list(names)
+    at = choose_point(
+        component_scatter(result, row.model, row.layer),
+        points=Choice(
+            key=STATEMENT,
+            label="Statement",
+            names=tuple(names.values()),
+            default=numbers.index(default),
+            help_text="The most wrong one by default. A click on a point or on a row "
+            "of the table chooses another.",
+        ),
+        alt="True and false statements on the two principal components.",
+        name_of=lambda values: names.get(int(values[0]), ""),
+    )
+    return numbers[at]
+
+
+def _show_table(frame: pd.DataFrame, names: dict[int, str]) -> None:
+    with st.container(horizontal=True):
+        frame = _with_words(frame)
+        kind = st.segmented_control(
+            "Show", KINDS, default="all", required=True, key="t_kind", bind=BIND
+        )
+    if kind == "wrong":
+        frame = frame[frame["wrongness"] > 0]
+    elif kind in ("true", "false"):
+        frame = frame[frame["label"] == (kind == "true")]
+    wrong = int((frame["wrongness"] > 0).sum())
+    st.caption(f"{len(frame)} statements, {wrong} of them judged wrongly; these first.")
+    shown = frame.head(MOST_ROWS)
+
+    def pick() -> None:
+        for at in st.session_state["t_table"].selection.rows:
+            st.session_state[STATEMENT] = names[int(shown["number"].iloc[at])]
+
+    st.dataframe(
+        shown,
+        hide_index=True,
+        key="t_table",
+        on_select=pick,
+        selection_mode="single-row",
+        column_order=("statement", "label", "score", "wrongness", "group"),
+    )
+
+
+def _with_words(rows: pd.DataFrame) -> pd.DataFrame:
+    words = st.text_input(
+        "Statements that contain",
+        key="t_statements",
+        bind=BIND,
+        help="Upper and lower case do not matter.",
+    )
+    if not words:
+        return rows
+    return rows[rows["statement"].str.contains(words, case=False, regex=False)]
