@@ -35,6 +35,14 @@ page = st.navigation(
                 url_path="compare",
             ),
         ],
+        "Live": [
+            st.Page(
+                VIEWS / "lab.py",
+                title="Lab",
+                icon=":material/science:",
+                url_path="lab",
+            ),
+        ],
         "Library": [
             st.Page(
                 VIEWS / "directions.py",

@@ -1,0 +1,1 @@
+"""The Lab: one model, one prompt, and what directions do. Nothing else needs torch."""

@@ -1,0 +1,116 @@
+"""The directions that fit a model: those saved below the folder, or fitted here."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from interp.directions import Direction
+from interp.errors import InterpError
+from interp_explorer.lab.embedded import embedded_directions, examples_of
+from interp_explorer.lab.models import Offer, own_turn
+from interp_explorer.saved import Saved, SavedDirection
+
+
+if TYPE_CHECKING:
+    from interp.models.language_model import LanguageModel
+    from interp.streaming import TokenReader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Held:
+    """A direction that the Lab can use.
+
+    Attributes:
+        label: What it is called on the page and in links.
+        direction: The direction.
+        path: Its file; None if it was fitted here.
+    """
+
+    label: str
+    direction: Direction
+    path: Path | None = None
+
+    def reader(self, site: str = "") -> "TokenReader":
+        """Its score of a token, at its own site or at another one.
+
+        Args:
+            site: Another site.
+        """
+        from interp.streaming import reader_of
+
+        return reader_of(
+            self.direction, name=self.label, site=site or self.direction.site
+        )
+
+
+def directions_for(
+    model: "LanguageModel", offer: Offer, saved: Saved
+) -> tuple[Held, ...]:
+    """The directions that fit a model, those that were found in it first.
+
+    Args:
+        model: The model.
+        offer: What it was chosen as.
+        saved: What lies below the folder.
+    """
+    fitting = [one for one in saved.found if _fits(model, one.direction)]
+    if not fitting and offer.family is not None:
+        return _fitted(model, offer.source, offer.family)
+    fitting.sort(key=lambda one: (not _is_of(offer, one.direction), one.name))
+    short = [_short(one) for one in fitting]
+    often = Counter(short)
+    return tuple(
+        Held(
+            label=label if often[label] == 1 else f"{label} · {one.name}",
+            direction=one.direction,
+            path=one.path,
+        )
+        for label, one in zip(short, fitting, strict=True)
+    )
+
+
+def chosen_of(held: tuple[Held, ...], label: str) -> Held | None:
+    """The direction with a label.
+
+    Args:
+        held: The directions.
+        label: As on the page.
+    """
+    return next((one for one in held if one.label == label), None)
+
+
+def _fits(model: "LanguageModel", direction: Direction) -> bool:
+    layer = direction.layer
+    return (
+        bool(direction.site)
+        and direction.scale > 0
+        and len(direction.unit) == model.d_model
+        and (layer is None or layer < model.n_layers)
+    )
+
+
+def _is_of(offer: Offer, direction: Direction) -> bool:
+    # The same family is trained in several homes: its last two folders tell it.
+    parts = PurePosixPath(direction.model).parts[-2:]
+    return bool(parts) and PurePosixPath(offer.source).parts[-len(parts) :] == parts
+
+
+def _short(one: SavedDirection) -> str:
+    return f"{one.path.stem} · {one.direction.site}"
+
+
+@st.cache_resource(max_entries=4, show_spinner="Fitting directions")
+def _fitted(_model: "LanguageModel", source: str, family: Path) -> tuple[Held, ...]:
+    del source  # the model, for the cache
+    try:
+        with own_turn(_model):
+            found = embedded_directions(_model, examples_of(family))
+    except InterpError:
+        # A folder that only looks like a family: then there are none.
+        return ()
+    return tuple(
+        Held(label=f"{name} · {one.site}", direction=one) for name, one in found.items()
+    )
