@@ -177,7 +177,8 @@ def timeline_scatter(
     """Two metrics of every head at one checkpoint, with the way of the highest heads.
 
     An induction head both looks at what followed and copies it: upper right. Lines are
-    the way of the three heads that end furthest to the right.
+    the way of the three heads that end furthest to the right. The axes hold all
+    checkpoints, so that figures of two of them can be compared.
 
     Args:
         result: The timeline.
@@ -223,6 +224,8 @@ def timeline_scatter(
             f"{metric_words(y)} %{{y:.3f}}<extra></extra>",
         )
     )
+    figure.update_xaxes(range=_ends(across))
+    figure.update_yaxes(range=_ends(up))
     return styled(
         figure,
         title=f"{metric_words(x)} and {metric_words(y).lower()} of each head",
@@ -230,6 +233,13 @@ def timeline_scatter(
         y=metric_words(y).lower(),
         height=420,
     )
+
+
+def _ends(values: np.ndarray) -> list[float]:
+    """The range of an axis that holds all values."""
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    margin = 0.05 * (high - low or 1.0)
+    return [low - margin, high + margin]
 
 
 def _chosen(result: HeadTimeline) -> tuple[str, ...]:

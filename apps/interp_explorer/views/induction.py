@@ -1,9 +1,124 @@
-"""Which heads copy, and when they appear."""
+"""Which heads copy, what they are worth, and when in training they appear."""
 
+import plotly.graph_objects as go
+import streamlit as st
+
+from interp.figures import (
+    Panel,
+    ablation_map,
+    ablation_strips,
+    formation_seeds,
+    head_map,
+    score_strips,
+    timeline_scatter,
+)
+from interp.results import FormationRun, HeadAblations, HeadScores, HeadTimeline
 from interp_explorer.pages import STUDY
+from interp_explorer.state import choose
+from interp_explorer.widgets.chart import show_figure
+from interp_explorer.widgets.clickable import Choice, choose_cell
 from interp_explorer.widgets.study import show_rest, show_study
+from interp_explorer.widgets.timelines import show_beside, show_heads
 
 
 PAGE = STUDY["induction"]
-if shown := show_study(PAGE):
-    show_rest(*shown, key=PAGE.key)
+
+
+def show_timeline(result: HeadTimeline, panel: Panel) -> None:
+    """The first map shows every score; further ones stand for themselves."""
+    metric = "" if panel.rows is None else str(panel.rows["metric"].iloc[0])
+    if metric == result.metrics[0]:
+        show_heads(result, alt=panel.alt)
+    else:
+        show_figure(panel.figure, alt=panel.alt, key=f"i_map_{metric}")
+
+
+def show_scatter(result: HeadTimeline, panel: Panel) -> None:
+    """Prefix matching and copying at the step of a slider."""
+    steps = [str(step) for step in result.steps]
+    step = steps[-1]
+    if len(steps) > 1:
+        step = st.select_slider(
+            "At step", steps, steps[-1], key="i_at", bind="query-params"
+        )
+    figure = timeline_scatter(result, checkpoint=steps.index(step))
+    show_figure(figure, alt=panel.alt, key="i_scatter")
+
+
+def show_scores(result: HeadScores, panel: Panel) -> None:
+    """A map of one score; below it all scores of the chosen head."""
+    metric = "" if panel.rows is None else str(panel.rows["metric"].iloc[0])
+    if metric != result.metrics[0]:
+        show_figure(panel.figure, alt=panel.alt, key=f"i_map_{metric}")
+        return
+    score = choose("Score", result.metrics, key="i_metric")
+    score = score if score in result.metrics else metric
+    layer, head = _choose_head(
+        head_map(result, score), result.mean.shape, result.top(score, k=1)[0], panel
+    )
+    show_figure(
+        score_strips(result, layer, head),
+        alt=f"Every score of L{layer}H{head}, a point for each sequence.",
+        key="i_strips",
+    )
+
+
+def show_ablations(result: HeadAblations, panel: Panel) -> None:
+    """What ablating each head does; below it the chosen one, by sequence."""
+    kind = choose("In the head's place", result.kinds, key="i_kind")
+    kind = kind if kind in result.kinds else result.kinds[0]
+    layer, head = _choose_head(
+        ablation_map(result, kind), result.loss.shape, result.top(kind, k=1)[0], panel
+    )
+    show_figure(
+        ablation_strips(result, layer, head),
+        alt=f"Change of loss without L{layer}H{head} in every sequence, by kind.",
+        key="i_strips",
+    )
+
+
+def show_seeds(result: FormationRun, panel: Panel) -> None:
+    """Small panels by seed, of the metric that is looked at."""
+    metric = choose("Metric", result.metrics, key="i_metric")
+    metric = metric if metric in result.metrics else result.metrics[0]
+    show_figure(
+        formation_seeds(result, metric),
+        alt=f"{metric} over training by seed. {panel.alt}",
+        key="i_seeds",
+    )
+
+
+def _choose_head(
+    figure: go.Figure, shape: tuple[int, ...], best: str, panel: Panel
+) -> tuple[int, int]:
+    layer, head = (int(part) for part in best[1:].split("H"))
+    return choose_cell(
+        figure,
+        rows=Choice(
+            key="i_layer",
+            label="Layer",
+            names=tuple(str(number) for number in range(shape[1])),
+            default=layer,
+        ),
+        columns=Choice(
+            key="i_number",
+            label="Head",
+            names=tuple(str(number) for number in range(shape[2])),
+            default=head,
+        ),
+        alt=panel.alt,
+    )
+
+
+DRAW = {
+    "timeline_map": show_timeline,
+    "timeline_scatter": show_scatter,
+    "head_map": show_scores,
+    "ablation_map": show_ablations,
+    "formation_seeds": show_seeds,
+}
+if shown := show_study(PAGE, draw=DRAW):
+    entry, found = shown
+    if isinstance(found.result, HeadTimeline):
+        show_beside(entry, found.result)
+    show_rest(entry, found, key=PAGE.key)
