@@ -8,7 +8,7 @@ for each config and kept under `INTERP_HOME`. What cannot be read is made again.
 import logging
 from collections.abc import Callable
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -60,11 +60,19 @@ def _path(hf: PreTrainedModel) -> Path:
     key = {
         "schema": SCHEMA,
         "transformers": version("transformers"),
-        "transformer_lens": version("transformer-lens"),
+        "transformer_lens": _adapters(),
         "class": type(hf).__name__,
         "config": repr(sorted(config.items(), key=lambda item: item[0])),
     }
     return interp_home() / "architectures" / f"{atomic.json_hash(key)}.json"
+
+
+def _adapters() -> str:
+    try:
+        return version("transformer-lens")
+    except PackageNotFoundError:
+        # The core runs without; then the structure tells where things are.
+        return ""
 
 
 def _read(path: Path) -> ArchitectureMap | None:

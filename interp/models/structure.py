@@ -6,6 +6,7 @@ names that nearly all decoders use. What this finds is a guess: the self-check o
 """
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -21,6 +22,16 @@ _DOWN = ("down_proj", "c_proj", "dense_4h_to_h", "fc2", "fc_out", "w2", "wo", "o
 _PRE = ("gate_proj", "c_fc", "dense_h_to_4h", "fc1", "fc_in", "w1", "wi", "in")
 _NORMS = ("norm", "ln_f", "final_layernorm", "final_layer_norm", "ln_out", "norm_f")
 _ROUTER = ("gate", "router")
+# Before the MLP, unless the block has a norm behind it: then one of these names stands
+# behind attention.
+_MLP_NORMS = ("post_attention_layernorm", "ln_2", "ln_mlp", "final_layer_norm", "norm2")
+_BEFORE_MLP, _BEHIND_ATTENTION, _BEHIND_MLP = (
+    "pre_feedforward_layernorm",
+    "post_attention_layernorm",
+    "post_feedforward_layernorm",
+)
+# Settings that say whether attention and MLP are added at once.
+_PARALLEL = ("use_parallel_residual", "parallel_attn")
 
 
 def map_from_structure(hf: PreTrainedModel) -> ArchitectureMap:
@@ -43,6 +54,7 @@ def map_from_structure(hf: PreTrainedModel) -> ArchitectureMap:
     embeddings = hf.get_input_embeddings()
     unembed = hf.get_output_embeddings()
     norm = _first(hf.get_submodule(trunk_path), _NORMS)
+    norms = _branch_norms(block)
     return ArchitectureMap(
         source="structure",
         blocks=blocks_path,
@@ -50,15 +62,47 @@ def map_from_structure(hf: PreTrainedModel) -> ArchitectureMap:
         final_norm=None if norm is None else f"{trunk_path}.{norm}".lstrip("."),
         unembed=None if unembed is None else _path_of(hf, unembed),
         attn=attn,
+        attn_post_norm=norms.behind_attention,
         mlp=mlp,
+        mlp_norm=norms.before_mlp,
+        mlp_post_norm=norms.behind_mlp,
         q=_below(block, attn, ("q_proj", "query", "wq", "q")),
         k=_below(block, attn, ("k_proj", "key", "wk", "k")),
         v=_below(block, attn, ("v_proj", "value", "wv", "v")),
         o=_below(block, attn, _OUT),
-        mlp_pre=_below(block, mlp, _PRE),
-        mlp_down=_below(block, mlp, _DOWN),
+        # Some blocks hold the layers of the MLP themselves.
+        mlp_pre=_first(block, ("fc1",)) if mlp is None else _below(block, mlp, _PRE),
+        mlp_down=_first(block, ("fc2",)) if mlp is None else _below(block, mlp, _DOWN),
         router=_below(block, mlp, _ROUTER),
+        parallel=_is_parallel(hf, norms),
     )
+
+
+class _BranchNorms(NamedTuple):
+    """The norms of a block beside the one that its attention reads."""
+
+    behind_attention: str | None
+    before_mlp: str | None
+    behind_mlp: str | None
+
+
+def _branch_norms(block: nn.Module) -> _BranchNorms:
+    names = {name for name, _ in block.named_children()}
+    if _BEHIND_MLP in names:
+        behind = _BEHIND_ATTENTION if _BEHIND_ATTENTION in names else None
+        before = _BEFORE_MLP if _BEFORE_MLP in names else None
+        return _BranchNorms(behind, before, _BEHIND_MLP)
+    before = next((name for name in _MLP_NORMS if name in names), None)
+    return _BranchNorms(None, before, None)
+
+
+def _is_parallel(hf: PreTrainedModel, norms: _BranchNorms) -> bool:
+    """Whether attention and MLP read the same stream, so that there is no middle."""
+    config = hf.config.get_text_config()
+    said = [bool(getattr(config, name)) for name in _PARALLEL if hasattr(config, name)]
+    # One norm for both branches; nothing in between could be read.
+    shares_norm = norms.before_mlp is None and norms.behind_mlp is None
+    return any(said) if said else shares_norm
 
 
 def _blocks(hf: PreTrainedModel) -> str:
