@@ -10,6 +10,7 @@ from probes.cli.compare import compare
 from probes.cli.demo import demo
 from probes.cli.doctor import doctor
 from probes.cli.explore import explore
+from probes.cli.export import export
 from probes.cli.show import show
 from probes.cli.study import study
 from probes.cli.track import track
@@ -55,5 +56,6 @@ app.command()(capture)
 app.command()(track)
 app.add_typer(train, name="train")
 app.command()(show)
+app.command()(export)
 app.command()(explore)
 app.command()(doctor)

@@ -8,14 +8,10 @@ from pandas.testing import assert_frame_equal
 from sample_results import truthfulness
 
 from interp.figures import report_section
+from interp.figures.export import csv_bytes, parquet_bytes, python_code
 from interp_explorer.cache import Opened
 from interp_explorer.catalog import catalog
-from interp_explorer.widgets.panel import (
-    csv_bytes,
-    figure_page,
-    parquet_bytes,
-    python_code,
-)
+from interp_explorer.widgets.panel import figure_page
 
 
 pytestmark = pytest.mark.xdist_group("explorer")
@@ -51,6 +47,6 @@ def test_the_python_rebuilds_the_figure(folder, monkeypatch):
     monkeypatch.setattr(
         "plotly.graph_objects.Figure.show", lambda figure: shown.append(figure)
     )
-    exec(python_code(entry, 2), {})
+    exec(python_code(entry.path, number=2), {})
     expected = report_section(truthfulness()).panels[2].figure
     assert shown[0].to_json() == expected.to_json()

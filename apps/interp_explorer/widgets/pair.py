@@ -4,9 +4,10 @@ import streamlit as st
 
 from interp.errors import IncompatibleError
 from interp.figures.difference import PanelPair
+from interp.figures.export import csv_bytes
 from interp.results import Result
 from interp_explorer.widgets.chart import show_figure
-from interp_explorer.widgets.panel import csv_bytes, heading
+from interp_explorer.widgets.panel import heading
 from interp_explorer.widgets.text import escaped
 
 

@@ -1,14 +1,13 @@
 """One figure with the numbers behind it, downloads, and the Python that rebuilds it."""
 
 import html
-import io
 from collections.abc import Callable
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from interp.figures import Hidden, Panel, Section, report_html
+from interp.figures.export import csv_bytes, parquet_bytes, python_code
 from interp_explorer.cache import Opened
 from interp_explorer.catalog import Entry
 from interp_explorer.widgets.chart import show_figure
@@ -72,18 +71,6 @@ def show_hidden(table: Hidden, *, key: str) -> None:
             st.dataframe(table.rows, hide_index=True, key=f"{key}_rows")
 
 
-def csv_bytes(rows: pd.DataFrame) -> bytes:
-    """The rows as CSV in UTF-8."""
-    return rows.to_csv(index=False).encode("utf-8")
-
-
-def parquet_bytes(rows: pd.DataFrame) -> bytes:
-    """The rows as a Parquet file."""
-    file = io.BytesIO()
-    rows.to_parquet(file, index=False)
-    return file.getvalue()
-
-
 def figure_page(opened: Opened, number: int) -> bytes:
     """One figure as an HTML page that works from a disk, with numbers and provenance.
 
@@ -101,21 +88,6 @@ def figure_page(opened: Opened, number: int) -> bytes:
     )
     page = report_html(heading(panel), [alone], opened.result.provenance)
     return page.encode("utf-8")
-
-
-def python_code(entry: Entry, number: int) -> str:
-    """The Python that rebuilds a figure.
-
-    Args:
-        entry: The result.
-        number: Which of its figures.
-    """
-    return (
-        "from interp import figures, results\n\n"
-        f"result = results.load({str(entry.path)!r})\n"
-        f"panel = figures.report_section(result).panels[{number}]\n"
-        "panel.figure.show()"
-    )
 
 
 def _show_more(entry: Entry, opened: Opened, number: int, *, place: str) -> None:
@@ -150,4 +122,4 @@ def _show_more(entry: Entry, opened: Opened, number: int, *, place: str) -> None
             key=f"{place}_html",
             on_click="ignore",
         )
-    st.code(python_code(entry, number), language="python")
+    st.code(python_code(entry.path, number=number), language="python")
