@@ -58,6 +58,9 @@ def knowledge_panels(result: KnowledgeComparison) -> tuple[Panel, ...]:
                 figure=cell_scatter(result, unit=unit),
                 alt="Restoration of every cell in base against that in post, with the "
                 "line on which both are equal.",
+                rows=result.to_dataframe().query(
+                    "unit == @name and run in ('base', 'post')"
+                ),
             )
         )
         panels.append(
@@ -90,7 +93,11 @@ def _screening(result: KnowledgeComparison, unit: int) -> tuple[Panel, ...]:
     if not any(row.cells for row in checks):
         return ()
     said = "; ".join(f"{row.model}: r {row.pearson:.2f}" for row in checks)
-    rows = [{"model": row.model} | asdict(cell) for row in checks for cell in row.cells]
+    rows = [
+        {"model": row.model, "unit": row.unit} | asdict(cell)
+        for row in checks
+        for cell in row.cells
+    ]
     return (
         Panel(
             name="screening_scatter",

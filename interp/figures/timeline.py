@@ -10,7 +10,6 @@ from plotly.subplots import make_subplots
 from interp.figures.style import DIVERGING, MODEL_COLOURS, faded, plain, styled
 from interp.figures.timeline_parts import (
     COLOURS,
-    LOGARITHM,
     ROW_HEIGHT,
     add_curve,
     even_ticks,
@@ -76,7 +75,8 @@ def timeline_map(
         result: The timeline.
         metric: Which metric.
         order: Heads by layer, or by the value at the last checkpoint, highest first.
-        scale: Checkpoints evenly spaced, or at the logarithm of their step + 1.
+        scale: Checkpoints evenly spaced, or at the logarithm of their step plus the
+            first one above 0, so that step 0 has a place too.
 
     Raises:
         ConfigError: If it was not measured.
@@ -95,7 +95,10 @@ def timeline_map(
         # What can be negative is pinned at zero, where the background shows.
         high = float(np.nanmax(np.abs(table)))
         low, colours = -high, DIVERGING
-    x = np.arange(n_checkpoints) if scale == "even" else np.log10(result.steps + 1.0)
+    x = np.arange(n_checkpoints, dtype=float)
+    if scale == "log":
+        first = min(result.steps[result.steps > 0].tolist(), default=1)
+        x = np.log10(result.steps / first + 1)
     figure = go.Figure(
         go.Heatmap(
             z=table,
@@ -128,7 +131,9 @@ def timeline_map(
     return styled(
         figure,
         title=f"{metric_words(metric)} of each head over training{known}{rest}",
-        x="step (checkpoints evenly spaced)" if scale == "even" else LOGARITHM,
+        x="step (checkpoints evenly spaced)"
+        if scale == "even"
+        else "step (logarithmic)",
         y="head",
         height=max(280, 130 + 16 * len(names)),
     )

@@ -28,16 +28,32 @@ def choose_unit(units: tuple[str, ...]) -> int:
     """Which component is looked at; without a box if there is only one."""
     if len(units) == 1:
         return 0
-    name = choose("Component", units, key="k_unit")
+    name = choose(
+        "Component",
+        units,
+        key="k_unit",
+        help_text="Further figures of a component are in the box Figure above.",
+    )
     return units.index(name) if name in units else 0
+
+
+def is_spare(result: KnowledgeComparison | PatchMap, panel: Panel) -> bool:
+    """Whether a figure is of another component than the first.
+
+    The first map shows all of them, at a choice.
+    """
+    if isinstance(result, PatchMap):
+        first = patch_heatmap(result).to_plotly_json()["layout"]["title"]
+        return panel.figure.to_plotly_json()["layout"]["title"] != first
+    if panel.rows is None or "unit" not in panel.rows or not len(panel.rows):
+        return False
+    return panel.rows["unit"].iloc[0] != result.units[0]
 
 
 def show_cells(result: KnowledgeComparison, panel: Panel) -> None:
     """One map at a time, and below it the pairs behind the chosen cell."""
-    if panel.rows is not None and panel.rows["unit"].iloc[0] != result.units[0]:
-        # The first map shows every component; further ones stand for themselves.
-        name = panel.rows["unit"].iloc[0]
-        show_figure(panel.figure, alt=panel.alt, key=f"k_maps_{name}")
+    if is_spare(result, panel):
+        show_figure(panel.figure, alt=panel.alt, key="k_maps")
         return
     names = pair_names(result)
     unit = choose_unit(result.units)
@@ -84,6 +100,7 @@ def show_cells(result: KnowledgeComparison, panel: Panel) -> None:
     )
     show_pairs(result, shown, unit=unit, cell=cell, pair=pair)
     if head_columns(result):
+        st.caption("Single heads at the chosen token")
         show_figure(
             head_restoration(result, shown, column=cell[1]),
             alt="Restoration by layer and head at the chosen token.",
@@ -93,9 +110,8 @@ def show_cells(result: KnowledgeComparison, panel: Panel) -> None:
 
 def show_patches(result: PatchMap, panel: Panel) -> None:
     """The map of one component, and the pairs behind the chosen cell."""
-    title = patch_heatmap(result).to_plotly_json()["layout"]["title"]
-    if panel.figure.to_plotly_json()["layout"]["title"] != title:
-        show_figure(panel.figure, alt=panel.alt, key=f"k_maps_{panel.alt}")
+    if is_spare(result, panel):
+        show_figure(panel.figure, alt=panel.alt, key="k_maps")
         return
     unit = choose_unit(result.units)
     roles = patch_roles(result)
@@ -126,7 +142,7 @@ def show_left_out(result: KnowledgeComparison) -> None:
 
 
 DRAW = {"knowledge_maps": show_cells, "patch_heatmap": show_patches}
-if found := show_study(PAGE, draw=DRAW):
+if found := show_study(PAGE, draw=DRAW, is_spare=is_spare):
     entry, opened = found
     if isinstance(opened.result, KnowledgeComparison):
         show_left_out(opened.result)

@@ -1,9 +1,11 @@
 """A page about the results of one study: choose, what was found, figures, origin."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import streamlit as st
 
+from interp.figures import Panel
 from interp_explorer.cache import Opened, opened
 from interp_explorer.catalog import Entry
 from interp_explorer.pages import StudyPage
@@ -17,7 +19,10 @@ ALL = "All figures"
 
 
 def show_study(
-    page: StudyPage, *, draw: Mapping[str, Draw] | None = None
+    page: StudyPage,
+    *,
+    draw: Mapping[str, Draw] | None = None,
+    is_spare: Callable[[Any, Panel], bool] | None = None,
 ) -> tuple[Entry, Opened] | None:
     """A whole page; what it shows is returned, so that a view can add to it.
 
@@ -25,6 +30,8 @@ def show_study(
         page: The page.
         draw: What draws the figures of these names, as `"refusal_candidates"`, where
             readers can choose in them.
+        is_spare: Which figures are shown only when they are asked for by name, since
+            another one shows the same at a choice.
     """
     st.title(page.title, anchor=False)
     st.caption(page.about)
@@ -48,7 +55,8 @@ def show_study(
     # Widgets of another result must not keep the state of this one.
     place = f"{page.key}_{entry.name}"
     for number, name in enumerate(titles):
-        if wanted in (ALL, name):
+        spare = is_spare is not None and is_spare(found.result, panels[number])
+        if wanted == name or (wanted == ALL and not spare):
             by_name = (draw or {}).get(panels[number].name)
             show_panel(entry, found, number, key=place, draw=by_name)
     return entry, found

@@ -146,6 +146,9 @@ def show_beside(entry: Entry, result: HeadTimeline) -> None:
             "Runs", others, key="i_beside", bind="query-params", max_selections=11
         )
     by_name = {one.name: one for one in listed().entries}
+    if not names:
+        st.caption("Choose runs, such as those of other seeds.")
+        return
     runs = {entry.name: result}
     for name in names:
         found = opened(by_name[name])
