@@ -63,7 +63,7 @@ def edit(model: LanguageModel, edits: Edit | Sequence[Edit]) -> Iterator[None]:
     """
     if not isinstance(edits, Sequence):
         edits = [edits]
-    planned = _by_site(model, edits)
+    planned = by_site(model, edits)
     with ExitStack() as stack:
         # Hooks belong to the module and not to the thread: until they are gone, any
         # other thread's forward pass would be edited too, so others wait here.
@@ -100,10 +100,16 @@ def unedited(model: LanguageModel) -> Iterator[None]:
             _lifted[model.hf] -= 1
 
 
-def _by_site(
+def by_site(
     model: LanguageModel, edits: Sequence[Edit]
 ) -> list[tuple[HookPoint, list[Edit]]]:
-    """For every site in forward order its edits in the order of the list."""
+    """For every site in forward order its edits in the order of the list.
+
+    Raises:
+        UnknownSiteError: If a site does not exist.
+        MissingSiteError: If the architecture has no such site.
+        ShapeError: If a vector does not fit the residual stream.
+    """
     found: dict[Site, tuple[HookPoint, list[Edit]]] = {}
     for one in edits:
         sites = one.site if isinstance(one.site, str | Site) else list(one.site)

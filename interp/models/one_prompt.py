@@ -1,11 +1,11 @@
 """One prompt as token ids, and which of them the user has not written."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
-from interp.errors import PromptError
 from interp.models.language_model import LanguageModel
 from interp.models.tokens import chat_text
 
@@ -26,12 +26,6 @@ def prompt_ids(
     """
     if isinstance(prompt, str):
         return model.tokenize(prompt, chat=chat).ids[0]
-    if any(isinstance(token, str) for token in prompt):
-        raise PromptError(
-            f"{len(prompt)} prompts were given.",
-            expected="One text, or the token ids of one prompt.",
-            remedy="Call this once for each prompt.",
-        )
     return model.tokenize([list(prompt)], chat=chat).ids[0]
 
 
@@ -46,7 +40,7 @@ def template_mask(
         chat: Whether the text is put into the chat template.
     """
     ids = prompt_ids(model, prompt, chat=chat)
-    special = set(getattr(model.tokenizer, "all_special_ids", None) or ())
+    special = _special_ids(model.tokenizer)
     mask = np.array([token in special for token in ids], dtype=bool)
     if not (chat and isinstance(prompt, str) and model.tokenizer.is_fast):
         return mask
@@ -59,6 +53,14 @@ def template_mask(
         return mask
     inside = [start < span[1] and end > span[0] for start, end in offsets[0]]
     return mask | ~np.array(inside, dtype=bool)
+
+
+def _special_ids(tokenizer: Any) -> set[int]:
+    if tokenizer is None:
+        return set()
+    # The named ones, and those that only a chat template writes.
+    added = tokenizer.added_tokens_decoder.items()
+    return {*tokenizer.all_special_ids, *(i for i, token in added if token.special)}
 
 
 def _message_span(

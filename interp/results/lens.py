@@ -153,7 +153,8 @@ class LensReading:
         last = self.top_ids[:, -1, 0]
         differs = np.flatnonzero(last != last[-1])
         since = self.layers[int(differs[-1]) + 1] if len(differs) else self.layers[0]
-        where = f"layer {since}" if since.isdigit() else f"the {since}"
+        names = {"embed": "the embedding", "output": "the output"}
+        where = names.get(since, f"layer {since}")
         return (
             f"At token {self.positions[-1]} the likeliest next token is "
             f"{self.vocabulary[int(last[-1])]!r} from {where} on."

@@ -16,6 +16,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from interp.edits import Edit, edit
+from interp.edits.planting import by_site
 from interp.errors import ShapeError
 from interp.models.hookpoints import Callback, HookPoint, plant
 from interp.models.language_model import LanguageModel
@@ -48,8 +49,9 @@ class Passes:
         readers: What is read.
 
     Raises:
-        UnknownSiteError: If a reader's site does not exist.
+        UnknownSiteError: If a site does not exist.
         MissingSiteError: If the architecture has no such site.
+        ShapeError: If an edit does not fit its site.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Passes:
         self._model = model
         self._prompt_length = prompt_length
         self._edits = tuple(edits)
+        by_site(model, self._edits)  # what does not fit is said now
         self._readers = [
             (model.architecture.point(reader.site), reader) for reader in readers
         ]
