@@ -12,6 +12,7 @@ from interp.results import (
     RefusalCosine,
     RefusalDirection,
     RefusalDose,
+    RefusalLimits,
     RefusalPunctuation,
     RefusalSideEffect,
     ScoreInterval,
@@ -191,6 +192,11 @@ def refusal(usable: bool = True) -> RefusalComparison:
         )
         if usable
         else (),
+        limits=RefusalLimits(
+            first_late_layer=6, max_bypass=5.0, min_induce=0.0, max_kl=0.1
+        )
+        if usable
+        else None,
         resamples=1000 if usable else 0,
         none_share=0.01 if usable else float("nan"),
         provenance=provenance("refusal"),

@@ -72,7 +72,8 @@ def refusal_candidates(result: RefusalComparison) -> go.Figure:
             row=row,
             col=1,
         )
-    figure.update_xaxes(dtick=max(1, len(layers) // 16))
+    figure.update_xaxes(dtick=max(1, len(layers) // 16), showgrid=False)
+    figure.update_yaxes(showgrid=False)
     figure.update_xaxes(title_text="layer (resid_pre)", row=len(PANELS), col=1)
     figure.update_annotations(font={"size": 13})
     height = 190 + len(PANELS) * (70 + PIXELS_PER_POSITION * len(positions))

@@ -8,6 +8,8 @@ from interp.figures.refusal_candidates import (
     refusal_doses,
     refusal_side_effects,
 )
+from interp.figures.refusal_curves import candidate_curves
+from interp.figures.refusal_scores import refusal_scores, refusal_transfer
 from interp.figures.report import Hidden, Panel
 from interp.figures.truthfulness import cosine_curve
 from interp.results.refusal import Instructions, RefusalComparison
@@ -34,7 +36,36 @@ def refusal_panels(result: RefusalComparison) -> tuple[Panel, ...]:
                 rows=result.to_dataframe(),
             )
         )
+        if any(row.intervention in ("ablate", "add") for row in result.conditions):
+            panels.append(
+                Panel(
+                    name="refusal_transfer",
+                    figure=refusal_transfer(result),
+                    alt="Two matrices of refusal rates: whose direction does what in "
+                    "which model.",
+                    rows=result.to_dataframe(),
+                )
+            )
+    if result.completions:
+        panels.append(
+            Panel(
+                name="refusal_scores",
+                figure=refusal_scores(result),
+                alt="How the refusal scores of all answers are distributed under each "
+                "condition, in both models.",
+                rows=_scores(result),
+            )
+        )
     if result.candidates:
+        panels.append(
+            Panel(
+                name="candidate_curves",
+                figure=candidate_curves(result),
+                alt="Bypass, induce and KL of the candidates by layer, one curve per "
+                "position, with what is excluded shaded. " + result.selection,
+                rows=result.candidates_dataframe(),
+            )
+        )
         panels.append(
             Panel(
                 name="refusal_candidates",
@@ -112,6 +143,12 @@ def refusal_tables(result: RefusalComparison) -> tuple[Hidden, ...]:
             )
         )
     return tuple(tables)
+
+
+def _scores(result: RefusalComparison) -> pd.DataFrame:
+    """One row per answer, without the texts, which may be harmful."""
+    rows = result.completions_dataframe()
+    return rows.drop(columns=["prompt", "completion"])
 
 
 def _side_by_side(

@@ -35,6 +35,7 @@ from interp.results.refusal import (
     RefusalCosine as RefusalCosine,
     RefusalDirection as RefusalDirection,
     RefusalDose as RefusalDose,
+    RefusalLimits as RefusalLimits,
     RefusalPunctuation as RefusalPunctuation,
     RefusalSideEffect as RefusalSideEffect,
     ScoreInterval as ScoreInterval,

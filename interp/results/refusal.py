@@ -23,6 +23,7 @@ from interp.results.refusal_rows import (
     RefusalCosine as RefusalCosine,
     RefusalDirection as RefusalDirection,
     RefusalDose as RefusalDose,
+    RefusalLimits as RefusalLimits,
     RefusalPunctuation as RefusalPunctuation,
     RefusalSideEffect as RefusalSideEffect,
     ScoreInterval as ScoreInterval,
@@ -64,6 +65,7 @@ class RefusalComparison:
         rule: By what the direction was chosen, as a sentence.
         selection: What the rule made of the candidates, as a sentence.
         chosen_scores: The chosen direction's scores on validation prompts.
+        limits: The rule in numbers; None in results of older versions.
         resamples: How many resamples of validation prompts were judged by the rule.
         none_share: In which share of them there is no usable direction.
         notes: What was left out, is weak or limits the conclusions, in sentences.
@@ -92,6 +94,7 @@ class RefusalComparison:
     rule: str = ""
     selection: str = ""
     chosen_scores: tuple[ScoreInterval, ...] = ()
+    limits: RefusalLimits | None = None
     resamples: int = 0
     none_share: Number = math.nan
     notes: tuple[str, ...] = ()

@@ -272,6 +272,50 @@ class ScoreInterval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RefusalLimits:
+    """What a candidate had to reach to be used; NaN where there was no such limit.
+
+    Attributes:
+        first_late_layer: Layers from this one on are left out.
+        max_bypass: Ablation must bring harmful prompts below this refusal score.
+        min_induce: Addition must bring harmless prompts to at least this.
+        max_kl: Ablation may change harmless answers by at most this, in nats.
+    """
+
+    first_late_layer: int
+    max_bypass: Number = math.nan
+    min_induce: Number = math.nan
+    max_kl: Number = math.nan
+
+    def missed(self, candidate: RefusalCandidate) -> tuple[str, ...]:
+        """What a candidate does not reach, each in a few words; nothing if it passes.
+
+        Example:
+            >>> limits = RefusalLimits(first_late_layer=6, max_kl=0.1)
+            >>> one = RefusalCandidate(model="post", layer=7, position=-1, token="",
+            ...                        bypass=-1.0, induce=2.0, kl=0.4, fate="")
+            >>> limits.missed(one)
+            ('layer 7 is not below 6', 'KL 0.4 is above 0.1')
+        """
+        found: list[str] = []
+        if candidate.layer >= self.first_late_layer:
+            found.append(
+                f"layer {candidate.layer} is not below {self.first_late_layer}"
+            )
+        if candidate.bypass >= self.max_bypass:
+            found.append(
+                f"bypass {candidate.bypass:.3g} is not below {self.max_bypass:.3g}"
+            )
+        if candidate.induce < self.min_induce:
+            found.append(
+                f"induce {candidate.induce:.3g} is below {self.min_induce:.3g}"
+            )
+        if candidate.kl > self.max_kl:
+            found.append(f"KL {candidate.kl:.3g} is above {self.max_kl:.3g}")
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
     """One answer."""
 

@@ -48,7 +48,9 @@ def choose_cell(
 ) -> tuple[int, int]:
     """The chosen row and column of a figure's heat maps, which it draws clickable.
 
-    All heat maps with so many rows and columns are clickable and outline the choice.
+    All heat maps with so many rows and columns are clickable and outline the choice. In
+    a figure without heat maps, points whose `customdata` begins with the places of
+    their row and column are the cells.
 
     Args:
         figure: One heat map or several; stays as it is.
@@ -71,12 +73,13 @@ def choose_cell(
                 st.session_state[rows.key] = unique(rows.names)[at[0]]
                 st.session_state[columns.key] = unique(columns.names)[at[1]]
 
-    drawn = with_overlay(
-        shown(figure),
-        shape=(len(rows.names), len(columns.names)),
-        chosen=(row, column),
-        colour=ink(),
-    )
+    drawn = shown(figure)
+    if any(isinstance(trace, go.Heatmap) for trace in drawn.data):
+        shape = (len(rows.names), len(columns.names))
+        with_overlay(drawn, shape=shape, chosen=(row, column), colour=ink())
+    else:
+        name = _place([row, column])
+        with_rings(drawn, name=name, name_of=_place, colour=ink())
     _chart(drawn, alt=alt, key=key, pick=pick)
     return row, column
 
@@ -141,6 +144,10 @@ def unique(names: Sequence[str]) -> list[str]:
             new = f"{name} ({number})"
         found[new] = None
     return list(found)
+
+
+def _place(values: Sequence[Any]) -> str:
+    return f"{int(values[ROW])} {int(values[COLUMN])}"
 
 
 def _choose(choice: Choice) -> int:

@@ -41,6 +41,7 @@ from probes.studies.refusal.words import (
     chosen_directions,
     chosen_scores,
     counts_of,
+    limits_of,
     position_in_words,
     position_notes,
     prompt_notes,
@@ -130,6 +131,7 @@ def refusal(
         rule=choice.rule,
         selection=choice.selection,
         chosen_scores=chosen_scores(choice),
+        limits=limits_of(choice),
         resamples=choice.resamples,
         none_share=choice.none_share,
         notes=(

@@ -1,5 +1,6 @@
 """The facts of a refusal study in the words of its result."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
@@ -10,6 +11,7 @@ from interp.results import (
     InstructionCount,
     RefusalCandidate,
     RefusalDirection,
+    RefusalLimits,
     RefusalPunctuation,
     ScoreInterval,
 )
@@ -124,6 +126,24 @@ def chosen_scores(choice: Choice) -> tuple[ScoreInterval, ...]:
             high=stability.intervals[name][1],
         )
         for name, clean, estimate in names
+    )
+
+
+def limits_of(choice: Choice) -> RefusalLimits | None:
+    """The rule that was applied, in numbers; None if there were no candidates.
+
+    Args:
+        choice: What was chosen.
+    """
+    if choice.judged is None:
+        return None
+    rule = choice.judged.selection.rule
+    return RefusalLimits(
+        first_late_layer=rule.first_late_layer,
+        max_bypass=math.nan if rule.max_bypass is None else rule.max_bypass,
+        min_induce=rule.min_induce,
+        # The lenient rule has no limit, and JSON has no infinity.
+        max_kl=rule.max_kl if math.isfinite(rule.max_kl) else math.nan,
     )
 
 
