@@ -1,20 +1,11 @@
 """The explorer in a real browser: it draws, stays local, and runs nobody's markup."""
 
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from urllib.error import URLError
 from urllib.parse import quote, unquote
-from urllib.request import urlopen
 
 import pytest
+from browser_session import DONE, NO_CHROMIUM, Seen, chromium, serving, visit
 
 from interp_explorer.pages import STUDIES
 
@@ -22,85 +13,15 @@ from interp_explorer.pages import STUDIES
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.xdist_group("explorer"),
-    pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is missing"),
+    NO_CHROMIUM,
 ]
-ROOT = Path(__file__).parents[2]
 VIEWS = ("", *(page.name for page in STUDIES), "runs")
-DONE = "document.querySelector('[data-test-script-state=notRunning]') !== null"
-# On a deep link Streamlit asks for its own addresses below the page's path first.
-PROBES = ("/_stcore/health", "/_stcore/host-config")
-
-
-@dataclass(kw_only=True)
-class Seen:
-    """What a page asked for and complained about."""
-
-    base: str
-    outside: list[str] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-
-    def watch(self, page) -> None:
-        page.on("request", lambda request: self._asked(request.url))
-        page.on("response", self._answered)
-        page.on("console", self._said)
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-
-    def _asked(self, url: str) -> None:
-        local = (self.base, self.base.replace("http", "ws"), "data:", "blob:")
-        if not url.startswith(local):
-            self.outside.append(url)
-
-    def _answered(self, response) -> None:
-        if response.status >= 400 and not response.url.endswith(PROBES):
-            self.errors.append(f"{response.status} {response.url}")
-
-    def _said(self, message) -> None:
-        # Failed requests are judged by their address above.
-        if message.type == "error" and "Failed to load resource" not in message.text:
-            self.errors.append(message.text)
-
-
-@contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """`interp explore` on a folder, from its start to its end."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    base = f"http://127.0.0.1:{port}"
-    server = subprocess.Popen(
-        [
-            *(sys.executable, "-c", "from probes.cli import main; main()"),
-            *("explore", str(folder), "--port", str(port)),
-        ],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'apps'}"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        for _ in range(600):
-            assert server.poll() is None, "the explorer ended by itself"
-            try:
-                with urlopen(f"{base}/_stcore/health", timeout=5):
-                    break
-            except (URLError, OSError):
-                time.sleep(0.1)
-        yield base
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
 
 
 @pytest.fixture(scope="module")
 def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
-        )
-        yield chromium
-        chromium.close()
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -111,12 +32,6 @@ def base(folder, hostile_folder, tmp_path_factory) -> Iterator[str]:
         shutil.copytree(source, both, dirs_exist_ok=True)
     with serving(both) as address:
         yield address
-
-
-def visit(page, address: str) -> None:
-    page.goto(address)
-    page.get_by_test_id("stHeading").first.wait_for(timeout=60_000)
-    page.wait_for_function(DONE, timeout=60_000)
 
 
 def test_pages_draw_follow_links_and_stay_local(base, browser):
