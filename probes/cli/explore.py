@@ -57,7 +57,9 @@ def explore(
         say(f"The Lab with {model} is at http://{ADDRESS}:{place}/lab")
     say("Ctrl-C ends it.")
     # While the server starts, so that the first page does not wait for it.
-    threading.Thread(target=_import_figures, daemon=True).start()
+    threading.Thread(
+        target=_import_ahead, args=(model is not None,), daemon=True
+    ).start()
     return _serve(app, [str(directory.expanduser().resolve()), *asked], place)
 
 
@@ -143,9 +145,13 @@ def _free_port(port: int | None) -> int:
     )
 
 
-def _import_figures() -> None:
+def _import_ahead(with_model: bool) -> None:
     import interp.figures
     import probes.studies.summary
+
+    if with_model:
+        import interp.models.loading
+        import interp.streaming
 
     del interp, probes
 

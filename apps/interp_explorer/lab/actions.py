@@ -144,9 +144,8 @@ def _direction_code(offer: Offer, task: Task) -> list[str]:
     name = held.label.partition(" ")[0]
     return [
         "from interp_explorer.lab.embedded import embedded_directions, examples_of",
-        "from pathlib import Path",
         "",
-        f"examples = examples_of(Path({str(offer.family)!r}))",
+        f"examples = examples_of({str(offer.family)!r})",
         f"direction = embedded_directions(model, examples)[{name!r}]",
     ]
 

@@ -37,7 +37,7 @@ class Examples:
     harmful: tuple[str, ...]
 
 
-def examples_of(family: Path) -> Examples:
+def examples_of(family: str | Path) -> Examples:
     """The texts of an embedded family.
 
     Args:
@@ -48,6 +48,7 @@ def examples_of(family: Path) -> Examples:
     """
     from interp.data import statements
 
+    family = Path(family)
     found = statements(family / "statements.csv")
     pairs = list(zip(found.prompts, found.labels, strict=True))
     return Examples(

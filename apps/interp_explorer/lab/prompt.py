@@ -110,10 +110,8 @@ def show_counts(model: "LanguageModel", asked: Asked) -> None:
 
 @st.cache_data(max_entries=4, show_spinner=False)
 def _texts(family: str) -> Examples | None:
-    from pathlib import Path
-
     try:
-        return examples_of(Path(family))
+        return examples_of(family)
     except InterpError:
         return None
 

@@ -25,7 +25,7 @@ from interp_explorer.lab.settings import (
     drop_unless,
     key_of,
 )
-from interp_explorer.widgets.chart import show_figure
+from interp_explorer.widgets.chart import ink, show_figure
 from interp_explorer.widgets.text import escaped
 from interp_explorer.widgets.token_strip import Strip, StripScore, limit_of, show_strip
 
@@ -232,17 +232,17 @@ def _show_lens(
         return
     st.caption(escaped(reading.headline()))
     columns: dict[str, object] = {"layer": reading.layers}
-    for rank in range(min(TOP, reading.top_ids.shape[2])):
-        tops = [reading.top(row, 0)[rank] for row in range(len(reading.layers))]
-        columns[f"{rank + 1}."] = [
-            f"{shown(word)}  {np.exp(value):.2f}" for word, value in tops
-        ]
-    columns["entropy (nats)"] = reading.entropy[:, 0]
     if target:
         columns["p(target)"] = np.exp(reading.target_log_probability[:, 0])
         columns["rank"] = reading.target_rank[:, 0]
     if distractor:
         columns["target − distractor"] = reading.difference[:, 0]
+    columns["entropy (nats)"] = reading.entropy[:, 0]
+    for rank in range(min(TOP, reading.top_ids.shape[2])):
+        tops = [reading.top(row, 0)[rank] for row in range(len(reading.layers))]
+        columns[f"{rank + 1}."] = [
+            f"{shown(word)}  {np.exp(value):.2f}" for word, value in tops
+        ]
     st.dataframe(
         pd.DataFrame(columns),
         hide_index=True,
@@ -285,8 +285,11 @@ def _show_whole_lens(
         if reading is None:
             return
         show = "difference" if words[1] else "target" if words[0] else "entropy"
+        figure = lens_heatmap(reading, show=show)
+        # Plotly takes the transparent middle for white and writes on it in black.
+        figure.update_traces(textfont_color=ink())
         show_figure(
-            lens_heatmap(reading, show=show),
+            figure,
             alt="A map of the likeliest token by layer and token of the prompt.",
             key="lab_lens_map",
         )
