@@ -1,6 +1,158 @@
-"""The library of saved directions."""
+"""The library of saved directions: what they are, how alike, and out to other tools."""
 
+import math
+
+import numpy as np
+import pandas as pd
 import streamlit as st
+
+from interp.figures.cosine_matrix import cosine_matrix
+from interp_explorer.saved import SavedDirection, saved_directions
+from interp_explorer.state import choose, root
+from interp_explorer.widgets.chart import show_figure
+from interp_explorer.widgets.exports import show_exports
+from interp_explorer.widgets.library import (
+    gap,
+    labels,
+    python_code,
+    table,
+    usual_width,
+)
+from interp_explorer.widgets.text import escaped
+
+
+MOST_COMPARED = 40
+USUALLY_COMPARED = 8
+
+
+def show_cosines(found: list[SavedDirection]) -> None:
+    """The cosines of the chosen directions that have as many dimensions."""
+    st.subheader("How alike they are", anchor=False)
+    names = [saved.name for saved in found]
+    width = usual_width(found)
+    usual = [saved.name for saved in found if len(saved.direction.unit) == width]
+    chosen = st.multiselect(
+        "Directions",
+        names,
+        default=usual[:USUALLY_COMPARED],
+        key="d_names",
+        bind="query-params",
+        max_selections=MOST_COMPARED,
+    )
+    picked = [saved for saved in found if saved.name in chosen]
+    if not picked:
+        st.caption("None is chosen.")
+        return
+    width = len(picked[0].direction.unit)
+    same = [saved for saved in picked if len(saved.direction.unit) == width]
+    if others := [saved.name for saved in picked if saved not in same]:
+        st.warning(
+            f"Left out because they have not {width} dimensions as the first one: "
+            + escaped(", ".join(others))
+        )
+    if len({saved.direction.model for saved in same}) > 1:
+        st.caption(
+            "These are of several models. A cosine across models means something only "
+            "where one was trained from the other's weights."
+        )
+    figure = cosine_matrix(
+        labels(same),
+        np.stack([saved.direction.unit for saved in same]),
+    )
+    alt = f"Cosines of {len(same)} directions with each other."
+    show_figure(figure, alt=alt, key="d_cosines")
+    st.caption(
+        f"95 % of random directions of {width} dimensions have a cosine below "
+        f"{1.96 / math.sqrt(width):.2f} in size; activations that lie along few "
+        "directions make larger ones likely too."
+    )
+    with st.expander("The Python that draws it"):
+        st.code(python_code(same), language="python")
+
+
+def show_one(found: list[SavedDirection]) -> None:
+    """What is known of one direction, where it is used, and downloads of it."""
+    st.subheader("One direction", anchor=False)
+    name = choose("Direction", [saved.name for saved in found], key="d_one")
+    saved = next((one for one in found if one.name == name), None)
+    if saved is None:
+        return
+    one = saved.direction
+    st.markdown(f"**{escaped(one.rule)}**")
+    st.caption(
+        escaped(
+            f"{one.model or 'unknown model'} · {one.site or 'unknown site'} · "
+            f"{one.position or 'unknown position'} · {len(one.unit)} dimensions · "
+            f"{one.n_positive} positive and {one.n_negative} negative examples"
+        )
+    )
+    columns = st.columns(4)
+    means = (one.negative_mean, one.positive_mean)
+    values = (one.scale, gap(saved), *(math.nan if m is None else m for m in means))
+    titles = ("Norm", "Class gap", "Mean of the negative", "Mean of the positive")
+    for column, label, value in zip(columns, titles, values, strict=True):
+        column.metric(label, "unknown" if math.isnan(value) else f"{value:.3g}")
+    with st.container(horizontal=True):
+        st.page_link("views/lab.py", label="Open the Lab", icon=":material/science:")
+        if saved.run:
+            st.page_link(
+                "views/runs.py",
+                label="The run that found it",
+                icon=":material/folder_open:",
+                query_params={"n_run": saved.run},
+            )
+    facts = {
+        "file": saved.name,
+        "run": saved.run,
+        "weights": one.weights,
+        "revision": one.revision,
+        "chat template": one.template,
+    }
+    with st.expander("What produced it"):
+        known = {what: value for what, value in facts.items() if value}
+        st.dataframe(
+            pd.DataFrame({"what": [*known], "value": [*known.values()]}),
+            hide_index=True,
+        )
+    st.subheader("Out to other programs", anchor=False)
+    show_exports(saved)
 
 
 st.title("Directions", anchor=False)
+st.caption(
+    "Every direction that a study or your own code has saved below the folder: where "
+    "it was found, how far apart its classes are, how alike they are, and downloads."
+)
+library = saved_directions(root())
+for problem in library.problems[:5]:
+    st.warning(escaped(problem))
+if not library.complete:
+    st.warning("There are too many files here; only the first were read.")
+words = st.text_input("Names, models and sites that contain", key="d_words",
+                      bind="query-params")  # fmt: skip
+shown = [
+    saved
+    for saved in library.found
+    if words.lower()
+    in " ".join((saved.name, saved.direction.model, saved.direction.site)).lower()
+]
+if not library.found:
+    st.info(
+        "There are no directions here. `interp compare BASE POST --out DIR` keeps "
+        "those of the truthfulness and refusal studies, and "
+        "`interp.directions.save(direction, file)` one of your own."
+    )
+elif not shown:
+    st.info("Nothing here fits.")
+else:
+    st.caption(f"{len(shown)} directions. A column's head sorts them.")
+    st.dataframe(
+        table(shown),
+        hide_index=True,
+        column_config={
+            name: st.column_config.NumberColumn(format="%.3g")
+            for name in ("norm", "class gap")
+        },
+    )
+    show_cosines(shown)
+    show_one(shown)

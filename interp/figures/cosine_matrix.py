@@ -1,0 +1,59 @@
+"""Cosines of several directions with each other."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from jaxtyping import Float
+
+from interp.figures.style import DIVERGING, plain, styled
+
+
+# With more than this the numbers would not fit into the cells.
+MOST_NUMBERS = 12
+
+
+def cosine_matrix(
+    names: Sequence[str], vectors: Float[np.ndarray, "direction d_model"]
+) -> go.Figure:
+    """The cosine of each direction with each, as a map pinned at zero.
+
+    Args:
+        names: What the directions are called.
+        vectors: The directions, of any length but 0.
+
+    Example:
+        >>> figure = cosine_matrix(["a", "b"], np.array([[1.0, 0.0], [2.0, 2.0]]))
+        >>> round(float(figure.data[0].z[0, 1]), 3)
+        0.707
+    """
+    exact = np.asarray(vectors, dtype=np.float64)
+    units = exact / np.linalg.norm(exact, axis=1, keepdims=True)
+    z = np.clip(units @ units.T, -1, 1).astype(np.float32)
+    count = len(names)
+    # Equal names would fall into one row if they were the places themselves.
+    places, said = np.arange(count), [plain(name) for name in names]
+    pairs = [[f"{row}<br>{column}" for column in said] for row in said]
+    figure = go.Figure(
+        go.Heatmap(
+            z=z,
+            x=places,
+            y=places,
+            zmin=-1,
+            zmid=0,
+            zmax=1,
+            colorscale=[list(stop) for stop in DIVERGING],
+            colorbar={"title": {"text": "cosine"}, "thickness": 12},
+            xgap=1,
+            ygap=1,
+            customdata=pairs,
+            texttemplate="%{z:.2f}" if count <= MOST_NUMBERS else None,
+            hovertemplate="%{customdata}<br>cosine %{z:.3f}<extra></extra>",
+        )
+    )
+    ticks = {"tickvals": places, "ticktext": said, "showgrid": False}
+    figure.update_xaxes(**ticks, tickangle=-40)
+    figure.update_yaxes(**ticks, autorange="reversed")
+    return styled(
+        figure, title="How alike the directions are", height=max(320, 200 + 30 * count)
+    )
