@@ -1,78 +1,137 @@
 """Whether one direction makes a model refuse; answers are shown only when asked for."""
 
+import pandas as pd
 import streamlit as st
 
-from interp.figures import Panel
-from interp.results import RefusalComparison
+from interp.figures import Panel, refusal_candidates
+from interp.figures.refusal_curves import candidate_places
+from interp.figures.refusal_scores import SOURCE_NAMES, SOURCES
+from interp.results import RefusalCandidate, RefusalComparison
+from interp.results.truthfulness import ROLES
 from interp_explorer.pages import STUDY
+from interp_explorer.widgets.answers import show_answers
 from interp_explorer.widgets.clickable import Choice, choose_cell
 from interp_explorer.widgets.study import show_rest, show_study
+from interp_explorer.widgets.text import escaped
 
 
 PAGE = STUDY["refusal"]
-
-
-@st.fragment
-def show_answers(result: RefusalComparison, *, key: str) -> None:
-    """One instruction with every answer to it, side by side, behind a switch.
-
-    The switch is not part of the address, so that no link opens harmful texts.
-    """
-    st.subheader("Answers", anchor=False)
-    if not st.toggle("Show instructions and answers, which may be harmful", key=key):
-        return
-    with st.container(horizontal=True):
-        kind = st.segmented_control(
-            "Instructions",
-            ["harmful", "harmless"],
-            default="harmful",
-            required=True,
-            key=f"{key}_kind",
-        )
-        only_changed = st.toggle("Only where the judgement changes", key=f"{key}_only")
-    rows = [row for row in result.completions if row.instructions == kind]
-    prompts = list(dict.fromkeys(row.prompt for row in rows))
-    if only_changed:
-        judged = {p: {row.refused for row in rows if row.prompt == p} for p in prompts}
-        prompts = [prompt for prompt in prompts if len(judged[prompt]) > 1]
-    if not prompts:
-        st.caption("There are none.")
-        return
-    prompt = st.selectbox("Instruction", prompts, key=f"{key}_{kind}_prompt")
-    answers = [row for row in rows if row.prompt == prompt]
-    for column, row in zip(st.columns(2) * len(answers), answers, strict=False):
-        done = "unchanged"
-        if row.intervention != "none":
-            done = f"{row.direction} direction: {row.intervention}"
-        with column.container(border=True):
-            st.caption(f"{row.model} · {done}")
-            st.badge(
-                "refused" if row.refused else "answered",
-                color="orange" if row.refused else "blue",
-            )
-            st.text(row.completion or "(nothing)")
+NEAREST = 5
 
 
 def show_candidates(result: RefusalComparison, panel: Panel) -> None:
-    """The map of candidates; the chosen one's scores and fate below it."""
-    positions = sorted({(one.position, one.token) for one in result.candidates})
-    layers = sorted({one.layer for one in result.candidates})
+    """All candidates as curves or as maps; below them the scores of the chosen one."""
+    positions, layers = candidate_places(result)
+    shown = st.segmented_control(
+        "Candidates as",
+        ["curves", "maps"],
+        default="curves",
+        required=True,
+        key="r_view",
+        bind="query-params",
+    )
+    best = _most_usable(result)
+    numbers = [number for number, _ in positions]
     at, layer = choose_cell(
-        panel.figure,
+        panel.figure if shown == "curves" else refusal_candidates(result),
         rows=Choice(
             key="r_position",
             label="Position",
             names=tuple(f"{number} {token}" for number, token in positions),
+            default=numbers.index(best.position),
         ),
         columns=Choice(
-            key="r_layer", label="Layer", names=tuple(str(layer) for layer in layers)
+            key="r_layer",
+            label="Layer",
+            names=tuple(str(layer) for layer in layers),
+            default=layers.index(best.layer),
         ),
         alt=panel.alt,
     )
-    st.write(positions[at], layers[layer])
+    wanted = numbers[at], layers[layer]
+    chosen = [one for one in result.candidates if (one.position, one.layer) == wanted]
+    if chosen:
+        _show_candidate(result, chosen[0])
+    else:
+        st.info("There is no candidate at this position of this layer.")
+    if not any(one.fate == "chosen" for one in result.candidates):
+        _show_nearest(result)
 
 
-if shown := show_study(PAGE, draw={"refusal_candidates": show_candidates}):
+def _show_candidate(result: RefusalComparison, one: RefusalCandidate) -> None:
+    with st.container(horizontal=True):
+        st.metric("Bypass", f"{one.bypass:.3g}", help="Refusal score when ablated.")
+        st.metric("Induce", f"{one.induce:.3g}", help="Refusal score when added.")
+        st.metric("KL", f"{one.kl:.3g}", help="On harmless prompts when ablated.")
+        st.metric("Length", f"{one.norm:.3g}", help=f"{one.relative_norm:.2g} of the "
+                  "mean harmless activation's.")  # fmt: skip
+        st.metric("Bootstrap share", "-" if pd.isna(one.share) else f"{one.share:.0%}",
+                  help=f"Of {result.resamples} resamples choose it.")  # fmt: skip
+    rank = f", rank {one.rank}" if one.rank else ""
+    st.markdown(f"**{escaped(one.fate.capitalize() + rank)}**")
+    if result.rule:
+        st.caption(f"The rule: {escaped(result.rule)}.")
+    for reason in result.limits.missed(one) if result.limits else ():
+        st.markdown(f"- {escaped(reason)}")
+
+
+def _show_nearest(result: RefusalComparison) -> None:
+    st.markdown("**No candidate passed.** These miss the least:")
+    rows = [
+        {
+            "position": one.position,
+            "layer": one.layer,
+            "bypass": one.bypass,
+            "induce": one.induce,
+            "kl": one.kl,
+            "what it misses": "; ".join(_missed(result, one)),
+        }
+        for one in sorted(result.candidates, key=lambda one: _distance(result, one))
+    ]
+    st.dataframe(pd.DataFrame(rows[:NEAREST]), hide_index=True, key="r_nearest")
+
+
+def _missed(result: RefusalComparison, one: RefusalCandidate) -> tuple[str, ...]:
+    found = result.limits.missed(one) if result.limits else ()
+    return found or (() if one.fate in ("chosen", "passed") else (one.fate,))
+
+
+def _distance(result: RefusalComparison, one: RefusalCandidate) -> tuple[float, ...]:
+    """How many conditions it misses, then how much refusal is left."""
+    bypass = float("inf") if pd.isna(one.bypass) else one.bypass
+    return (float(pd.isna(one.bypass)), float(len(_missed(result, one))), bypass)
+
+
+def _most_usable(result: RefusalComparison) -> RefusalCandidate:
+    return min(
+        result.candidates,
+        key=lambda one: (one.fate != "chosen", *_distance(result, one)),
+    )
+
+
+def show_transfer(result: RefusalComparison, panel: Panel) -> None:
+    """Whose direction does what in which model; below it all that was run of it."""
+    i, j = choose_cell(
+        panel.figure,
+        rows=Choice(
+            key="r_direction",
+            label="Direction",
+            names=tuple(SOURCE_NAMES.get(of, of) for of in SOURCES),
+            default=SOURCES.index("post"),
+        ),
+        columns=Choice(key="r_model", label="In", names=ROLES, default=1),
+        alt=panel.alt,
+    )
+    rows = result.to_dataframe()
+    chosen = (rows["direction"] == SOURCES[i]) & (rows["model"] == ROLES[j])
+    if not chosen.any():
+        st.info("Nothing was run with this direction in this model.")
+    st.dataframe(rows[chosen], hide_index=True, key="r_transfer_rows")
+
+
+if shown := show_study(
+    PAGE, draw={"candidate_curves": show_candidates, "refusal_transfer": show_transfer}
+):
     entry, found = shown
     if isinstance(found.result, RefusalComparison) and found.result.completions:
         show_answers(found.result, key=f"r_{entry.name}_answers")
