@@ -101,7 +101,12 @@ DISPLAYS: dict[str, Display] = {
 _display: ContextVar[Display | None] = ContextVar("interp_progress", default=None)
 
 
-def _chosen_display() -> Display:
+def display_in_use() -> Display:
+    """Where progress goes now: by `using`, or else by `INTERP_PROGRESS`.
+
+    Raises:
+        ConfigError: If the variable has another value.
+    """
     chosen = _display.get()
     if chosen is not None:
         return chosen
@@ -141,7 +146,7 @@ def progress_bar(description: str, total: int, unit: str) -> Iterator[Progress]:
         >>> with progress_bar("capture", 3, "examples") as bar:
         ...     bar.advance(3)
     """
-    bar = _chosen_display()(description, total, unit)
+    bar = display_in_use()(description, total, unit)
     try:
         yield bar
     finally:

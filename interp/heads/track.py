@@ -50,8 +50,9 @@ from interp.heads.timeline import (
 from interp.heads.track_ahead import Ahead
 from interp.heads.track_shards import Shards
 from interp.heads.track_spec import SequenceSpec, TrackSpec, track_spec
-from interp.progress import progress_bar
+from interp.progress import progress_bar, using
 from interp.provenance import ModelRecord, Provenance, record
+from interp.results.run_progress import recorded
 from interp.results.runs import RunFolder, open_run
 from interp.results.timeline import HeadTimeline
 from interp.results.timeline_rows import FailedCheckpoint
@@ -167,6 +168,7 @@ class _Work:
         downloads_to = self.run.path / "downloads"
         with (
             downloading(self.series, downloads_to, keep=self._keep) as downloads,
+            using(recorded(self.run)),
             progress_bar("checkpoints", len(refs), "checkpoints") as bar,
         ):
             bar.advance(len(refs) - len(todo))

@@ -21,8 +21,10 @@ from interp.errors import (
     SelfCheckError,
     UnsupportedModelError,
 )
+from interp.progress import using
 from interp.provenance import Provenance, record
 from interp.results import Result, RunFolder, open_run
+from interp.results.run_progress import recorded
 from interp.stopping import stop_if_requested
 from probes.studies.inputs import record_of
 from probes.studies.kinds import (
@@ -137,7 +139,8 @@ def compare(
                 tell=tell,
             )
             try:
-                found = run_study(spec, given, setting)
+                with using(recorded(folder)):
+                    found = run_study(spec, given, setting)
             except UNSUITABLE as error:
                 if name not in may_leave_out or len(specs) == 1:
                     raise
