@@ -242,7 +242,8 @@ def rank_slopes(shared: Shared) -> go.Figure:
     figure.update_xaxes(
         tickvals=[0, 1], ticktext=list(ROLES), range=[-0.15, 1.15], showgrid=False
     )
-    figure.update_yaxes(type="log", autorange="reversed")
+    ticks = [n * 10**k for k in range(5) for n in (1, 2, 5)]
+    figure.update_yaxes(type="log", autorange="reversed", tickvals=ticks)
     return styled(
         figure, title="Ranks of candidates in both models", y="rank", height=380
     )

@@ -12,25 +12,44 @@ from interp.figures import (
     score_strips,
     timeline_scatter,
 )
-from interp.results import FormationRun, HeadAblations, HeadScores, HeadTimeline
+from interp.results import (
+    FormationRun,
+    HeadAblations,
+    HeadScores,
+    HeadTimeline,
+    Result,
+)
 from interp_explorer.pages import STUDY
 from interp_explorer.state import choose
 from interp_explorer.widgets.chart import show_figure
 from interp_explorer.widgets.clickable import Choice, choose_cell
 from interp_explorer.widgets.study import show_rest, show_study
 from interp_explorer.widgets.timelines import show_beside, show_heads
+from interp_explorer.widgets.titles import show_title
 
 
 PAGE = STUDY["induction"]
 
 
+def is_spare(result: Result, panel: Panel) -> bool:
+    """Whether a map is of another score than the first.
+
+    The first map shows all of them, at a choice.
+    """
+    if panel.name not in ("timeline_map", "head_map") or panel.rows is None:
+        return False
+    metrics = panel.rows["metric"].unique().tolist()
+    return isinstance(result, HeadTimeline | HeadScores) and metrics[:1] != [
+        *result.metrics[:1]
+    ]
+
+
 def show_timeline(result: HeadTimeline, panel: Panel) -> None:
-    """The first map shows every score; further ones stand for themselves."""
-    metric = "" if panel.rows is None else str(panel.rows["metric"].iloc[0])
-    if metric == result.metrics[0]:
-        show_heads(result, alt=panel.alt)
+    """A map of all scores at a choice, and heads one by one."""
+    if is_spare(result, panel):
+        show_figure(panel.figure, alt=panel.alt, key="i_map")
     else:
-        show_figure(panel.figure, alt=panel.alt, key=f"i_map_{metric}")
+        show_heads(result, panel)
 
 
 def show_scatter(result: HeadTimeline, panel: Panel) -> None:
@@ -47,12 +66,11 @@ def show_scatter(result: HeadTimeline, panel: Panel) -> None:
 
 def show_scores(result: HeadScores, panel: Panel) -> None:
     """A map of one score; below it all scores of the chosen head."""
-    metric = "" if panel.rows is None else str(panel.rows["metric"].iloc[0])
-    if metric != result.metrics[0]:
-        show_figure(panel.figure, alt=panel.alt, key=f"i_map_{metric}")
+    if is_spare(result, panel):
+        show_figure(panel.figure, alt=panel.alt, key="i_map")
         return
     score = choose("Score", result.metrics, key="i_metric")
-    score = score if score in result.metrics else metric
+    score = score if score in result.metrics else result.metrics[0]
     layer, head = _choose_head(
         head_map(result, score), result.mean.shape, result.top(score, k=1)[0], panel
     )
@@ -81,8 +99,10 @@ def show_seeds(result: FormationRun, panel: Panel) -> None:
     """Small panels by seed, of the metric that is looked at."""
     metric = choose("Metric", result.metrics, key="i_metric")
     metric = metric if metric in result.metrics else result.metrics[0]
+    figure = formation_seeds(result, metric)
+    show_title(figure, panel)
     show_figure(
-        formation_seeds(result, metric),
+        figure,
         alt=f"{metric} over training by seed. {panel.alt}",
         key="i_seeds",
     )
@@ -91,6 +111,7 @@ def show_seeds(result: FormationRun, panel: Panel) -> None:
 def _choose_head(
     figure: go.Figure, shape: tuple[int, ...], best: str, panel: Panel
 ) -> tuple[int, int]:
+    show_title(figure, panel)
     layer, head = (int(part) for part in best[1:].split("H"))
     return choose_cell(
         figure,
@@ -117,7 +138,7 @@ DRAW = {
     "ablation_map": show_ablations,
     "formation_seeds": show_seeds,
 }
-if shown := show_study(PAGE, draw=DRAW):
+if shown := show_study(PAGE, draw=DRAW, is_spare=is_spare):
     entry, found = shown
     if isinstance(found.result, HeadTimeline):
         show_beside(entry, found.result)

@@ -18,6 +18,7 @@ from interp_explorer.widgets.chart import show_figure
 from interp_explorer.widgets.clickable import Choice, choose_cell
 from interp_explorer.widgets.pairs import PAIR_KEY, pair_names, show_pairs
 from interp_explorer.widgets.study import show_rest, show_study
+from interp_explorer.widgets.titles import show_title
 
 
 PAGE = STUDY["knowledge"]
@@ -82,8 +83,10 @@ def show_cells(result: KnowledgeComparison, panel: Panel) -> None:
     single = pair if over == SINGLE else None
     own = result.restoration[0, unit] * result.knowledge
     start = np.unravel_index(int(np.nanargmax(np.abs(own))), own.shape)
+    figure = restoration_map(result, shown, unit=unit, pair=single)
+    show_title(figure, panel)
     cell = choose_cell(
-        restoration_map(result, shown, unit=unit, pair=single),
+        figure,
         rows=Choice(
             key="k_layer",
             label="Layer",
@@ -115,8 +118,10 @@ def show_patches(result: PatchMap, panel: Panel) -> None:
         return
     unit = choose_unit(result.units)
     roles = patch_roles(result)
+    figure = patch_heatmap(result, unit=unit)
+    show_title(figure, panel)
     layer, column = choose_cell(
-        patch_heatmap(result, unit=unit),
+        figure,
         rows=Choice(
             key="k_layer",
             label="Layer",

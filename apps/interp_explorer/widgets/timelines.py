@@ -5,6 +5,7 @@ import streamlit as st
 
 from interp.errors import ResultError
 from interp.figures import (
+    Panel,
     first_above,
     head_lines,
     timeline_map,
@@ -18,18 +19,19 @@ from interp_explorer.state import choose, listed
 from interp_explorer.widgets.chart import show_figure
 from interp_explorer.widgets.clickable import Choice, choose_cell
 from interp_explorer.widgets.text import escaped
+from interp_explorer.widgets.titles import show_title
 
 
 FINAL, LAYER = "final score", "layer"
 LOG, EVEN = "logarithm", "evenly spaced"
 
 
-def show_heads(result: HeadTimeline, *, alt: str) -> None:
+def show_heads(result: HeadTimeline, panel: Panel) -> None:
     """A map of heads and checkpoints; below it the chosen head and all first steps.
 
     Args:
         result: The timeline.
-        alt: What the map shows, for readers who cannot see it.
+        panel: The map of the first score.
     """
     left, middle, right = st.columns(3)
     with left:
@@ -55,10 +57,12 @@ def show_heads(result: HeadTimeline, *, alt: str) -> None:
     metric = metric if metric in result.metrics else result.metrics[0]
     by = "layer" if order == LAYER else "final"
     heads = map_heads(result, metric, order=by)
+    figure = timeline_map(
+        result, metric, order=by, scale="even" if scale == EVEN else "log"
+    )
+    show_title(figure, panel)
     at = choose_cell(
-        timeline_map(
-            result, metric, order=by, scale="even" if scale == EVEN else "log"
-        ),
+        figure,
         rows=Choice(
             key="i_head",
             label="Head",
@@ -71,7 +75,8 @@ def show_heads(result: HeadTimeline, *, alt: str) -> None:
             names=tuple(str(step) for step in result.steps),
             default=len(result.steps) - 1,
         ),
-        alt=alt,
+        alt=f"A map of {metric} by head and checkpoint; highest at the end: "
+        f"{', '.join(result.top(metric))}.",
     )
     _show_head(result, metric, heads[at[0]], checkpoint=at[1])
     _show_first_steps(result, metric)
