@@ -47,10 +47,14 @@ def cosine_matrix(
             xgap=1,
             ygap=1,
             customdata=pairs,
-            texttemplate="%{z:.2f}" if count <= MOST_NUMBERS else None,
             hovertemplate="%{customdata}<br>cosine %{z:.3f}<extra></extra>",
         )
     )
+    # Texts of cells would be coloured as if the middle were not transparent.
+    if count <= MOST_NUMBERS:
+        for row, column in np.ndindex(count, count):
+            said_there = f"{z[row, column]:.2f}"
+            figure.add_annotation(x=column, y=row, text=said_there, showarrow=False)
     ticks = {"tickvals": places, "ticktext": said, "showgrid": False}
     figure.update_xaxes(**ticks, tickangle=-40)
     figure.update_yaxes(**ticks, autorange="reversed")

@@ -13,6 +13,7 @@ from interp_explorer.widgets.chart import show_figure
 from interp_explorer.widgets.exports import show_exports
 from interp_explorer.widgets.library import (
     gap,
+    lab_label,
     labels,
     python_code,
     table,
@@ -93,7 +94,12 @@ def show_one(found: list[SavedDirection]) -> None:
     for column, label, value in zip(columns, titles, values, strict=True):
         column.metric(label, "unknown" if math.isnan(value) else f"{value:.3g}")
     with st.container(horizontal=True):
-        st.page_link("views/lab.py", label="Open the Lab", icon=":material/science:")
+        st.page_link(
+            "views/lab.py",
+            label="Use it in the Lab",
+            icon=":material/science:",
+            query_params={"l_direction": lab_label(saved, found)},
+        )
         if saved.run:
             st.page_link(
                 "views/runs.py",
