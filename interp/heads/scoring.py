@@ -28,6 +28,10 @@ from interp.provenance import record
 from interp.results.heads import HeadScores
 
 
+# Of the first sequence: what shows what a head looks at, and no more.
+KEPT_HEADS, KEPT_TOKENS = 3, 64
+
+
 def score(
     model: LanguageModel,
     sequences: RepeatedTokens | Sequence[Sequence[int]] | None = None,
@@ -41,7 +45,8 @@ def score(
 
     Each pattern is reduced to one number per sequence, head and score as soon as it is
     formed, and then dropped: at no time are the patterns of two layers held. All
-    scores of one call come from the same forward passes.
+    scores of one call come from the same forward passes. Of the first sequence the
+    first 64 tokens are kept for the three heads that are highest in each score.
 
     Args:
         model: The model; inside `interp.ablate` and the like the edited one is scored.
@@ -91,9 +96,11 @@ def score(
         lengths = [len(row) for row in ids]
         run_batches(lengths, step, token_budget=checked_budget(token_budget, model))
     found = sequence_mean(tables.samples, resamples=resamples, seed=seed)
+    mean = found.estimate.astype(np.float32)
+    kept = _highest(mean)
     return HeadScores(
         metrics=chosen,
-        mean=found.estimate.astype(np.float32),
+        mean=mean,
         low=found.low.astype(np.float32),
         high=found.high.astype(np.float32),
         samples=tables.samples,
@@ -104,9 +111,33 @@ def score(
         if isinstance(given, RepeatedTokens)
         else np.zeros(len(ids), dtype=np.int32),
         has_bos=isinstance(given, RepeatedTokens) and given.bos is not None,
+        pattern_heads=tuple(f"L{layer}H{head}" for layer, head in kept),
+        pattern_tokens=_texts(model, ids[0][:KEPT_TOKENS]),
+        patterns=np.stack([tables.patterns[place] for place in kept])
+        if kept
+        else np.zeros((0, 0, 0), dtype=np.float32),
         notes=(),
         provenance=record("heads", models=[model.identity(hashes=False)], seed=seed),
     )
+
+
+def _highest(
+    mean: Float[np.ndarray, "metric layer head"],
+) -> list[tuple[int, int]]:
+    """Layer and number of the heads that are highest in a score."""
+    found: dict[tuple[int, int], None] = {}
+    for values in mean:
+        for place in np.argsort(-values, axis=None, kind="stable")[:KEPT_HEADS]:
+            layer, head = np.unravel_index(place, values.shape)
+            if np.isfinite(values[layer, head]):
+                found[int(layer), int(head)] = None
+    return sorted(found)
+
+
+def _texts(model: LanguageModel, ids: Sequence[int]) -> tuple[str, ...]:
+    if model.tokenizer is None:
+        return tuple(str(token) for token in ids)
+    return tuple(str(model.tokenizer.decode([token])) for token in ids)
 
 
 class _Tables:
@@ -126,6 +157,8 @@ class _Tables:
         self._points = model.architecture.points("pattern.*")
         self.samples = np.full(shape, np.nan, dtype=np.float32)
         self.uniform = np.full((len(metrics), n), np.nan, dtype=np.float32)
+        size = min(KEPT_TOKENS, len(ids[0]))
+        self.patterns = np.zeros((*shape[1:3], size, size), dtype=np.float32)
         self.loss = np.full((n, longest - 1), np.nan, dtype=np.float32)
         self.correct = np.full((n, longest - 1), np.nan, dtype=np.float32)
 
@@ -166,6 +199,10 @@ class _Tables:
                 assert layer is not None
 
                 def listen(pattern: Tensor, layer: int = layer) -> None:
+                    if 0 in where:
+                        size = self.patterns.shape[-1]
+                        first = pattern[where.index(0), :, :size, :size]
+                        self.patterns[layer] = first.float().cpu().numpy()
                     for number, name in enumerate(self._metrics):
                         found = head_scores(name, pattern, targets[name])
                         self.samples[number, layer, :, where] = found.cpu().numpy()

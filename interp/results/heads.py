@@ -1,6 +1,6 @@
 """The result of scoring attention heads: what each one looks at."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +12,10 @@ from interp.errors import ConfigError, closest
 from interp.provenance import Provenance
 from interp.results.display import table_html
 from interp.results.files import write_result
+
+
+def _no_patterns() -> Float32[np.ndarray, "shown query key"]:
+    return np.zeros((0, 0, 0), dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -32,6 +36,10 @@ class HeadScores:
         correct: Whether the likeliest token was the right one, 0 or 1; NaN for padding.
         periods: After how many tokens each sequence repeats; 0 if unknown.
         has_bos: Whether the first token is no part of what repeats.
+        pattern_heads: The heads whose attention was kept, as `L1H0`; older files have
+            none.
+        pattern_tokens: The first sequence's tokens, as far as they were kept.
+        patterns: What these heads attend to in them.
         notes: What the reader should know.
         provenance: What produced this.
     """
@@ -49,6 +57,11 @@ class HeadScores:
     correct: Float32[np.ndarray, "sequence next"]
     periods: Int32[np.ndarray, " sequence"]
     has_bos: bool
+    pattern_heads: tuple[str, ...] = ()
+    pattern_tokens: tuple[str, ...] = ()
+    patterns: Float32[np.ndarray, "shown query key"] = field(
+        default_factory=_no_patterns
+    )
     notes: tuple[str, ...]
     provenance: Provenance
 
@@ -67,6 +80,12 @@ class HeadScores:
             ConfigError: If it was not computed.
         """
         return self.mean[self._number(metric)]
+
+    def pattern(self, head: str) -> Float32[np.ndarray, "query key"] | None:
+        """What a head, as `L1H0`, attends to in the first sequence, if it was kept."""
+        if head not in self.pattern_heads:
+            return None
+        return self.patterns[self.pattern_heads.index(head)]
 
     def lift(self, metric: str) -> Float32[np.ndarray, "layer head"]:
         """How far a score lies above what even attention would give."""

@@ -110,6 +110,27 @@ def test_a_hand_built_induction_head_scores_one_and_the_others_nothing(by_hand):
     assert scores.top("prefix_matching", k=1) == ("L1H0",)
 
 
+def test_patterns_of_the_highest_heads_are_those_of_eager_attention():
+    hf = tiny_model("gpt_neox")
+    model = interp.load(hf, tokenizer=tiny_tokenizer())
+    rng = np.random.default_rng(3)
+    # The second row is longer: what is kept is the first row's without padding.
+    rows = [rng.integers(5, 60, size=n).tolist() for n in (70, 90)]
+    scores = score(model, rows, resamples=10)
+    assert len(scores.pattern_tokens) == 64
+    assert scores.pattern_tokens[3] == model.tokenizer.decode([rows[0][3]])
+    assert {*scores.top("prefix_matching", k=3)} <= {*scores.pattern_heads}
+    hf.set_attn_implementation("eager")
+    with torch.no_grad():
+        out = hf(torch.tensor(rows[:1]), output_attentions=True, use_cache=False)
+    for name, pattern in zip(scores.pattern_heads, scores.patterns, strict=True):
+        layer, head = (int(part) for part in name[1:].split("H"))
+        expected = out.attentions[layer][0, head, :64, :64].numpy()
+        np.testing.assert_allclose(pattern, expected, atol=1e-5)
+        assert scores.pattern(name) is not None
+    assert scores.pattern("L99H0") is None
+
+
 def test_every_earlier_copy_counts(by_hand):
     # With three copies behind it a head that spreads over all of them still scores 1.
     model = by_hand(n_tokens=7, n_positions=25)
