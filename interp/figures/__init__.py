@@ -24,6 +24,7 @@ from interp.figures.heads_ablation import (
 )
 from interp.figures.heads_single import (
     ablation_strips as ablation_strips,
+    attention_pattern as attention_pattern,
     score_strips as score_strips,
 )
 from interp.figures.knowledge import (

@@ -7,6 +7,7 @@ from interp.figures import (
     Panel,
     ablation_map,
     ablation_strips,
+    attention_pattern,
     formation_seeds,
     head_map,
     score_strips,
@@ -78,6 +79,15 @@ def show_scores(result: HeadScores, panel: Panel) -> None:
         score_strips(result, layer, head),
         alt=f"Every score of L{layer}H{head}, a point for each sequence.",
         key="i_strips",
+    )
+    if result.pattern(f"L{layer}H{head}") is None:
+        kept = ", ".join(result.pattern_heads) or "none"
+        st.caption(f"Attention patterns were kept of: {kept}.")
+        return
+    show_figure(
+        attention_pattern(result, layer, head),
+        alt=f"Attention of L{layer}H{head} by query and key in the first sequence.",
+        key="i_pattern",
     )
 
 
