@@ -76,7 +76,7 @@ def test_hostile_texts_run_nothing_and_ask_for_nothing(base, browser):
     hostile = {
         "truthfulness": "t_run=" + quote("<img src=x onerror=window.hacked=1>"),
         "refusal": "r_run=" + quote("![x](outside.invalid) $x$ `a`"),
-        "runs": "x_run=" + quote("<img src=x onerror=window.hacked=1>"),
+        "runs": "n_run=" + quote("<img src=x onerror=window.hacked=1>"),
     }
     for view, parameter in hostile.items():
         visit(page, f"{base}/{view}?{parameter}")

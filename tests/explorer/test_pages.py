@@ -96,14 +96,14 @@ def test_statements_are_found_by_words(folder, open_page):
 
 def test_a_run_shows_the_command_that_repeats_it(folder, open_page):
     for name in ("heads", find(folder / "refusal")[0].path.relative_to(folder)):
-        app = open_page(folder, "runs", x_run=str(name))
+        app = open_page(folder, "runs", n_run=str(name))
         assert truthfulness().provenance.command in [code.value for code in app.code]
 
 
 def test_an_unfinished_run_shows_the_command_that_goes_on_with_it(folder, open_page):
     runs = find(folder / "truthfulness")
     path = next(run.path for run in runs if run.state == "unfinished")
-    app = open_page(folder, "runs", x_run=str(path.relative_to(folder)))
+    app = open_page(folder, "runs", n_run=str(path.relative_to(folder)))
     assert "no result yet" in texts(app)
     assert truthfulness().provenance.command in [code.value for code in app.code]
 

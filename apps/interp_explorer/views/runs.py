@@ -1,7 +1,8 @@
-"""Runs: where each comes from, the command that repeats it, its files and events."""
+"""Runs: how far each is, where it comes from, how to go on, its files and events."""
 
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -9,18 +10,20 @@ import streamlit as st
 
 from interp.errors import InterpError
 from interp.provenance import from_json
-from interp.results import RunFolder
-from interp.results.runs import EVENTS, PROVENANCE, SPEC
+from interp.results.runs import PROVENANCE
 from interp_explorer.cache import opened
 from interp_explorer.catalog import Entry, check_inside
+from interp_explorer.going import Going, duration, events_of, going
 from interp_explorer.state import choose_entry, listed, root
 from interp_explorer.widgets.origin import show_origin
 from interp_explorer.widgets.text import date, escaped
 
 
 MAX_FILES = 500
-MAX_SETTINGS_BYTES = 200_000
 MAX_EVENTS = 50
+# So many unfinished runs are asked how far they are; reading events takes time.
+MOST_ASKED = 100
+SECONDS_BETWEEN_LOOKS = 5
 
 
 def files(folder: Path) -> pd.DataFrame:
@@ -36,58 +39,109 @@ def files(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["file", "KiB"])
 
 
+def show_steps(found: Going) -> None:
+    """How far an unfinished run is."""
+    columns = st.columns(3)
+    step = found.steps[0] if found.steps else None
+    columns[0].metric("Since its last start", duration(found.seconds))
+    columns[1].metric("Last sign of life", f"{duration(found.silent)} ago")
+    columns[2].metric("Left of this step", duration(step.seconds_left) if step else "–")
+    if step:
+        share = min(max(step.done / step.of, 0.0), 1.0) if step.of else 0.0
+        speed = f", {step.per_minute:.3g} per minute" if step.per_minute > 0 else ""
+        said = f"{step.what}: {step.done} of {step.of} {step.unit}{speed}"
+        st.progress(share, text=escaped(said))
+    if found.seems_alive:
+        st.caption("It seems to be running.")
+    else:
+        st.caption("It seems to have stopped: the command below goes on with it.")
+    if found.last:
+        st.caption(f"Last event: {escaped(found.last)}")
+
+
+@st.fragment(run_every=SECONDS_BETWEEN_LOOKS)
+def follow(entry: Entry) -> None:
+    """How far an unfinished run is, looked at again and again."""
+    show_steps(going(entry, now=datetime.now(UTC)))
+
+
 def show_run(entry: Entry) -> None:
-    """Files, settings and events of a run, and what goes on with an unfinished one."""
+    """Progress, origin, files and events of a run."""
+    if entry.state == "finished":
+        if result := opened(entry):
+            show_origin(result.result.provenance, entry)
+    elif entry.is_run:
+        follow(entry)
+        try:
+            check_inside(entry.path / PROVENANCE, root())
+            source = json.loads((entry.path / PROVENANCE).read_bytes())
+            show_origin(from_json(source), entry)
+        except (InterpError, OSError, ValueError) as error:
+            st.error(escaped(str(error)))
     with st.expander("Files", expanded=True):
         st.dataframe(files(entry.path), hide_index=True)
-    if not entry.is_run:
-        return
-    try:
-        for name in (SPEC, EVENTS, PROVENANCE):
-            check_inside(entry.path / name, root())
-        if entry.state == "unfinished":
-            show_origin(from_json(json.loads((entry.path / PROVENANCE).read_bytes())))
-        settings = (entry.path / SPEC).read_bytes()[:MAX_SETTINGS_BYTES]
-        run = RunFolder(
-            path=entry.path, study=entry.study, models="", spec_hash=entry.path.name
+    if entry.is_run:
+        with st.expander("Events"):
+            events = events_of(entry)[-MAX_EVENTS:]
+            rows = [{name: str(value) for name, value in e.items()} for e in events]
+            st.dataframe(pd.DataFrame(rows), hide_index=True)
+
+
+def table(entries: tuple[Entry, ...]) -> pd.DataFrame:
+    """One row per run, with progress where one is not finished."""
+    now = datetime.now(UTC)
+    waiting = [e for e in entries if e.is_run and e.state != "finished"][:MOST_ASKED]
+    asked = {entry.name: going(entry, now=now) for entry in waiting}
+    rows = []
+    for entry in entries:
+        found = asked.get(entry.name)
+        step = found.steps[0] if found and found.steps else None
+        rows.append(
+            {
+                "made": date(entry.created),
+                "study": entry.study,
+                "state": entry.state,
+                "models": " and ".join(entry.models),
+                "done": f"{step.done} of {step.of} {step.unit}" if step else "",
+                "per minute": step.per_minute if step else None,
+                "left": duration(step.seconds_left) if step else "",
+                "last event": found.last if found else "",
+                "path": entry.name,
+            }
         )
-        events = run.events()[-MAX_EVENTS:]
-    except (InterpError, OSError, ValueError) as error:
-        st.error(escaped(str(error)))
-        return
-    with st.expander("Settings"):
-        st.code(settings.decode("utf-8", errors="replace"), language="toml")
-    with st.expander("Events"):
-        rows = [{name: str(value) for name, value in row.items()} for row in events]
-        st.dataframe(pd.DataFrame(rows), hide_index=True)
+    return pd.DataFrame(rows)
 
 
 st.title("Runs", anchor=False)
-st.caption("Where every result comes from, and the command that repeats it.")
+st.caption(
+    "How far every run is, where it comes from, and the command that repeats it."
+)
 found = listed()
 if not found.entries:
     st.info("There are no results here.")
 else:
-    entry = choose_entry(found.entries, key="x_run")
-    if entry:
+    states = st.multiselect(
+        "State",
+        sorted({entry.state for entry in found.entries}),
+        key="n_states",
+        bind="query-params",
+        placeholder="All",
+    )
+    entries = tuple(e for e in found.entries if not states or e.state in states)
+    if not entries:
+        st.info("No run is in such a state.")
+    elif entry := choose_entry(entries, key="n_run"):
         st.caption(
             f"{escaped(entry.study)} · {escaped(' and '.join(entry.models))} · "
             f"{entry.state} · {date(entry.created)}"
         )
         st.markdown(f"**{escaped(entry.headline or 'There is no result yet.')}**")
-        if entry.state == "finished" and (result := opened(entry)):
-            show_origin(result.result.provenance)
         show_run(entry)
     st.subheader("All runs", anchor=False)
     st.dataframe(
-        pd.DataFrame(
-            {
-                "made": [date(e.created) for e in found.entries],
-                "study": [e.study for e in found.entries],
-                "state": [e.state for e in found.entries],
-                "models": [" and ".join(e.models) for e in found.entries],
-                "path": [e.name for e in found.entries],
-            }
-        ),
+        table(entries),
         hide_index=True,
+        column_config={
+            "per minute": st.column_config.NumberColumn(format="%.3g"),
+        },
     )

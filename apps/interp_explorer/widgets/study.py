@@ -72,7 +72,7 @@ def show_rest(entry: Entry, found: Opened, *, key: str) -> None:
     """
     for number, table in enumerate(found.section.hidden):
         show_hidden(table, key=f"{key}_{entry.name}_hidden_{number}")
-    show_origin(found.result.provenance)
+    show_origin(found.result.provenance, entry)
 
 
 def _show_findings(entry: Entry, found: Opened) -> None:
