@@ -107,7 +107,7 @@ def catalog(root: Path) -> Catalog:
     for folder in walk.folders:
         name = folder.relative_to(root).as_posix()
         stamp = _stamp(folder)
-        if any(_leads_out(folder / file, root) for file, _, _ in stamp):
+        if any(_leads_out(path, root) for path in _linked(folder, stamp)):
             refused.append(name)
         else:
             entries.append(_entry(name, folder, stamp))
@@ -191,6 +191,21 @@ def _leads_out(path: Path, root: Path) -> bool:
         return not path.resolve().is_relative_to(root)
     except (OSError, RuntimeError):
         return True
+
+
+def _linked(folder: Path, stamp: Stamp) -> list[Path]:
+    """The files of a folder that are reached over a link; to resolve all takes long.
+
+    The folder itself was reached without one.
+    """
+    names = [name for name, _, _ in stamp]
+    over = {name.split("/")[0] for name in names if "/" in name}
+    links = {name for name in over if (folder / name).is_symlink()}
+    return [
+        folder / name
+        for name in names
+        if name.split("/")[0] in links or (folder / name).is_symlink()
+    ]
 
 
 def _stamp(folder: Path) -> Stamp:

@@ -69,7 +69,9 @@ def saved_directions(root: Path) -> Saved:
     for path in paths:
         name = path.relative_to(root).as_posix()
         try:
-            check_inside(path, root)
+            # The folders above it were reached without a link.
+            if path.is_symlink():
+                check_inside(path, root)
             status = path.stat()
             direction = _read(str(path), status.st_mtime_ns, status.st_size)
         except (ResultError, OSError) as error:

@@ -5,14 +5,12 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from interp.errors import InterpError
-from interp.figures.difference import panel_pairs
 from interp.results.comparable import Difference, circumstances, differences
 from interp_explorer.cache import Opened, opened
 from interp_explorer.catalog import Entry, settings_of
 from interp_explorer.pages import page_of
 from interp_explorer.state import choose, listed, root
-from interp_explorer.widgets.pair import show_numbers, show_pair
+from interp_explorer.widgets.pair import Two, figure_pairs, show_numbers, show_pair
 from interp_explorer.widgets.panel import heading
 from interp_explorer.widgets.text import date, escaped
 
@@ -107,12 +105,9 @@ if chosen := choose_two(listed().entries):
     first, second = (opened(entry) for entry in chosen)
     if first and second and may_compare(*chosen, first, second):
         key = "x_" + "_".join(entry.name for entry in chosen)
-        show_numbers(first.result, second.result, key=key)
-        try:
-            pairs = panel_pairs(first.section.panels, second.section.panels)
-        except InterpError as error:
-            pairs = []
-            st.error(escaped(str(error)))
+        two = Two(entries=chosen, first=first, second=second)
+        show_numbers(two, key=key)
+        pairs = figure_pairs(two)
         titles = [f"{i}. {heading(pair.first)}" for i, pair in enumerate(pairs, 1)]
         if not pairs:
             st.info("The two results have no figure in common.")

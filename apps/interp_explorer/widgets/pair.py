@@ -1,36 +1,72 @@
 """Two results beside each other: paired numbers, and figures on a common scale."""
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import streamlit as st
 
 from interp.errors import IncompatibleError
-from interp.figures.difference import PanelPair
+from interp.figures.difference import PanelPair, panel_pairs
 from interp.figures.export import csv_bytes
-from interp.results import Result
+from interp_explorer.cache import Opened
+from interp_explorer.catalog import Entry, Stamp
 from interp_explorer.widgets.chart import show_figure
 from interp_explorer.widgets.panel import heading
 from interp_explorer.widgets.text import escaped
 
 
+if TYPE_CHECKING:
+    from probes.studies.paired import PairedNumbers
+
+MAX_KEPT = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Two:
+    """Two opened results of one kind.
+
+    Attributes:
+        entries: Where they lie.
+        first: The first one.
+        second: The second one.
+    """
+
+    entries: tuple[Entry, Entry]
+    first: Opened
+    second: Opened
+
+    @property
+    def stamps(self) -> tuple[tuple[str, Stamp], ...]:
+        """What tells these two from others, and from later states of them."""
+        return tuple((str(entry.path), entry.stamp) for entry in self.entries)
+
+
+def figure_pairs(two: Two) -> list[PanelPair]:
+    """The figures of both and their differences, made once.
+
+    Args:
+        two: The results.
+    """
+    return _pairs(two.stamps, two)
+
+
 @st.fragment
-def show_numbers(first: Result, second: Result, *, key: str) -> None:
+def show_numbers(two: Two, *, key: str) -> None:
     """The numbers of both with paired intervals, where the library has a test.
 
     Args:
-        first: A result.
-        second: Another of its kind.
+        two: The results.
         key: What the keys of the widgets begin with.
     """
     # Imported here: the summaries of all studies take longer than a list of runs.
-    from probes.studies.paired import imports_torch, paired_numbers
+    from probes.studies.paired import imports_torch
 
     st.subheader("Paired numbers", anchor=False)
-    slow = imports_torch(first)
     label = "Compare the maps cell by cell (imports torch first: some seconds)"
-    if slow and not st.toggle(label, key=f"{key}_slow"):
+    if imports_torch(two.first.result) and not st.toggle(label, key=f"{key}_slow"):
         return
     try:
-        with st.spinner("Resampling"):
-            found = paired_numbers(first, second)
+        found = _numbers(two.stamps, two)
     except IncompatibleError as error:
         st.caption(escaped(str(error)))
         return
@@ -82,3 +118,17 @@ def show_pair(pair: PanelPair, *, key: str) -> None:
         "Bands and error bars do not subtract and are left out; the paired numbers "
         "above have intervals."
     )
+
+
+@st.cache_resource(max_entries=MAX_KEPT, show_spinner="Comparing")
+def _pairs(stamps: object, _two: Two) -> list[PanelPair]:
+    del stamps
+    return panel_pairs(_two.first.section.panels, _two.second.section.panels)
+
+
+@st.cache_resource(max_entries=MAX_KEPT, show_spinner="Resampling")
+def _numbers(stamps: object, _two: Two) -> "PairedNumbers":
+    from probes.studies.paired import paired_numbers
+
+    del stamps
+    return paired_numbers(_two.first.result, _two.second.result)
