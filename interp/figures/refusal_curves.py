@@ -133,7 +133,7 @@ def _shade(figure: go.Figure, result: RefusalComparison, name: str, row: int) ->
     finite = [value for value in [*values, limit] if np.isfinite(value)]
     if not np.isfinite(limit):
         return
-    pad = 0.06 * (max(finite) - min(finite) or 1.0)
+    pad = 0.12 * (max(finite) - min(finite) or 1.0)
     low, high = min(finite) - pad, max(finite) + pad
     ends = (limit, high) if is_upper else (low, limit)
     figure.add_hrect(y0=ends[0], y1=ends[1], row=row, col=1, **style)  # pyright: ignore[reportArgumentType]

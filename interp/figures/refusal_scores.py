@@ -74,7 +74,8 @@ def refusal_scores(result: RefusalComparison) -> go.Figure:
             )
         )
     figure.add_vline(x=0, line={"color": NEUTRAL, "width": 1})
-    ordered = sorted(labels)
+    # The unchanged model first, of each class of instructions.
+    ordered = sorted(labels, key=lambda label: (label[:8], "unchanged" not in label))
     figure.update_layout(boxmode="group")
     figure.update_yaxes(
         categoryorder="array", categoryarray=ordered, autorange="reversed"

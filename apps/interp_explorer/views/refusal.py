@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from interp.figures import Panel, refusal_candidates
+from interp.figures import Panel, candidate_curves, refusal_candidates
 from interp.figures.refusal_curves import candidate_places
 from interp.figures.refusal_scores import SOURCE_NAMES, SOURCES
 from interp.results import RefusalCandidate, RefusalComparison
@@ -25,7 +25,7 @@ def show_candidates(result: RefusalComparison, panel: Panel) -> None:
     shown = st.segmented_control(
         "Candidates as",
         ["curves", "maps"],
-        default="curves",
+        default="curves" if panel.name == "candidate_curves" else "maps",
         required=True,
         key="r_view",
         bind="query-params",
@@ -33,7 +33,7 @@ def show_candidates(result: RefusalComparison, panel: Panel) -> None:
     best = _most_usable(result)
     numbers = [number for number, _ in positions]
     at, layer = choose_cell(
-        panel.figure if shown == "curves" else refusal_candidates(result),
+        candidate_curves(result) if shown == "curves" else refusal_candidates(result),
         rows=Choice(
             key="r_position",
             label="Position",
@@ -63,10 +63,12 @@ def _show_candidate(result: RefusalComparison, one: RefusalCandidate) -> None:
         st.metric("Bypass", f"{one.bypass:.3g}", help="Refusal score when ablated.")
         st.metric("Induce", f"{one.induce:.3g}", help="Refusal score when added.")
         st.metric("KL", f"{one.kl:.3g}", help="On harmless prompts when ablated.")
-        st.metric("Length", f"{one.norm:.3g}", help=f"{one.relative_norm:.2g} of the "
-                  "mean harmless activation's.")  # fmt: skip
-        st.metric("Bootstrap share", "-" if pd.isna(one.share) else f"{one.share:.0%}",
-                  help=f"Of {result.resamples} resamples choose it.")  # fmt: skip
+        if not pd.isna(one.norm):
+            share = f"{one.relative_norm:.2g} of the mean harmless activation's."
+            st.metric("Length", f"{one.norm:.3g}", help=share)
+        if not pd.isna(one.share):
+            resamples = f"Of {result.resamples} resamples choose it."
+            st.metric("Bootstrap share", f"{one.share:.0%}", help=resamples)
     rank = f", rank {one.rank}" if one.rank else ""
     st.markdown(f"**{escaped(one.fate.capitalize() + rank)}**")
     if result.rule:
@@ -130,7 +132,13 @@ def show_transfer(result: RefusalComparison, panel: Panel) -> None:
 
 
 if shown := show_study(
-    PAGE, draw={"candidate_curves": show_candidates, "refusal_transfer": show_transfer}
+    PAGE,
+    draw={
+        "candidate_curves": show_candidates,
+        "refusal_candidates": show_candidates,
+        "refusal_transfer": show_transfer,
+    },
+    is_spare=lambda _, panel: panel.name == "refusal_candidates",
 ):
     entry, found = shown
     if isinstance(found.result, RefusalComparison) and found.result.completions:

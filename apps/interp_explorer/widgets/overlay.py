@@ -96,7 +96,7 @@ def with_rings(
             mode="markers",
             marker={
                 "symbol": "circle-open",
-                "size": 17,
+                "size": 21,
                 "color": colour,
                 "line": {"width": OUTLINE - 0.5},
             },
