@@ -344,7 +344,8 @@ def layer_scores(names: Sequence[str], values: np.ndarray) -> go.Figure:
             )
         )
     figure.add_hline(y=0, line={"color": NEUTRAL, "width": 1})
-    figure.update_xaxes(tickformat="d", nticks=24)
+    step = max(1, values.shape[1] // 16)
+    figure.update_xaxes(tickvals=list(range(0, values.shape[1], step)))
     figure.update_layout(showlegend=True)
     return styled(
         figure, title="Scores by layer", x="layer", y="score (class gaps)", height=320

@@ -1,0 +1,409 @@
+"""The Lab on the embedded POST model: what it shows is what the library says."""
+
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sample_results import truthfulness
+from streamlit.runtime.scriptrunner_utils.exceptions import StopException
+from streamlit.testing.v1 import AppTest
+
+import interp
+from interp import directions, streaming
+from interp.lens import logit_lens
+from interp_explorer.lab import models, writing
+from interp_explorer.lab.embedded import embedded_directions, examples_of
+from interp_explorer.lab.held import Held
+from interp_explorer.lab.models import in_turns, own_turn
+from interp_explorer.lab.prompt import Asked
+from interp_explorer.lab.reading import strip_of
+from interp_explorer.lab.steering import Steering
+from interp_explorer.lab.writing import Draw, Task, differing
+from interp_explorer.widgets.text import escaped
+
+
+# The worker that trains the family.
+pytestmark = pytest.mark.xdist_group("facts_family")
+APP = Path(__file__).parents[2] / "apps" / "interp_explorer" / "app.py"
+HOSTILE = '<img src=x onerror="window.hacked=1">![x](http://outside.invalid/a) $x$'
+
+
+@pytest.fixture(scope="module")
+def examples(facts_family):
+    return examples_of(facts_family.folder)
+
+
+@pytest.fixture(scope="module")
+def model(facts_family):
+    return interp.load(facts_family.post)
+
+
+@pytest.fixture(scope="module")
+def fitted(model, examples):
+    return embedded_directions(model, examples)
+
+
+@pytest.fixture
+def results(tmp_path):
+    truthfulness().save(tmp_path / "r")
+    return tmp_path
+
+
+@pytest.fixture
+def open_lab(monkeypatch, facts_family, results):
+    """The page on a folder with one result, with parameters in its address."""
+
+    def opener(*, options=(f"--model={facts_family.post}",), **parameters) -> AppTest:
+        monkeypatch.setattr(sys, "argv", [str(APP), str(results), *options])
+        app = AppTest.from_file(str(APP), default_timeout=120).run()
+        app.switch_page("views/lab.py")
+        for name, value in parameters.items():
+            app.query_params[name] = value
+        return app.run()
+
+    return opener
+
+
+def said(app) -> str:
+    items = (*app.caption, *app.markdown, *app.subheader, *app.info, *app.error)
+    return "\n".join(item.value for item in (*items, *app.warning))
+
+
+def written(app) -> list[str]:
+    """The unchanged and the steered text, as the page has them."""
+    pages = [one.proto.body for one in app.get("html")]
+    return [page.partition(">")[2].removesuffix("</div>") for page in pages]
+
+
+def test_without_a_model_it_says_how_to_get_one(open_lab, monkeypatch, tmp_path):
+    monkeypatch.setenv("INTERP_HOME", str(tmp_path / "empty"))
+    app = open_lab(options=())
+    assert not app.exception
+    assert "interp demo --out" in app.code[0].value
+    assert "--model" in app.code[1].value
+
+
+def test_the_embedded_model_is_there_at_once(open_lab, monkeypatch, facts_family):
+    # The home of the tests holds it, as that of a reader holds the demo's.
+    monkeypatch.setenv("INTERP_HOME", str(facts_family.folder.parents[1]))
+    app = open_lab(options=())
+    assert not app.exception
+    assert app.selectbox(key="l_model").options == ["embedded post", "embedded base"]
+    assert "refusal" in app.selectbox(key="l_direction").value
+
+
+def test_the_family_of_the_results_is_preferred(monkeypatch, tmp_path, facts_family):
+    home = tmp_path / "organism"
+    home.mkdir()
+    for name in ("facts-one", "facts-two"):
+        (home / name).symlink_to(facts_family.folder)
+    monkeypatch.setenv("INTERP_HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["app", str(tmp_path)])
+    from interp_explorer.catalog import catalog
+
+    for name in ("facts-one", "facts-two"):
+        folder = tmp_path / f"results-{name}"
+        found = truthfulness()
+        own = (f"/home/{name}/base", f"/home/{name}/post")
+        records = tuple(
+            replace(record, name=path)
+            for record, path in zip(found.provenance.models, own, strict=True)
+        )
+        origin = replace(found.provenance, models=records)
+        replace(found, provenance=origin).save(folder / "r")
+        offered = models.offers(catalog(folder))
+        assert Path(offered[0].source).parts[-2:] == (name, "post")
+
+
+def test_strength_changes_the_text_as_the_library_would(
+    open_lab, model, fitted, examples
+):
+    prompt = examples.harmful[0]
+    app = open_lab(l_prompt=prompt, l_strength="-1.5", l_length="12")
+    assert not app.exception
+    sampling = streaming.Sampling(max_new_tokens=12)
+    edits = streaming.steering_edits(model, fitted["refusal"], strength=-1.5)
+    expected = streaming.side_by_side(
+        model, prompt, edits=edits, sampling=sampling, chat=True
+    )
+    assert written(app) == [expected.unchanged.text, expected.steered.text]
+    assert expected.unchanged.text != expected.steered.text
+    app.button(key="lab_reset").click().run()
+    assert app.slider(key="l_strength").value == 0.0
+    unchanged, steered = written(app)
+    assert unchanged == steered == expected.unchanged.text
+
+
+def test_a_saved_direction_is_found_and_used(open_lab, results, fitted, model):
+    held = replace(fitted["refusal"], model=model.name)
+    (results / "run" / "directions").mkdir(parents=True)
+    directions.save(held, results / "run" / "directions" / "mine.safetensors")
+    wide = directions.Direction.from_vector(np.ones(7), site="resid_post.0")
+    directions.save(wide, results / "run" / "directions" / "other.safetensors")
+    app = open_lab()
+    assert app.selectbox(key="l_direction").options == [f"mine · {held.site}"]
+    assert "directions.load(" in app.code[1].value
+
+
+def test_the_strip_has_the_scores_of_the_readers(model, fitted, examples):
+    readers = [Held(label=n, direction=d).reader() for n, d in fitted.items()]
+    scores = streaming.token_scores(model, examples.harmful[0], readers, chat=True)
+    strip = strip_of(scores, mask=True)
+    assert [one.name for one in strip.scores] == ["refusal", "truth"]
+    np.testing.assert_array_equal(strip.scores[1].values, scores.of("truth"))
+    assert strip.masked is not None
+    assert strip.masked[0]
+    coloured = np.abs(scores.masked[0])
+    assert strip.limit <= np.nanmax(coloured)
+    assert strip_of(scores, mask=False).masked is None
+
+
+def test_a_token_of_the_address_opens_its_lens(open_lab, model, examples):
+    prompt = examples.harmless[0]
+    app = open_lab(l_token="3", l_prompt=prompt, l_target="Sure", l_distractor="I")
+    assert not app.exception
+    assert any("Token 3" in heading.value for heading in app.subheader)
+    reading = logit_lens(
+        model, prompt, target="Sure", distractor="I", positions=[3], chat=True
+    )
+    table = app.dataframe[0].value
+    assert tuple(table["layer"]) == reading.layers
+    np.testing.assert_allclose(
+        table["entropy (nats)"], reading.entropy[:, 0], rtol=1e-5
+    )
+    np.testing.assert_array_equal(
+        table["target − distractor"], reading.difference[:, 0]
+    )
+    assert table["1."].iloc[-1].startswith(reading.top(-1, 0)[0][0].replace(" ", "·"))
+
+
+@pytest.mark.parametrize("look", ["Scores by layer", "What adds to a logit"])
+def test_the_other_looks_draw_and_say_what(look, open_lab):
+    app = open_lab(l_token="3", l_look=look)
+    assert not app.exception
+    assert not app.error
+    alts = [chart.proto.alt for chart in app.get("plotly_chart")]
+    assert len(alts) == 2
+    assert all(len(alt) > 20 for alt in alts)
+
+
+def test_what_cannot_be_done_is_one_line_and_the_page_stands(open_lab):
+    app = open_lab(l_token="3", l_target="no such single token here")
+    assert not app.exception
+    assert any("tokens" in error.value for error in app.error)
+    assert len(written(app)) == 2
+
+
+def test_a_prompt_too_long_for_the_model_is_one_line(open_lab, model):
+    app = open_lab(l_prompt="the " * (model.context_length + 5))
+    assert not app.exception
+    assert "reads at most" in app.error[0].value
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"l_token": "99999", "l_strength": "1e9", "s": "a" * 32},
+        {"l_token": "-1", "l_layers": "a range", "l_between": "7,2", "s": HOSTILE},
+        {f"l_{name}": HOSTILE for name in ("direction", "readers", "model", "dtype")},
+        {f"l_{name}": HOSTILE for name in ("mode", "look", "prompt", "target")},
+    ],
+)
+def test_any_address_opens_the_page(parameters, open_lab):
+    app = open_lab(**parameters)
+    assert not app.exception
+    assert len(written(app)) == 2
+    for item in (*app.markdown, *app.caption, *app.subheader, *app.warning, *app.error):
+        assert "<img" not in item.value.replace("\\<img", "")
+        assert "![" not in item.value.replace("\\!\\[", "")
+    assert "<img" not in "".join(written(app))
+
+
+def test_a_shared_link_opens_the_same_view(open_lab, examples):
+    prompt = "A long prompt. " * 40
+    first = open_lab(l_prompt=prompt, l_strength="-2", l_token="4", l_mode="Text")
+    # Too long for an address.
+    assert "l_prompt" not in first.query_params
+    first.button(key="lab_share").click().run()
+    link = next(code.value for code in first.code if "?s=" in code.value)
+    name = link.partition("?s=")[2]
+    again = open_lab(s=name)
+    assert again.text_area(key="l_prompt").value == prompt
+    assert again.slider(key="l_strength").value == -2.0
+    assert any("Token 4" in heading.value for heading in again.subheader)
+    assert written(again) == written(first)
+    # It stays in the address until something else is shown.
+    assert "s" in again.query_params
+    again.slider(key="l_strength").set_value(1.0).run()
+    assert "s" not in again.query_params
+
+
+def test_harmful_instructions_are_not_sent_before_they_are_asked_for(
+    open_lab, examples
+):
+    app = open_lab()
+    labels = [button.label for button in app.button]
+    assert escaped(examples.harmless[0]) in labels
+    assert escaped(examples.harmful[0]) not in labels
+    app.toggle(key="lab_harmful").set_value(True).run()
+    assert escaped(examples.harmful[0]) in [button.label for button in app.button]
+
+
+def test_the_python_writes_the_same_texts(open_lab, capsys, monkeypatch):
+    app = open_lab(l_strength="2", l_length="10")
+    monkeypatch.setattr("plotly.graph_objects.Figure.show", lambda figure: None)
+    exec(app.code[1].value, {})
+    assert capsys.readouterr().out.splitlines() == "\n".join(written(app)).splitlines()
+
+
+def test_other_pages_do_not_import_torch_with_a_model_named(results, facts_family):
+    code = (
+        "import sys\n"
+        "from streamlit.testing.v1 import AppTest\n"
+        "sys.argv = sys.argv[1:]\n"
+        "app = AppTest.from_file(sys.argv[0], default_timeout=60).run()\n"
+        "assert not app.exception, app.exception\n"
+        "print('torch' in sys.modules)\n"
+    )
+    model = f"--model={facts_family.post}"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(APP), str(results), model],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == "False", done.stderr
+
+
+@pytest.fixture
+def task(model, fitted, examples):
+    prompt = examples.harmful[0]
+    ids = model.tokenize(prompt, chat=True).ids[0]
+    held = Held(label="refusal", direction=fitted["refusal"])
+    return Task(
+        model=model,
+        name="m",
+        asked=Asked(text=prompt, chat=True, ids=ids, whole="", n_bos=0),
+        steering=Steering(
+            held=held, doing="add", strength=-1.5, layers="own", when="both"
+        ),
+        draw=Draw(length=24, temperature=1.0, seed=3),
+        readers=(held,),
+    )
+
+
+def is_free(lock) -> bool:
+    """Whether another thread can have the lock; this one could have it twice."""
+    got = []
+
+    def take():
+        got.append(lock.acquire(timeout=5))
+        if got[0]:
+            lock.release()
+
+    other = threading.Thread(target=take)
+    other.start()
+    other.join()
+    return got[0]
+
+
+def in_a_session(monkeypatch) -> None:
+    """Sessions without a browser: nothing is remembered."""
+    monkeypatch.setattr(writing, "recall", lambda what: None)
+    monkeypatch.setattr(writing, "keep", lambda what, value: value)
+
+
+def test_a_closed_tab_leaves_the_model_free_and_clean(task, monkeypatch):
+    in_a_session(monkeypatch)
+    model = task.model
+    shown: list[str] = []
+
+    def closed_at_the_fifth(text: str) -> None:
+        # A script whose tab was closed ends where it next shows something.
+        shown.append(text)
+        if len(shown) == 5:
+            raise StopException
+
+    before = model.generate("The city", max_new_tokens=4)
+    with pytest.raises(StopException):
+        writing._write(task, lambda text: None, closed_at_the_fifth)
+    assert len(shown) == 5
+    assert is_free(model.lock)
+    assert model.generate("The city", max_new_tokens=4) == before
+    assert not any(module._forward_hooks for module in model.hf.modules())
+
+
+def test_two_sessions_write_what_each_would_alone(task, monkeypatch):
+    in_a_session(monkeypatch)
+    other = replace(task, steering=replace(task.steering, strength=1.0))
+    tasks = [task, other, replace(task, draw=replace(task.draw, seed=4))]
+
+    def ids(one: Task) -> tuple:
+        found = writing._write(one, lambda text: None, lambda text: None)
+        return found.unchanged.token_ids, found.steered.token_ids
+
+    alone = [ids(one) for one in tasks]
+    assert len({steered for _, steered in alone}) > 1
+    together: list = [None] * len(tasks)
+    start = threading.Barrier(len(tasks))
+
+    def session(number: int) -> None:
+        start.wait()
+        together[number] = ids(tasks[number])
+
+    threads = [threading.Thread(target=session, args=(n,)) for n in range(len(tasks))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert together == alone
+    assert is_free(task.model.lock)
+
+
+def test_who_waits_is_told_and_the_turn_ends_with_an_error(model, monkeypatch):
+    notices: list[str] = []
+
+    class Notice:
+        def caption(self, text: str) -> None:
+            notices.append(text)
+
+        def empty(self) -> None:
+            notices.append("")
+
+    monkeypatch.setattr(models.st, "empty", Notice)
+    monkeypatch.setattr(models, "PATIENCE", 0.02)
+    held, done = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with model.lock:
+            held.set()
+            done.wait(5)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    held.wait(5)
+    threading.Timer(0.1, done.set).start()
+    with pytest.raises(ValueError, match="inside"), own_turn(model):
+        raise ValueError("inside")
+    thread.join()
+    assert "Waiting for another run" in notices[0]
+    assert is_free(model.lock)
+
+
+def test_the_lock_is_free_between_two_tokens(task):
+    steps = streaming.stream(task.model, "The city", sampling=task.draw.sampling())
+    for number, _ in enumerate(in_turns(task.model, steps)):
+        assert is_free(task.model.lock)
+        if number == 2:
+            break
+
+
+def test_differing_tokens_are_those_outside_common_pieces():
+    first, second = differing([5, 6, 7, 8], [5, 9, 7, 8, 8])
+    assert first.tolist() == [False, True, False, False]
+    assert second.tolist() == [False, True, False, False, True]
+    assert [marks.size for marks in differing([], [1])] == [0, 1]
