@@ -7,7 +7,6 @@ import plotly.graph_objects as go
 
 from interp.errors import ResultError
 from interp.figures.style import (
-    DIVERGING,
     FALSE_COLOUR,
     MODEL_COLOURS,
     NEUTRAL,
@@ -23,20 +22,19 @@ from interp.results.streams import SideBySide
 
 # More cells than this with texts make a browser slow: rows are left out.
 MAX_CELLS = 20_000
-# A token in a cell can be read in so many cells.
-MAX_WRITTEN = 1_500
-CELL_CHARACTERS = 9
-MAX_LABELS = 120
-# Strong where a layer is certain or says what the model says.
-CLOSE = ((0.0, faded(TRUE_COLOUR, 0.0)), (1.0, faded(TRUE_COLOUR, 0.85)))
-_TITLES: dict[LensQuantity, str] = {
-    "entropy": "How sure each layer is of its prediction",
-    "rank": "Rank of the token that comes next",
-    "log_probability": "Log-probability of the token that comes next",
-    "kl": "How far each layer's prediction is from the model's own",
-    "target": "Log-probability of",
-    "difference": "Logit of",
-}
+# So many characters stand side by side in a row of cells; fewer than a few in each
+# tell nothing.
+ROW_CHARACTERS, LEAST_CHARACTERS, MOST_CHARACTERS = 150, 5, 9
+MAX_LABELS, MAX_HEIGHT = 120, 1000
+# Strong where a layer is certain or says what the model says. Never so strong that the
+# page's own text colour could not be read on it, on light and on dark.
+STRONGEST = 0.6
+CLOSE = ((0.0, faded(TRUE_COLOUR, 0.0)), (1.0, faded(TRUE_COLOUR, STRONGEST)))
+AROUND_ZERO = (
+    (0.0, faded(MODEL_COLOURS["post"], STRONGEST)),
+    (0.5, faded(NEUTRAL, 0.0)),
+    (1.0, faded(MODEL_COLOURS["base"], STRONGEST)),
+)
 _UNITS: dict[LensQuantity, str] = {
     "entropy": "entropy<br>(nats)",
     "rank": "rank",
@@ -71,9 +69,6 @@ def lens_heatmap(reading: LensReading, *, show: LensQuantity = "entropy") -> go.
             z=np.log10(z) if show == "rank" else z,
             x=columns.astype(np.float32),
             y=rows.astype(np.float32),
-            text=_cells(reading, rows),
-            texttemplate="%{text}" if z.size <= MAX_WRITTEN else None,
-            textfont={"size": 10},
             hovertext=_hovers(reading, rows, values, show),
             customdata=np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1),
             hovertemplate="%{hovertext}<extra></extra>",
@@ -83,10 +78,14 @@ def lens_heatmap(reading: LensReading, *, show: LensQuantity = "entropy") -> go.
             **_colours(show, z),
         )
     )
+    _write_cells(figure, reading, rows)
     _token_axis(figure, [reading.tokens[place] for place in reading.positions])
+    height = min(max(320, 150 + 24 * len(rows)), MAX_HEIGHT)
+    labelled = rows[:: -(-14 * len(rows) // height)]
     figure.update_yaxes(
-        tickvals=rows.tolist(),
-        ticktext=[reading.layers[row] for row in rows],
+        tickvals=labelled.tolist(),
+        ticktext=[reading.layers[row] for row in labelled],
+        range=[rows[0] - stride / 2, rows[-1] + stride / 2],
         showgrid=False,
     )
     few = f", every {stride} layers" if stride > 1 else ""
@@ -94,7 +93,7 @@ def lens_heatmap(reading: LensReading, *, show: LensQuantity = "entropy") -> go.
         figure,
         title=plain(_title(reading, show)) + few,
         y="layer",
-        height=max(320, 150 + 24 * len(rows)),
+        height=height,
     )
 
 
@@ -148,12 +147,13 @@ def contribution_bars(
         ticktext=["embed", *map(str, ticks), *list(others)[1:]],
     )
     place = contributions.positions[column]
-    token = shown(contributions.tokens[place])
     total = float(contributions.total[column])
-    what = contributions.what()
+    words = contributions.vocabulary
+    other = contributions.distractor
+    what = _logit(words[contributions.target], None if other is None else words[other])
     return styled(
         figure,
-        title=plain(f"The {what} at token {place} ({token}): {total:+.2f}"),
+        title=plain(f"{what} at token {place}: {total:+.2f}"),
         x="layer",
         y="added (logits)",
     )
@@ -187,7 +187,7 @@ def divergence_curve(result: SideBySide) -> go.Figure:
     return styled(
         figure,
         title="How far steering moves the prediction of each token",
-        y="KL from the unchanged model (nats)",
+        y="KL (nats)",
         height=300,
     )
 
@@ -197,18 +197,26 @@ def _title(reading: LensReading, show: LensQuantity) -> str:
     match show:
         case "target":
             assert reading.target is not None
-            return f"{_TITLES[show]} {shown(words[reading.target])!r}"
+            return f"Log-probability of '{shown(words[reading.target])}'"
         case "difference":
             assert reading.target is not None
             assert reading.distractor is not None
-            target, other = (
-                shown(words[token]) for token in (reading.target, reading.distractor)
-            )
-            return f"{_TITLES[show]} {target!r} minus logit of {other!r}"
-        case "entropy" | "rank" | "log_probability" | "kl":
-            return _TITLES[show]
+            return _logit(words[reading.target], words[reading.distractor])
+        case "entropy":
+            return "How sure each layer is of its prediction"
+        case "rank":
+            return "Rank of the token that comes next"
+        case "log_probability":
+            return "Log-probability of the token that comes next"
+        case "kl":
+            return "How far each layer's prediction is from the model's own"
         case _:
             assert_never(show)
+
+
+def _logit(target: str, distractor: str | None) -> str:
+    less = "" if distractor is None else f" minus logit of '{shown(distractor)}'"
+    return f"Logit of '{shown(target)}'{less}"
 
 
 def _colours(show: LensQuantity, z: np.ndarray) -> dict[str, object]:
@@ -217,7 +225,7 @@ def _colours(show: LensQuantity, z: np.ndarray) -> dict[str, object]:
     most = float(np.abs(finite).max()) if finite.size else 1.0
     match show:
         case "difference":
-            scale = [list(stop) for stop in DIVERGING]
+            scale = [list(stop) for stop in AROUND_ZERO]
             return {"colorscale": scale, "zmin": -most, "zmid": 0, "zmax": most}
         case "entropy" | "kl":
             scale = [[1 - at, colour] for at, colour in reversed(CLOSE)]
@@ -240,12 +248,32 @@ def _colour_bar(show: LensQuantity, z: np.ndarray) -> dict[str, object]:
     return bar
 
 
-def _cells(reading: LensReading, rows: np.ndarray) -> list[list[str]]:
+def _write_cells(figure: go.Figure, reading: LensReading, rows: np.ndarray) -> None:
+    """The likeliest token into each cell, where there is room.
+
+    As a trace of its own, in the page's colour: a heat map chooses the colour of its
+    texts as if nothing were transparent.
+    """
+    columns = len(reading.positions)
+    room = min(ROW_CHARACTERS // columns, MOST_CHARACTERS)
+    if room < LEAST_CHARACTERS:
+        return
+
     def word(token: int) -> str:
         text = shown(reading.vocabulary[token])
-        return plain(text if len(text) <= CELL_CHARACTERS else text[:8] + "…")
+        return plain(text if len(text) <= room else text[: room - 1] + "…")
 
-    return [[word(int(token)) for token in row] for row in reading.top_ids[rows, :, 0]]
+    figure.add_trace(
+        go.Scatter(
+            x=np.tile(np.arange(columns, dtype=np.float32), len(rows)),
+            y=np.repeat(rows.astype(np.float32), columns),
+            text=[word(int(token)) for token in reading.top_ids[rows, :, 0].ravel()],
+            mode="text",
+            textfont={"size": 10},
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    )
 
 
 def _hovers(
@@ -275,6 +303,7 @@ def _token_axis(figure: go.Figure, tokens: list[str] | tuple[str, ...]) -> None:
         tickvals=places,
         ticktext=[plain(shown(tokens[place])[:16]) for place in places],
         tickangle=-60,
+        range=[-0.5, max(len(tokens), 1) - 0.5],
         showgrid=False,
         tickfont={"size": 10},
     )
