@@ -11,6 +11,7 @@ from interp.figures.export import csv_bytes, parquet_bytes, python_code
 from interp_explorer.cache import Opened
 from interp_explorer.catalog import Entry
 from interp_explorer.widgets.chart import show_figure
+from interp_explorer.widgets.svg import svg_button
 from interp_explorer.widgets.text import escaped
 
 
@@ -122,4 +123,5 @@ def _show_more(entry: Entry, opened: Opened, number: int, *, place: str) -> None
             key=f"{place}_html",
             on_click="ignore",
         )
+        svg_button(key=f"{place}_svg")
     st.code(python_code(entry.path, number=number), language="python")

@@ -1,0 +1,53 @@
+"""A button that saves the figure above it as SVG, made in the browser.
+
+The figure's own bar has a camera that does so, but it is seen only when pointed at.
+"""
+
+import streamlit as st
+
+
+HTML = '<button type="button" title="The figure right above, as it is shown">Figure as SVG</button>'
+CSS = """
+button {
+  font: inherit;
+  font-size: 0.875rem;
+  color: var(--st-text-color);
+  background: var(--st-background-color);
+  border: 1px solid var(--st-border-color);
+  border-radius: var(--st-button-radius, 0.5rem);
+  padding: 0.25rem 0.75rem;
+  min-height: 2.5rem;
+  cursor: pointer;
+}
+button:hover, button:focus-visible {
+  color: var(--st-primary-color);
+  border-color: var(--st-primary-color);
+}
+"""
+JS = """
+export default function ({ parentElement }) {
+  const button = parentElement.querySelector("button");
+  button.onclick = () => {
+    const root = parentElement.getRootNode();
+    const here = root.host ?? parentElement;
+    const above = [...document.querySelectorAll(".js-plotly-plot")].filter(
+      (plot) =>
+        here.compareDocumentPosition(plot) & Node.DOCUMENT_POSITION_PRECEDING,
+    );
+    const camera = above.at(-1)?.querySelector("[data-title^='Download plot']");
+    camera?.dispatchEvent(new MouseEvent("click", { bubbles: true }));
+  };
+}
+"""
+
+
+def svg_button(*, key: str) -> None:
+    """Draw the button.
+
+    Args:
+        key: The key of its widget.
+    """
+    _BUTTON(key=key)
+
+
+_BUTTON = st.components.v2.component("interp_svg_button", html=HTML, css=CSS, js=JS)
