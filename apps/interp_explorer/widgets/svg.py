@@ -6,7 +6,11 @@ The figure's own bar has a camera that does so, but it is seen only when pointed
 import streamlit as st
 
 
-HTML = '<button type="button" title="The figure right above, as it is shown">Figure as SVG</button>'
+HTML = """
+<button type="button" title="The figure right above, as it is shown">
+  Figure as SVG
+</button>
+"""
 CSS = """
 button {
   font: inherit;
