@@ -2,7 +2,7 @@
 
 Each site is centred (the intercept makes up for it), solved in float32 and certified in
 float64 on the rows as they were given; what is above the tolerance is continued in
-float64.
+float64. A single fit of features that are not correlated is first tried by itself.
 """
 
 import warnings
@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from probes.basis import Basis, are_correlated, plain, rotated
+from probes.alone import solve_alone
+from probes.basis import Basis, are_correlated, plain, rotated, triangular
 from probes.certificate import certify
 from probes.linear import LinearProbe
 from probes.newton import Problems, solve
@@ -22,6 +23,10 @@ from probes.newton import Problems, solve
 # if the features are correlated or so many more than the examples that it leaves a few.
 FEATURES_PER_ROTATION = 100
 FEATURES_PER_EXAMPLE = 4
+# And many fits of fewer that are not correlated pay for a triangular factor.
+LEAST_PER_EXAMPLE = 1.5
+# Whether the features of a single fit are correlated is asked of so many examples.
+EXAMPLES_PER_SAMPLE, LEAST_SAMPLE, STEPS_ON_SAMPLE = 8, 128, 4
 # Wider products fall out of a CPU's cache, and so do more sites than fit there; those
 # that do share the cost of calling each operation.
 FITS_AT_ONCE = {"cpu": 64}
@@ -56,6 +61,7 @@ def optimise(
     Returns:
         Probes with the axes site and fit, in the dtype of `rows`.
     """
+    rows = rows.detach()
     parts = [
         _of_sites(rows[at], -signs[at], costs[at], tolerance)
         for at in _chunks(rows, signs.shape[1])
@@ -88,12 +94,13 @@ def _of_sites(
     n_sites, n_fits = against.shape[:2]
     point = centre.new_zeros(n_sites, n_fits, rows.shape[2] + 1)
     gap = torch.full_like(point[..., 0], torch.inf)
+    if _are_easy(rows, n_fits):
+        point, gap = _alone(rows, centre, against, costs, tolerance)
     for dtype in (torch.float32, torch.float64):
         wanted = (~(gap <= tolerance)).any(0).nonzero()[:, 0]
         if not len(wanted):
             break
-        turned, width = _plan(rows, len(wanted))
-        basis = (rotated if turned else plain)(rows, centre, dtype=dtype)
+        basis, width = _plan(rows, centre, len(wanted), dtype)
         # Fits of like penalties are done after like numbers of steps.
         order = costs[:, wanted].amax((0, 2)).argsort()
         for at in wanted[order].split(width):
@@ -105,6 +112,33 @@ def _of_sites(
             gap[:, at] = torch.where(better, proof.gap, gap[:, at])
     point[..., -1] -= torch.matmul(point[..., :-1], centre.mT)[..., 0]
     return point.to(rows.dtype), gap.to(rows.dtype)
+
+
+def _are_easy(rows: Tensor, n_fits: int) -> bool:
+    """Whether steps without a factor will do, by a part of the examples."""
+    if n_fits > 1 or rows.device.type != "cpu":
+        return False
+    size = max(LEAST_SAMPLE, rows.shape[1] // EXAMPLES_PER_SAMPLE)
+    sample = rows[:, :: max(1, rows.shape[1] // size)].contiguous()
+    return not are_correlated(sample, steps=STEPS_ON_SAMPLE)
+
+
+def _alone(
+    rows: Tensor, centre: Tensor, against: Tensor, costs: Tensor, tolerance: float
+) -> tuple[Tensor, Tensor]:
+    """Weights with intercept of one fit of every site, and how near they are."""
+    found = [
+        solve_alone(
+            torch.sub(rows[at].float(), centre[at].float()),
+            against[at, 0].float(),
+            costs[at, 0].float(),
+            gap=SHARE_OF_TOLERANCE * tolerance,
+        )
+        for at in range(len(rows))
+    ]
+    start = torch.stack(found)[:, None].double()
+    proof = certify(rows, centre, against, costs, _usable(start))
+    return proof.point, proof.gap
 
 
 def _solved(
@@ -120,28 +154,40 @@ def _solved(
     )
     at = basis.point(start.to(dtype))
     found = solve(problems, at, gap=SHARE_OF_TOLERANCE * tolerance).point
-    weights = basis.weights(found).double()
-    # Overflow in float32 leaves nothing to continue from.
+    return _usable(basis.weights(found).double())
+
+
+def _usable(weights: Tensor) -> Tensor:
+    """Overflow in float32 leaves nothing to continue from."""
     usable = torch.isfinite(weights).all(-1, keepdim=True)
     return torch.where(usable, weights, torch.zeros_like(weights))
 
 
-def _plan(rows: Tensor, n_fits: int) -> tuple[bool, int]:
-    """Whether to rotate the features, and how many fits share a product.
+def _plan(
+    rows: Tensor, centre: Tensor, n_fits: int, dtype: torch.dtype
+) -> tuple[Basis, int]:
+    """In which coordinates the fits are solved, and how many share a product.
 
-    Independent features need no rotation. Few fits of correlated ones do not pay for
-    it: they go one by one, each with a factor of its own if it takes many steps.
+    Independent features need no rotation, but many fits of them pay for having no more
+    of them than examples. Few fits of correlated ones do not pay for a rotation: they
+    go one by one, each with a factor of its own if it takes many steps.
     """
     n, d_model = rows.shape[1:]
     together = _fits_at_once(rows)
     if n_fits == 1:
-        return False, 1
+        return plain(rows, centre, dtype=dtype), 1
     many = n_fits >= max(2, min(n, d_model) / FEATURES_PER_ROTATION)
     if many and d_model >= FEATURES_PER_EXAMPLE * n:
-        return True, together
-    if not are_correlated(rows):
-        return False, together
-    return many, together if many else 1
+        return rotated(rows, centre, dtype=dtype), together
+    if are_correlated(rows):
+        if many:
+            return rotated(rows, centre, dtype=dtype), together
+        return plain(rows, centre, dtype=dtype), 1
+    if many and d_model >= LEAST_PER_EXAMPLE * n and dtype == torch.float32:
+        basis = triangular(rows, centre, dtype=dtype)
+        if basis is not None:
+            return basis, together
+    return plain(rows, centre, dtype=dtype), together
 
 
 def _fits_at_once(rows: Tensor) -> int:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -95,10 +96,10 @@ def factored(
     scaled = features * root.mT
     if features.shape[2] > features.shape[1]:
         scaled[..., -1] = 0
-        inner = _gram(scaled)
+        inner = gram(scaled)
         inner.diagonal(dim1=-2, dim2=-1).add_(1)
     else:
-        inner = _gram(scaled.mT)
+        inner = gram(scaled.mT)
         inner.diagonal(dim1=-2, dim2=-1).add_(ridge)
     factor, failure = torch.linalg.cholesky_ex(inner)
     if failure.any():
@@ -161,7 +162,7 @@ def leading(
     diagonal = torch.addcmul(ridge, squares, rest)
     rows = torch.take_along_dim(features, most.indices.mT, 1)
     rows = rows.mul_(most.values.mT.sqrt())
-    inner = _gram(rows * diagonal.rsqrt())
+    inner = gram(rows * diagonal.rsqrt())
     inner.diagonal(dim1=-2, dim2=-1).add_(1)
     factor, failure = torch.linalg.cholesky_ex(inner)
     if failure.any():
@@ -169,16 +170,16 @@ def leading(
     return Leading(factor=factor, rows=rows, diagonal=diagonal)
 
 
-def _gram(rows: Float[Tensor, "site size other"]) -> Float[Tensor, "site size size"]:
-    """The lower triangle of `rows @ rows.mT`, and a little more.
+def gram(
+    rows: Float[Tensor, "site size other"],
+) -> Float[Tensor, "site size size"]:
+    """The products of every row with every other.
 
-    Three products of blocks instead of four: what a Cholesky factor does not read is
-    not computed.
+    On a CPU by NumPy, which sees that the product is symmetric and computes half of it.
     """
-    half = rows.shape[1] // 2
-    upper, lower = rows[:, :half], rows[:, half:]
-    found = rows.new_zeros(len(rows), rows.shape[1], rows.shape[1])
-    found[:, :half, :half] = torch.matmul(upper, upper.mT)
-    found[:, half:, :half] = torch.matmul(lower, upper.mT)
-    found[:, half:, half:] = torch.matmul(lower, lower.mT)
+    if rows.device.type != "cpu":
+        return torch.matmul(rows, rows.mT)
+    found = torch.empty(*rows.shape[:2], rows.shape[1], dtype=rows.dtype)
+    for one, given in zip(found.numpy(), rows.numpy(), strict=True):
+        np.matmul(given, given.T, out=one)
     return found

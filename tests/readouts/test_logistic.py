@@ -232,6 +232,79 @@ def test_correlated_features_are_rotated_and_others_are_not(monkeypatch):
         assert len(turned) == wanted
 
 
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_uncorrelated_wide_features_are_replaced_by_a_triangle(monkeypatch, repeats):
+    """Also where repeated examples leave their Gram matrix singular."""
+    made = []
+    original = optimum.triangular
+
+    def counted(rows, centre, *, dtype):
+        made.append(original(rows, centre, dtype=dtype))
+        return made[-1]
+
+    monkeypatch.setattr(optimum, "triangular", counted)
+    rows, labels = planted(120 // repeats, 200)
+    rows, labels = np.concatenate([rows] * repeats), np.concatenate([labels] * repeats)
+    cs = [0.01, 1.0, 100.0]
+    probe = fit_logistic(torch.from_numpy(rows), torch.from_numpy(labels), c=cs)
+    assert probe.converged.all()
+    assert [basis.features.shape for basis in made] == [(1, 120, 121)]
+    for index, c in enumerate(cs):
+        model = reference(rows, labels, c)
+        best = objective(rows, labels, model.coef_[0], model.intercept_[0], c)
+        ours = objective(rows, labels, probe.weights[index], probe.intercept[index], c)
+        assert abs(ours - best) <= 1e-6 * best
+
+
+def test_coordinates_of_a_triangle_lead_back_to_the_same_logits():
+    rows = torch.from_numpy(planted(20, 50)[0])[None].double()
+    centre = rows.mean(1, keepdim=True)
+    basis = optimum.triangular(rows, centre, dtype=torch.float64)
+    assert basis is not None
+    point = torch.from_numpy(planted(3, 21)[0])[None].double()
+    weights = basis.weights(point)
+    logits = weights[..., :-1] @ (rows - centre).mT + weights[..., -1:]
+    torch.testing.assert_close(point @ basis.features.mT, logits, atol=1e-6, rtol=1e-6)
+    again = basis.weights(basis.point(weights))
+    torch.testing.assert_close(again, weights, atol=1e-6, rtol=1e-6)
+
+
+def test_one_easy_fit_is_solved_alone_and_a_hard_one_is_not(monkeypatch):
+    solved = []
+    original = optimum.solve_alone
+
+    def counted(rows, *arguments, gap):
+        solved.append(rows.shape)
+        return original(rows, *arguments, gap=gap)
+
+    monkeypatch.setattr(optimum, "solve_alone", counted)
+    for make, wanted in ((planted, 1), (transformer_like, 0)):
+        solved.clear()
+        rows, labels = make(300, 80)
+        given = np.random.default_rng(0).uniform(0.5, 2, 300).astype(np.float32)
+        probe = fit_logistic(
+            torch.from_numpy(rows),
+            torch.from_numpy(labels),
+            weights=torch.from_numpy(given)[None],
+            c=10.0,
+        )
+        model = reference(rows, labels, 10.0, given)
+        values = model.coef_[0], model.intercept_[0], 10.0, given
+        best = objective(rows, labels, *values)
+        values = probe.weights[0], probe.intercept[0], 10.0, given
+        assert abs(objective(rows, labels, *values) - best) <= 1e-6 * best
+        assert len(solved) == wanted
+
+
+def test_a_fit_that_ends_early_alone_is_continued(monkeypatch):
+    rows, labels = planted(200, 40)
+    monkeypatch.setattr("probes.alone.MAX_STEPS", 3)
+    probe = fit_logistic(torch.from_numpy(rows), torch.from_numpy(labels))
+    model = reference(rows, labels, 1.0)
+    assert bool(probe.converged)
+    np.testing.assert_allclose(probe.weights.numpy(), model.coef_[0], atol=2e-4)
+
+
 def test_half_precision_activations_are_fitted_in_float32():
     rows, labels = planted(100, 10)
     half = torch.from_numpy(rows).bfloat16()
