@@ -11,9 +11,11 @@ from interp.results.knowledge import (
     MapLikeness,
     RuleCost,
     Run,
+    ScreenCheck,
     Staircase,
     Step,
 )
+from interp.results.knowledge_pairs import PairTokens, ScreenedCell
 from interp.results.map_comparison import MEASURES, Against, Equivalence, Likeness
 from interp.results.truthfulness import ROLES
 
@@ -60,7 +62,7 @@ def patched(seed: int = 0, n: int = 12) -> PatchMap:
 
 
 def knowledge(seed: int = 0) -> KnowledgeComparison:
-    """Two models that keep facts alike."""
+    """Two models that keep facts alike; tokens were kept of all pairs but the last."""
     rng = np.random.default_rng(seed)
     runs: tuple[Run, ...] = ("base", "post", "base into post", "post into base")
     shape, n = (4, 1, 6, 5), 12
@@ -119,7 +121,20 @@ def knowledge(seed: int = 0) -> KnowledgeComparison:
             for run in runs
             for slack in (0.0, 0.05)
         ),
-        screening=(),
+        screening=tuple(
+            ScreenCheck(
+                model=role,
+                unit="resid_post",
+                pairs=8,
+                pearson=0.9,
+                spearman=0.8,
+                cells=(
+                    ScreenedCell(layer=0, column="last", exact=0.5, estimate=0.4),
+                    ScreenedCell(layer=1, column="last", exact=0.8, estimate=0.9),
+                ),
+            )
+            for role in ROLES
+        ),
         statements=60,
         dropped=(RuleCost(source="cities.csv", rule="no partner left", statements=36),),
         sources=("cities.csv",) * n,
@@ -129,6 +144,15 @@ def knowledge(seed: int = 0) -> KnowledgeComparison:
         clean_ld=_f(np.abs(rng.normal(4, 1, (2, n)))),
         corrupted_ld=_f(-np.abs(rng.normal(4, 1, (2, n)))),
         pair_ld=_f(pair_ld),
+        pair_tokens=tuple(
+            PairTokens(
+                clean=(" Town", f"{i}", " is", " Land", ":"),
+                corrupted=(" Town", f"{i + n}", " is", " Land", ":"),
+                columns=(-1, 1, 2, 3, 4),
+                answers=((" TRUE", " FALSE"), (" yes", " no")),
+            )
+            for i in range(n - 1)
+        ),
         provenance=provenance("knowledge"),
     )
 

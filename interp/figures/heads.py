@@ -9,6 +9,7 @@ from interp.figures.style import (
     TRUE_COLOUR,
     band,
     faded,
+    plain,
     styled,
 )
 from interp.results.heads import HeadScores
@@ -53,10 +54,10 @@ def head_map(result: HeadScores, metric: str) -> go.Figure:
     figure.update_yaxes(
         dtick=max(1, values.shape[0] // 16), showgrid=False, autorange="reversed"
     )
-    name = metric.replace("_", " ")
+    name = plain(metric.replace("_", " "))
     return styled(
         figure,
-        title=f"{name[0].upper()}{name[1:]} by head (even attention: {even:.2f})",
+        title=f"{name[:1].upper()}{name[1:]} by head (even attention: {even:.2f})",
         x="head",
         y="layer",
         height=max(260, 120 + 22 * values.shape[0]),

@@ -9,6 +9,7 @@ from interp.figures.style import (
     MODEL_COLOURS,
     NEUTRAL,
     TRUE_COLOUR,
+    plain,
     styled,
 )
 from interp.results.head_ablation import HeadAblations
@@ -99,7 +100,7 @@ def ablation_routes(result: HeadAblations, *, k: int = 8) -> go.Figure:
                 y=mean,
                 mode="markers",
                 name=_words(kind),
-                marker={"color": COLOURS[KINDS.index(kind)], "size": 9},
+                marker={"color": _colour(kind), "size": 9},
                 error_y={
                     "type": "data",
                     "symmetric": False,
@@ -125,5 +126,10 @@ def ablation_routes(result: HeadAblations, *, k: int = 8) -> go.Figure:
     )
 
 
+def _colour(kind: str) -> str:
+    # A result may come from a newer version, or from somewhere else.
+    return COLOURS[KINDS.index(kind)] if kind in KINDS else NEUTRAL
+
+
 def _words(kind: str) -> str:
-    return kind.replace("_", "-")
+    return plain(kind.replace("_", "-"))

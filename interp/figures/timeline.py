@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from interp.figures.style import DIVERGING, MODEL_COLOURS, faded, plain, styled
+from interp.figures.style import DIVERGING, MODEL_COLOURS, faded, styled
 from interp.figures.timeline_parts import (
     COLOURS,
     ROW_HEIGHT,
@@ -109,7 +109,7 @@ def timeline_map(
             colorscale=colours,
             zmin=low,
             zmax=max(high, low + 0.1),
-            colorbar={"title": {"text": plain(metric_words(metric))}, "thickness": 14},
+            colorbar={"title": {"text": metric_words(metric)}, "thickness": 14},
             hovertemplate="%{text}, step %{customdata[0]}<br>%{z:.3f}<extra></extra>",
             ygap=1,
         )

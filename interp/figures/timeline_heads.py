@@ -166,13 +166,13 @@ def timelines_beside(results: Mapping[str, HeadTimeline], curve: str) -> go.Figu
             curve_errors(one, curve),
             steps=one.steps,
             colour=MODEL_COLOURS["base"],
-            name=name,
+            name=plain(name),
         ):
             figure.add_trace(trace, row=place // columns + 1, col=place % columns + 1)
     figure.update_annotations(font={"size": 12})
     figure.update_xaxes(title_text="step", row=rows)
     return styled(
         figure,
-        title=f"{plain(metric_words(curve))} in {len(having)} training runs",
+        title=f"{metric_words(curve)} in {len(having)} training runs",
         height=120 + 170 * rows,
     )

@@ -111,7 +111,7 @@ def line_with_errors(
         error: Its standard error; NaN is no band.
         steps: The steps of the checkpoints.
         colour: Of both.
-        name: What the curve is called.
+        name: What the curve is called, as plotly shows it.
     """
     there = np.isfinite(mean)
     spread = np.where(np.isfinite(error), ERRORS * error, 0.0)
@@ -120,7 +120,7 @@ def line_with_errors(
         x=x[there],
         y=mean[there],
         mode="lines+markers",
-        name=plain(name),
+        name=name,
         line={"color": colour, "width": 2},
         marker={"size": 4},
         customdata=steps[there],
@@ -184,8 +184,8 @@ def mark(figure: Any, change: PhaseChange, row: int, *, logarithmic: bool) -> No
 
 
 def metric_words(name: str) -> str:
-    """The name of a metric or curve as words."""
-    words = name.replace("_", " ")
+    """The name of a metric or curve as words that plotly shows letter for letter."""
+    words = plain(name.replace("_", " "))
     return words[:1].upper() + words[1:]
 
 
@@ -212,7 +212,7 @@ def even_ticks(n: int) -> Int[np.ndarray, " tick"]:
 
 def _label(name: str) -> str:
     """The name of a curve on two short lines, as an axis has little room."""
-    words = plain(metric_words(name).lower()).replace(" (", "<br>(")
+    words = metric_words(name).lower().replace(" (", "<br>(")
     if "<br>" not in words and len(words) > 12:
         words = "<br>".join(words.rsplit(" ", 1))
     unit = "<br>(nats)" if name.startswith(("loss", "icl_score")) else ""

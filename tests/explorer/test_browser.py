@@ -46,7 +46,7 @@ def test_pages_draw_follow_links_and_stay_local(base, browser):
     # A choice writes itself into the address, and the address reopens the choice.
     visit(page, f"{base}/induction?i_run=heads")
     page.get_by_role("combobox", name="Figure").click()
-    option = page.get_by_role("option").nth(1)
+    option = page.get_by_role("option").nth(2)
     chosen = option.inner_text()
     option.click()
     page.wait_for_url("**i_figure=**")

@@ -116,7 +116,7 @@ def test_a_result_comes_back_from_disk_and_says_when_models_do_not_answer(
     wrong = replace(result, clean_ld=-result.clean_ld)
     assert wrong.headline().startswith("The maps say little about facts")
     section = report_section(result)
-    assert len(section.panels) == 5
+    assert len(section.panels) == 6
     assert {hidden.title for hidden in section.hidden} >= {"The pairs"}
 
 
