@@ -29,13 +29,12 @@ def common_scale(first: go.Figure, second: go.Figure) -> tuple[go.Figure, go.Fig
     """
     figures = go.Figure(first), go.Figure(second)
     contents = [content_of(figure) for figure in figures]
-    axes = [name for name in contents[0]["layout"] if name[:5] in ("xaxis", "yaxis")]
-    for name in axes:
+    for name in sorted(_axes(contents[0]) & _axes(contents[1])):
         ends = [_ends(content, name) for content in contents]
-        if None not in ends and all(name in content["layout"] for content in contents):
+        if None not in ends:
             low, high = min(e[0] for e in ends if e), max(e[1] for e in ends if e)
             for figure, content in zip(figures, contents, strict=True):
-                turned = _is_turned(content["layout"][name])
+                turned = _is_turned(content["layout"].get(name, {}))
                 ordered = [high, low] if turned else [low, high]
                 figure.layout[name].update(range=ordered, autorange=None)
     for one, other in zip(*(_maps(content) for content in contents), strict=False):
@@ -50,6 +49,15 @@ def values_of(trace: Content, axis: str) -> Float64[np.ndarray, " place"]:
     """The numbers of a trace along an axis; NaN where there is none."""
     values = [np.nan if one is None else one for one in trace[axis]]
     return np.asarray(values, dtype=np.float64)
+
+
+def _axes(content: Content) -> set[str]:
+    """The axes that a figure's traces lie on, as its layout calls them."""
+    return {
+        f"{letter}axis{(trace.get(f'{letter}axis') or letter)[1:]}"
+        for trace in content["data"]
+        for letter in "xy"
+    }
 
 
 def _ends(content: Content, name: str) -> tuple[float, float] | None:

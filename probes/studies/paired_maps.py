@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from interp.patching import Resampling, compare
+from interp.patching.aggregate import mean_map
 from interp.results import KnowledgeComparison, MapComparison, PatchMap
 from interp.results.truthfulness import ROLES
 from probes.studies.paired import PairedNumbers, require_same, table
@@ -161,11 +162,6 @@ def _likeness(name: str, found: MapComparison) -> str:
 def _restored(
     ld: Float[np.ndarray, "pair layer column"], ends: Float[np.ndarray, "pair two"]
 ) -> Float[np.ndarray, "layer column"]:
-    """The mean of each cell between the means of false and true, as `compare` does."""
-    held = ~np.isnan(ld)
-    low, high = (
-        np.where(held, ends[:, side, None, None], 0.0).sum(0) for side in (0, 1)
-    )
-    cell = np.where(held, ld, 0.0).sum(0)
-    nothing = np.full(cell.shape, np.nan)
-    return np.divide(cell - low, high - low, out=nothing, where=high != low)
+    once = np.ones((1, len(ld)))
+    exact, both = ld.astype(np.float64), ends.astype(np.float64)
+    return mean_map(exact, once, ends=both, scale="restoration")[0]

@@ -1,0 +1,110 @@
+"""Paired numbers of two results: of the same examples, or refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from knowledge_samples import knowledge, patched
+from sample_results import refusal, truthfulness
+from sweep_samples import NONE, planted
+from timeline_samples import timeline
+
+import probes
+from interp.errors import IncompatibleError
+from interp.statistics import auroc
+from probes.studies.paired import imports_torch, paired_numbers
+
+
+HOW = {"resamples": 100, "seed": 0}
+
+
+def test_truth_is_compared_on_the_same_statements():
+    first, second = truthfulness(), truthfulness(seed=1)
+    rows = paired_numbers(first, second, **HOW).rows
+    assert len(rows) == 2
+    for i in range(2):
+        both = [
+            float(auroc(one.scores[i, i].astype(float), one.labels))
+            for one in (first, second)
+        ]
+        row = rows.iloc[i]
+        assert [row["first"], row["second"]] == pytest.approx(both)
+        assert row["second - first"] == pytest.approx(both[1] - both[0])
+        assert row["low"] <= row["second - first"] <= row["high"]
+
+
+@pytest.mark.parametrize("make", [truthfulness, refusal, knowledge, patched])
+def test_a_result_does_not_differ_from_itself(make):
+    rows = paired_numbers(make(), make(), **HOW).rows
+    assert len(rows) > 1
+    for name in ("second - first", "low", "high"):
+        assert rows[name].abs().max() == pytest.approx(0, abs=1e-9)
+
+
+def test_other_examples_are_not_paired():
+    first = truthfulness()
+    other = replace(first, statements=(*first.statements[1:], "Another."))
+    with pytest.raises(IncompatibleError, match="same test statements"):
+        paired_numbers(first, other)
+    maps = knowledge()
+    with pytest.raises(IncompatibleError, match="same pairs"):
+        paired_numbers(maps, replace(maps, true=("x",) * len(maps.true)))
+
+
+def test_a_shift_of_refusals_is_found_where_it_was_made():
+    first = refusal()
+    changed = tuple(
+        replace(row, refused=True)
+        if (row.model, row.instructions, row.intervention)
+        == ("base", "harmful", "none")
+        else row
+        for row in first.completions
+    )
+    rows = paired_numbers(first, replace(first, completions=changed), **HOW).rows
+    moved = rows[rows["second - first"] != 0]
+    assert len(moved) == 1
+    row = moved.iloc[0]
+    assert (row["first"], row["second"]) == (6 / 40, 1.0)
+    assert row["low"] > 0.6
+
+
+def test_restoration_is_that_of_the_result():
+    result = knowledge()
+    second = replace(result, pair_ld=result.pair_ld + np.float32(0.5))
+    rows = paired_numbers(result, second, **HOW).rows
+    gap = (result.clean_ld - result.corrupted_ld).mean(1)
+    base = rows[rows["number"].str.contains("base model")]
+    np.testing.assert_allclose(base["second - first"], 0.5 / gap[0], rtol=1e-4)
+    cells = result.pair_ld[result.runs.index("base"), 0].mean(0)
+    false = result.corrupted_ld[0].mean()
+    expected = ((cells - false) / gap[0]).ravel()
+    for value in base["first"]:
+        assert np.nanmin(np.abs(expected - value)) < 1e-4
+
+
+def test_sweeps_are_compared_by_the_test_of_the_library():
+    rows, labels = planted(n=120)
+    noisy = rows + np.random.default_rng(1).normal(size=rows.shape).astype(np.float32)
+    first, second = (
+        probes.sweep(one, labels, controls=NONE, folds=3) for one in (noisy, rows)
+    )
+    found = paired_numbers(first, second, **HOW).rows
+    assert found["number"][0].startswith("AUROC at ")
+    expected = probes.compare_sweeps(
+        second, first, resamples=100, permutations=100, seed=0
+    )
+    largest = np.abs(expected.difference.estimate).max()
+    assert abs(found["second - first"][0]) == pytest.approx(largest)
+    assert {"p", "p corrected"} <= {*found.columns}
+
+
+def test_kinds_without_examples_or_of_two_sorts_say_so():
+    with pytest.raises(IncompatibleError, match="no paired test"):
+        paired_numbers(timeline(), timeline())
+    with pytest.raises(IncompatibleError, match="no common numbers"):
+        paired_numbers(truthfulness(), refusal())
+
+
+def test_only_maps_take_the_time_of_torch():
+    assert imports_torch(knowledge())
+    assert not imports_torch(truthfulness())
