@@ -18,6 +18,7 @@ NEW = (
     "rule",
     "selection",
     "chosen_scores",
+    "limits",
     "resamples",
     "none_share",
 )
@@ -37,7 +38,7 @@ def test_everything_comes_back(folder):
         name = f"{table}_dataframe"
         first, second = getattr(result, name)(), getattr(again, name)()
         assert first.equals(second)
-    for name in ("rule", "selection", "chosen_scores", "resamples", "none_share"):
+    for name in NEW[4:]:
         assert getattr(again, name) == getattr(result, name)
 
 
