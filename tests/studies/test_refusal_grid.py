@@ -8,11 +8,12 @@ from tiny import tiny_model, tiny_tokenizer
 import interp
 from interp.edits import ablate, steer
 from interp.models.language_model import LanguageModel
+from probes.studies.refusal import candidates_forward
 from probes.studies.refusal.candidates import Candidates, Prompts, template_positions
 from probes.studies.refusal.candidates_forward import Forest, grown
 from probes.studies.refusal.candidates_grid import CleanRun, score_grid
 from probes.studies.refusal.candidates_plain import PlainBatches
-from probes.studies.refusal.candidates_tree import plan_trees
+from probes.studies.refusal.candidates_tree import opening_of, plan_trees
 from probes.studies.refusal.chat import templates
 from probes.studies.refusal.score import divergence, refusal_score
 
@@ -30,6 +31,12 @@ def prompts_like_a_chat(seed: int, n: int = N_PROMPTS) -> tuple[tuple[int, ...],
     return tuple(
         (0, 4, *draw.integers(20, 24, 2 + i % 3).tolist(), 5, 6) for i in range(n)
     )
+
+
+def prompts_with_a_system_prompt(seed: int) -> tuple[tuple[int, ...], ...]:
+    """All share ten tokens; their lengths differ."""
+    opening = (0, *range(4, 13))
+    return tuple((*opening, *row[2:]) for row in prompts_like_a_chat(seed, n=4))
 
 
 def random_candidates(model: LanguageModel, seed: int = 0) -> Candidates:
@@ -54,10 +61,8 @@ def last_logits(model, row) -> np.ndarray:
 def one_at_a_time(model, found, prompts, ablation):
     """Every score by a forward pass of its own."""
     shape = found.vectors.shape[:2]
-    held = {
-        name: np.full((*shape, N_PROMPTS), np.nan)
-        for name in ("bypass", "induce", "kl")
-    }
+    n = len(prompts.harmful)
+    held = {name: np.full((*shape, n), np.nan) for name in ("bypass", "induce", "kl")}
     for slot, layer in np.ndindex(*shape):
         if found.degenerate[slot, layer]:
             continue
@@ -87,7 +92,7 @@ def one_at_a_time(model, found, prompts, ablation):
             with steer(model, vector, site=f"resid_pre.{layer}"):
                 chances = last_logits(model, row)
             held["induce"][slot, layer, i] = refusal_score(chances[list(TOKENS)].sum())
-    return {name: rows.reshape(-1, N_PROMPTS) for name, rows in held.items()}
+    return {name: rows.reshape(-1, n) for name, rows in held.items()}
 
 
 @pytest.mark.parametrize(
@@ -109,6 +114,59 @@ def test_the_grid_equals_one_candidate_and_prompt_at_a_time(architecture, ablati
         assert np.isfinite(rows).sum() == N_PROMPTS * (len(rows) - 1)
 
 
+@pytest.mark.parametrize(
+    ("architecture", "ablation"),
+    [("gpt2", "plain"), ("gpt_neox", "plain"), ("qwen3", "affine")],
+)
+def test_the_grid_is_exact_where_a_long_opening_is_kept_as_keys_and_values(
+    architecture, ablation, monkeypatch
+):
+    # Small trees of unequal size, so that batches hold several of them and padding.
+    monkeypatch.setattr(candidates_forward, "most_nodes_for", lambda width: 9)
+    model = LanguageModel(hf=tiny_model(architecture))
+    prompts = Prompts(
+        harmful=prompts_with_a_system_prompt(1),
+        harmless=prompts_with_a_system_prompt(2),
+    )
+    forest = grown(model, prompts.harmless)
+    assert forest is not None
+    assert forest.opening is not None
+    assert forest.opening.tree.ids.tolist() == [0, *range(4, 13)]
+    assert len({len(clean.tree) for clean in forest.trees}) > 1
+    found = random_candidates(model)
+    scores = score_grid(model, found, prompts, tokens=TOKENS, ablation=ablation)
+    right = one_at_a_time(model, found, prompts, ablation)
+    for name, rows in right.items():
+        np.testing.assert_allclose(getattr(scores, name), rows, rtol=1e-5, atol=1e-5)
+    clean = np.array([last_logits(model, row) for row in prompts.harmless])
+    np.testing.assert_allclose(
+        scores.clean_harmless,
+        refusal_score(clean[:, list(TOKENS)].sum(1)),
+        atol=1e-5,
+    )
+
+
+def test_a_position_inside_the_opening_is_levelled_without_trees():
+    model = LanguageModel(hf=tiny_model("llama"))
+    opening = tuple(range(4, 14))
+    prompts = ((*opening, 20, 5), (*opening, 21, 5))
+    forest = grown(model, prompts)
+    assert forest is not None
+    assert forest.opening is not None
+    units = torch.nn.functional.normalize(torch.ones(1, 32), dim=-1)
+    levels = torch.tensor([5.0])
+
+    def measure(which, logits):
+        return logits.double().logsumexp(-1)
+
+    found = forest.levelled(1, -3, units, levels, measure)
+    plain = PlainBatches(model=model, prompts=prompts)
+    right = plain.levelled(1, -3, units, levels, measure)
+    np.testing.assert_allclose(found, right, atol=1e-5)
+    unedited = measure([0, 1], forest.logits)
+    assert np.abs(found[0] - unedited.numpy()).max() > 1e-3
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_prompts_run_as_trees_where_that_is_exact(architecture):
     model = LanguageModel(hf=tiny_model(architecture))
@@ -128,12 +186,18 @@ def test_a_sliding_window_that_is_too_short_for_trees_is_noticed():
     assert isinstance(CleanRun.of(model, long).run, PlainBatches)
 
 
-def test_wrong_logits_and_foreign_edits_keep_trees_away():
+def test_wrong_logits_and_foreign_edits_keep_trees_away(monkeypatch):
     model = LanguageModel(hf=tiny_model("llama"))
     prompts = prompts_like_a_chat(1)
-    clean = interp.capture(model, prompts, sites="logits", positions="last")["logits"]
-    assert grown(model, prompts, clean) is not None
-    assert grown(model, prompts, clean + 0.1 * torch.randn_like(clean)) is None
+    assert grown(model, prompts) is not None
+
+    def wrong(*args, **kwargs):
+        logits = interp.capture(*args, **kwargs)["logits"]
+        return {"logits": logits + 0.1 * torch.randn_like(logits)}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(candidates_forward, "capture", wrong)
+        assert grown(model, prompts) is None
     with steer(model, torch.ones(32), site="resid_pre.1"):
         assert isinstance(CleanRun.of(model, prompts).run, PlainBatches)
 
@@ -142,10 +206,9 @@ def test_a_token_that_two_prompts_share_is_levelled_for_one_of_them_only():
     """Position -3 of the first prompt is position -4 of the second one."""
     model = LanguageModel(hf=tiny_model("llama"))
     prompts = ((0, 4, 20, 5, 6), (0, 4, 20, 21, 5, 6))
-    clean = interp.capture(model, prompts, sites="logits", positions="last")["logits"]
-    forest = grown(model, prompts, clean)
+    forest = grown(model, prompts)
     assert forest is not None
-    assert not forest.trees[0].is_apart(-3)
+    assert not forest.trees[0].tree.is_apart(-3)
     units = torch.nn.functional.normalize(torch.ones(1, 32), dim=-1)
 
     def measure(which, logits):
@@ -215,6 +278,22 @@ def test_trees_hold_every_prompt_once_and_stay_small():
                 if all(len(prompts[p]) >= -position for p in tree.prompts):
                     node = int(tree.nodes_at(position)[at])
                     assert int(tree.ids[node]) == prompts[prompt][position]
+
+
+def test_trees_behind_an_opening_hold_what_follows_it():
+    prompts = prompts_with_a_system_prompt(3)
+    start = opening_of(prompts)
+    assert start >= 10
+    assert opening_of(tuple(row[:start] for row in prompts)) == start - 1
+    assert opening_of(prompts[:1]) == 0
+    assert opening_of(tuple(row[5:] for row in prompts)) == 0
+    for tree in plan_trees(prompts, most_nodes=9, start=start):
+        assert tree.start == start
+        for prompt, last in zip(tree.prompts, tree.last.tolist(), strict=True):
+            path = tree.sees[last].nonzero().flatten()
+            assert tuple(tree.ids[path].tolist()) == prompts[prompt][start:]
+            length = len(prompts[prompt])
+            assert tree.depths[path].tolist() == list(range(start, length))
 
 
 def test_template_positions_are_the_tokens_behind_the_instruction():

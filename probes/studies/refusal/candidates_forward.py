@@ -1,28 +1,39 @@
-"""Trees of prompts under many candidate directions, one candidate a row.
+"""Trees of prompts under many candidate directions, one tree and candidate a row.
 
-A batch is one tree of prompts many times, each row under another candidate. Adding a
-vector before a block changes nothing in the blocks before it, so such a pass enters at
-that block with the clean values. Both are exact, and both depend on how a model treats
-masks and blocks: `grown` tries them on the unchanged model first.
+Adding a vector before a block changes nothing in the blocks before it, so such a row
+enters at that block with the clean values. What all prompts begin with runs once for
+each candidate and is kept as keys and values. All of this is exact, and depends on how
+a model treats masks, caches and blocks: `grown` tries it on the unchanged model first.
 """
 
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from transformers import DynamicCache
 
-from interp.activations.batching import run_batches
+from interp.activations import capture
+from interp.activations.batching import plan_batches, run_batches
 from interp.activations.budget import default_token_budget
-from interp.models.hookpoints import HookPoint, plant
+from interp.models.hookpoints import HookPoint
 from interp.models.language_model import LanguageModel
 from interp.models.selfcheck import TOLERANCE
 from interp.sites import Site
+from probes.studies.refusal.candidates_pass import (
+    batch_of,
+    new_cache,
+    picked,
+    planted,
+    skipped,
+    tree_logits,
+    tree_streams,
+)
 from probes.studies.refusal.candidates_plain import (
     Measure,
     PlainBatches,
@@ -33,6 +44,8 @@ from probes.studies.refusal.candidates_tree import (
     Ids,
     PromptTree,
     most_nodes_for,
+    opening_of,
+    opening_tree,
     plan_trees,
 )
 
@@ -41,25 +54,48 @@ logger = logging.getLogger("interp.studies")
 
 # Allowed difference of logits in a dtype that the self-check does not list: float64.
 EXACT = 1e-6
+# Logits that are measured at once, in numbers of float64.
+MEASURED_NUMBERS = 2**23
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Clean:
+    """A tree with its clean residual stream before every block.
+
+    Attributes:
+        tree: The tree.
+        stream: The values.
+    """
+
+    tree: PromptTree
+    stream: Float[Tensor, "layer node d_model"]
+
+
+# The trees of a batch and the candidate of each.
+Edited = Callable[[Sequence[Clean], Sequence[int]], AbstractContextManager[None]]
+# From these and the clean values there to the values with which they enter.
+Entry = Callable[[Sequence[Clean], Sequence[int], Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Forest:
-    """Prompts as trees, with the clean residual stream before every block.
+    """Prompts as trees, with what the unchanged model makes of them.
 
     Attributes:
         model: The model.
         prompts: Token ids.
-        trees: The same as trees.
-        streams: For each tree the clean values before every block.
+        opening: What all prompts begin with, or None if that is short.
+        trees: The prompts, without the opening.
+        logits: The logits after each prompt in the unchanged model.
         cuts: Whether the last MLP runs at the ends of prompts only.
         blocks_give_tuples: Whether a block returns its value inside a tuple.
     """
 
     model: LanguageModel
     prompts: Ids
-    trees: tuple[PromptTree, ...]
-    streams: tuple[Float[Tensor, "layer node d_model"], ...]
+    opening: Clean | None
+    trees: tuple[Clean, ...]
+    logits: Float[Tensor, "prompt vocab"]
     cuts: bool
     blocks_give_tuples: bool
 
@@ -68,7 +104,7 @@ class Forest:
         points = [self._point(site) for site in self.model.architecture.write_sites]
 
         @contextmanager
-        def edited(number: int, rows: Sequence[int]) -> Iterator[None]:
+        def edited(cleans: Sequence[Clean], rows: Sequence[int]) -> Iterator[None]:
             chosen = units[list(rows)]
 
             def project_out(value: Tensor) -> Tensor:
@@ -78,19 +114,24 @@ class Forest:
                 new = torch.baddbmm(held, inside, along[:, None, :], alpha=-1)
                 return new.to(value.dtype)
 
-            with _planted(points, project_out):
+            with planted(points, project_out):
                 yield
 
-        return self._run(len(units), edited, measure)
+        found = np.empty((len(units), len(self.prompts)))
+        self._run(range(len(units)), edited, measure, found)
+        return found
 
-    def added(self, layer: int, vectors: Vectors, measure: Measure) -> Scores:
-        """The same with each vector added before a block, at every token."""
+    def added(
+        self, layers: Sequence[int], vectors: Vectors, measure: Measure
+    ) -> Scores:
+        """The same with each vector added before its block, at every token."""
 
-        def value(tree: PromptTree, stream: Tensor, rows: Sequence[int]) -> Tensor:
-            step = vectors[list(rows)].to(stream.device, stream.dtype)
-            return stream + step[:, None]
+        def value(
+            cleans: Sequence[Clean], rows: Sequence[int], stream: Tensor
+        ) -> Tensor:
+            return stream + vectors[list(rows)].to(stream)[:, None]
 
-        return self._entered(layer, value, len(vectors), measure)
+        return self._entered(layers, value, measure)
 
     def levelled(
         self,
@@ -101,236 +142,223 @@ class Forest:
         measure: Measure,
     ) -> Scores:
         """The same with the projection at one token before a block set to a level."""
-        if not all(tree.is_apart(position) for tree in self.trees):
+        if not all(clean.tree.is_apart(position) for clean in self.trees):
             # What is that token of one prompt is another token of a second one.
             plain = PlainBatches(model=self.model, prompts=self.prompts)
             return plain.levelled(layer, position, units, levels, measure)
 
-        def value(tree: PromptTree, stream: Tensor, rows: Sequence[int]) -> Tensor:
-            nodes = tree.nodes_at(position).unique().to(stream.device)
-            along = units[list(rows)].to(stream.device, stream.dtype)
-            wanted = levels[list(rows)].to(stream.device, stream.dtype)
-            there = stream[nodes]
-            step = wanted[:, None] - along @ there.T
-            new = stream.expand(len(along), *stream.shape).clone()
-            new[:, nodes] += step[:, :, None] * along[:, None]
-            return new
+        def value(
+            cleans: Sequence[Clean], rows: Sequence[int], stream: Tensor
+        ) -> Tensor:
+            along, wanted = units.to(stream), levels.to(stream)
+            for clean, row, here in zip(cleans, rows, stream, strict=True):
+                if clean is not self.opening:
+                    nodes = clean.tree.nodes_at(position).unique().to(stream.device)
+                    step = wanted[row] - here[nodes] @ along[row]
+                    here[nodes] += step[:, None] * along[row]
+            return stream
 
-        return self._entered(layer, value, len(units), measure)
+        return self._entered([layer] * len(units), value, measure)
 
-    def _entered(
-        self,
-        layer: int,
-        value: Callable[[PromptTree, Tensor, Sequence[int]], Tensor],
-        n: int,
-        measure: Measure,
-    ) -> Scores:
-        point = self._point(Site("resid_pre", layer))
-        blocks = self.model.architecture.blocks[:layer]
+    def _entered(self, layers: Sequence[int], value: Entry, measure: Measure) -> Scores:
+        """Rows that start at their blocks."""
+        found = np.empty((len(layers), len(self.prompts)))
+        for layer in sorted(set(layers)):
 
-        @contextmanager
-        def edited(number: int, rows: Sequence[int]) -> Iterator[None]:
-            tree, stream = self.trees[number], self.streams[number][layer]
-            new = value(tree, stream.to(_at_least_float32(stream)), rows)
-            with (
-                _skipped(blocks, in_tuples=self.blocks_give_tuples),
-                _planted([point], lambda old: new.to(old.device, old.dtype)),
-            ):
-                yield
+            @contextmanager
+            def edited(
+                cleans: Sequence[Clean], rows: Sequence[int], layer: int = layer
+            ) -> Iterator[None]:
+                new = value(cleans, rows, _streams(cleans, layer))
+                blocks = self.model.architecture.blocks[:layer]
+                with (
+                    skipped(blocks, in_tuples=self.blocks_give_tuples),
+                    planted(
+                        [self._point(Site("resid_pre", layer))],
+                        lambda old: new.to(old.device, old.dtype),
+                    ),
+                ):
+                    yield
 
-        return self._run(n, edited, measure)
+            here = [row for row, one in enumerate(layers) if one == layer]
+            self._run(here, edited, measure, found)
+        return found
 
     def _run(
-        self,
-        n: int,
-        edited: Callable[[int, Sequence[int]], AbstractContextManager[None]],
-        measure: Measure,
-    ) -> Scores:
-        found = np.empty((n, sum(len(tree.prompts) for tree in self.trees)))
+        self, rows: Sequence[int], edited: Edited, measure: Measure, found: Scores
+    ) -> None:
+        """Every tree under each of the edits, the numbers put into `found`."""
+        budget = default_token_budget(self.model)
+        start = 0 if self.opening is None else len(self.opening.tree)
+
+        def group(which: tuple[int, ...]) -> None:
+            some = [rows[i] for i in which]
+            cache = self._opened(some, edited)
+            pairs = list(itertools.product(self.trees, range(len(some))))
+
+            def step(which: tuple[int, ...]) -> None:
+                cleans = [pairs[i][0] for i in which]
+                slots = [pairs[i][1] for i in which]
+                here = [some[slot] for slot in slots]
+                with edited(cleans, here):
+                    logits = self._logits(cleans, picked(cache, slots))
+                _measure_into(found, cleans, here, logits, measure)
+
+            lengths = [len(clean.tree) for clean, _ in pairs]
+            run_batches(lengths, step, token_budget=budget)
+
         with self.model.lock, torch.inference_mode():
-            for number, tree in enumerate(self.trees):
+            # The keys and values of a group's openings are held together.
+            run_batches([max(start, 1)] * len(rows), group, token_budget=budget)
 
-                def step(rows: tuple[int, ...], number: int = number) -> None:
-                    tree = self.trees[number]
-                    with edited(number, rows):
-                        logits = _tree_logits(self.model, tree, len(rows), self.cuts)
-                    for row, held in zip(rows, logits, strict=True):
-                        numbers = measure(tree.prompts, held)
-                        found[row, list(tree.prompts)] = numbers.cpu().numpy()
+    def _opened(self, rows: Sequence[int], edited: Edited) -> DynamicCache | None:
+        if self.opening is None:
+            return None
+        cache = new_cache(self.model)
+        cleans = [self.opening] * len(rows)
+        with edited(cleans, rows):
+            self._logits(cleans, cache)
+        return cache
 
-                budget = default_token_budget(self.model)
-                run_batches([len(tree)] * n, step, token_budget=budget)
-        return found
+    def _logits(
+        self, cleans: Sequence[Clean], cache: DynamicCache | None
+    ) -> Float[Tensor, "end vocab"]:
+        batch = batch_of(self.model, [clean.tree for clean in cleans])
+        return tree_logits(self.model, batch, cuts=self.cuts, cache=cache)
 
     def _point(self, site: Site) -> HookPoint:
         return self.model.architecture.point(site)
 
 
-def grown(
-    model: LanguageModel, prompts: Ids, clean: Float[Tensor, "prompt vocab"]
-) -> Forest | None:
+def grown(model: LanguageModel, prompts: Ids) -> Forest | None:
     """The prompts as trees, or None if the model gives other logits for them.
 
     Args:
         model: The model.
         prompts: Token ids.
-        clean: The logits after each prompt in the unchanged model.
     """
-    attempts = (_tried(model, prompts, clean, cuts=cuts) for cuts in (True, False))
-    return next((forest for forest in attempts if forest is not None), None)
+    # The tree that holds the longest prompt is tried, since windows cut what is long.
+    longest = max(range(len(prompts)), key=lambda i: len(prompts[i]))
+    starts = dict.fromkeys((opening_of(prompts), 0))
+    for start, cuts in itertools.product(starts, (True, False)):
+        try:
+            with model.lock, torch.inference_mode():
+                forest = _planted_forest(model, prompts, start=start, cuts=cuts)
+            tried = next(t for t in forest.trees if longest in t.tree.prompts)
+            wrong = _error(forest, tried)
+        except Exception as error:  # what a model makes of such a mask is its own
+            logger.debug("trees of prompts failed: %s", error)
+            continue
+        if wrong <= TOLERANCE.get(model.dtype, EXACT):
+            return forest
+    return None
 
 
-def _tried(
-    model: LanguageModel,
-    prompts: Ids,
-    clean: Float[Tensor, "prompt vocab"],
-    *,
-    cuts: bool,
-) -> Forest | None:
-    trees = plan_trees(prompts, most_nodes=most_nodes_for(model.d_model))
+def _planted_forest(
+    model: LanguageModel, prompts: Ids, *, start: int, cuts: bool
+) -> Forest:
     kinds: set[bool] = set()
 
     def note(module: nn.Module, args: tuple, output: object) -> None:
         kinds.add(isinstance(output, tuple))
 
+    def streams(trees: Sequence[PromptTree], cache: DynamicCache | None) -> list[Clean]:
+        batch = batch_of(model, trees)
+        values, ends = tree_streams(model, batch, cuts=cuts, cache=cache)
+        order = [prompt for tree in trees for prompt in tree.prompts]
+        logits.update(zip(order, ends.float().cpu(), strict=False))
+        return [
+            Clean(tree=tree, stream=values[:, row, : len(tree)].clone())
+            for row, tree in enumerate(trees)
+        ]
+
+    logits: dict[int, Tensor] = {}
+    trees: list[Clean] = []
+    opening = cache = None
     handle = model.architecture.blocks[0].register_forward_hook(note)
     try:
-        with model.lock, torch.inference_mode():
-            streams = tuple(_stream(model, tree) for tree in trees)
-        forest = Forest(
-            model=model,
-            prompts=prompts,
-            trees=trees,
-            streams=streams,
-            cuts=cuts,
-            blocks_give_tuples=kinds == {True},
-        )
-        # Tries both: the first half ran under the mask, and now it is left out.
-        wrong = _error(forest, model.n_layers // 2, clean)
-    except Exception as error:  # what a model makes of such a mask is its own
-        logger.debug("trees of prompts failed: %s", error)
-        return None
+        if start:
+            cache = new_cache(model)
+            (opening,) = streams([opening_tree(prompts[0][:start])], cache)
+        most = most_nodes_for(model.d_model)
+        planned = plan_trees(prompts, most_nodes=most, start=start)
+        budget = default_token_budget(model)
+        for rows in plan_batches([len(t) for t in planned], token_budget=budget):
+            held = picked(cache, [0] * len(rows))
+            trees += streams([planned[row] for row in rows], held)
     finally:
         handle.remove()
-    return forest if wrong <= TOLERANCE.get(model.dtype, EXACT) else None
+    return Forest(
+        model=model,
+        prompts=prompts,
+        opening=opening,
+        trees=tuple(trees),
+        logits=torch.stack([logits[i] for i in range(len(prompts))]),
+        cuts=cuts,
+        blocks_give_tuples=kinds == {True},
+    )
 
 
-def _error(forest: Forest, layer: int, clean: Float[Tensor, "prompt vocab"]) -> float:
-    """The largest difference of logits when a clean pass enters at a block."""
-    zero = torch.zeros(1, forest.model.d_model)
-    differences = torch.zeros(len(clean), dtype=torch.float64)
+def _error(forest: Forest, tried: Clean) -> float:
+    """The largest difference of logits of some prompts from those by themselves.
+
+    Once in the clean pass over the tree, and once where a clean row enters at a block.
+    """
+    model, which = forest.model, tried.tree.prompts
+    acts = capture(
+        model,
+        [forest.prompts[prompt] for prompt in which],
+        sites="logits",
+        positions="last",
+        dtype="float32",
+    )
+    right = acts["logits"]
+    differences = [(forest.logits[list(which)] - right).abs().max()]
 
     def measure(prompts: Sequence[int], logits: Tensor) -> Tensor:
-        right = clean[list(prompts)].to(logits.device)
-        differences[list(prompts)] = (
-            (logits.float() - right.float()).abs().amax(-1).double().cpu()
-        )
-        return differences[list(prompts)]
+        differences.append((logits.float().cpu() - right).abs().max())
+        return torch.zeros(len(prompts))
 
-    forest.added(layer, zero, measure)
-    scale = clean.float().square().mean().sqrt().clamp_min(1e-12)
-    return float(differences.max()) / float(scale)
-
-
-def _stream(
-    model: LanguageModel, tree: PromptTree
-) -> Float[Tensor, "layer node d_model"]:
-    """The clean residual stream before every block at every node."""
-    held: dict[int, Tensor] = {}
-    with ExitStack() as stack:
-        for layer in range(model.n_layers):
-            point = model.architecture.point(Site("resid_pre", layer))
-
-            def keep(value: Tensor, layer: int = layer) -> None:
-                held[layer] = value[0].clone()
-
-            stack.enter_context(_planted([point], keep))
-        _tree_logits(model, tree, 1, cuts=False)
-    return torch.stack([held[layer] for layer in range(model.n_layers)])
+    part = Forest(
+        model=model,
+        prompts=forest.prompts,
+        opening=forest.opening,
+        trees=(tried,),
+        logits=forest.logits,
+        cuts=forest.cuts,
+        blocks_give_tuples=forest.blocks_give_tuples,
+    )
+    part.added([model.n_layers // 2], torch.zeros(1, model.d_model), measure)
+    scale = right.square().mean().sqrt().clamp_min(1e-12)
+    return float(torch.stack(differences).max()) / float(scale)
 
 
-def _tree_logits(
-    model: LanguageModel, tree: PromptTree, n_rows: int, cuts: bool
-) -> Float[Tensor, "row prompt vocab"]:
-    """The logits at the ends of the prompts, the tree being run `n_rows` times."""
-    device, n = model.device, len(tree)
-    least = torch.finfo(model.dtype).min
-    mask = torch.zeros(n, n, dtype=model.dtype).masked_fill(~tree.sees, least)
-    last = tree.last.to(device)
-    with _cut_to(model, last) if cuts else ExitStack():
-        logits = model.hf(
-            input_ids=tree.ids.to(device).expand(n_rows, n),
-            attention_mask=mask.to(device)[None, None],
-            position_ids=tree.depths.to(device).expand(n_rows, n),
-            use_cache=False,
-            logits_to_keep=last,
-        ).logits
-    # A model that does not know `logits_to_keep` gives all.
-    return logits if logits.shape[1] == len(last) else logits[:, last]
+def _streams(cleans: Sequence[Clean], layer: int) -> Float[Tensor, "row node d_model"]:
+    """The clean values before a block, a row for each tree."""
+    kinds = {id(clean): clean.stream[layer] for clean in cleans}
+    padded = nn.utils.rnn.pad_sequence(list(kinds.values()), batch_first=True)
+    places = {kind: place for place, kind in enumerate(kinds)}
+    which = torch.tensor([places[id(clean)] for clean in cleans])
+    return padded[which.to(padded.device)].to(_at_least_float32(padded))
 
 
-@contextmanager
-def _cut_to(model: LanguageModel, nodes: Tensor) -> Iterator[None]:
-    """Run the last MLP at some nodes only: nothing reads the others' output."""
-    path = model.architecture.map.mlp
-    if path is None:
-        yield
-        return
-    module = model.architecture.blocks[-1].get_submodule(path)
-    whole: list[torch.Size] = []
-
-    def cut(module: nn.Module, args: tuple) -> tuple:
-        whole.append(args[0].shape)
-        return (args[0][:, nodes], *args[1:])
-
-    def widened(module: nn.Module, args: tuple, output: Any) -> Any:
-        value = output[0] if isinstance(output, tuple) else output
-        new = value.new_zeros(whole.pop()).index_copy(1, nodes, value)
-        return (new, *output[1:]) if isinstance(output, tuple) else new
-
-    handles = [
-        module.register_forward_pre_hook(cut),
-        # Ahead of edits, which expect all nodes.
-        module.register_forward_hook(widened, prepend=True),
-    ]
-    try:
-        yield
-    finally:
-        for handle in reversed(handles):
-            handle.remove()
-
-
-@contextmanager
-def _planted(
-    points: Sequence[HookPoint], callback: Callable[[Tensor], Tensor | None]
-) -> Iterator[None]:
-    with ExitStack() as stack:
-        for point in points:
-            for remove in plant(point, callback):
-                stack.callback(remove)
-        yield
-
-
-@contextmanager
-def _skipped(blocks: Sequence[nn.Module], *, in_tuples: bool) -> Iterator[None]:
-    """Let some blocks return what they get.
-
-    There is no hook that keeps a module from running, so its `forward` is covered by
-    one of the instance, as long as the model's lock is held.
-    """
-
-    def unchanged(
-        hidden_states: Tensor, *args: object, **kwargs: object
-    ) -> Tensor | tuple[Tensor]:
-        return (hidden_states,) if in_tuples else hidden_states
-
-    for block in blocks:
-        block.forward = unchanged
-    try:
-        yield
-    finally:
-        for block in blocks:
-            del block.forward
+def _measure_into(
+    found: Scores,
+    cleans: Sequence[Clean],
+    rows: Sequence[int],
+    logits: Float[Tensor, "end vocab"],
+    measure: Measure,
+) -> None:
+    prompts = [prompt for clean in cleans for prompt in clean.tree.prompts]
+    counts = [len(clean.tree.prompts) for clean in cleans]
+    n = max(1, MEASURED_NUMBERS // logits.shape[-1])
+    numbers = torch.cat(
+        [
+            measure(prompts[i : i + n], logits[i : i + n]).cpu()
+            for i in range(0, len(prompts), n)
+        ]
+    )
+    found[np.repeat(rows, counts), prompts] = numbers.numpy()
 
 
 def _at_least_float32(value: Tensor) -> torch.dtype:

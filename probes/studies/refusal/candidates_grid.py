@@ -96,10 +96,12 @@ def score_grid(
     induce, kl = np.full(shape, np.nan), np.full(shape, np.nan)
     bypass = np.full((len(places), len(prompts.harmful)), np.nan)
     with progress_bar("score directions", 3 * len(live), "scores") as bar:
-        for layer, rows in _grouped(live, lambda row: places[row][1]):
-            vectors = _stacked(found, [places[row] for row in rows])
-            induce[rows] = refusal_score(harmless.run.added(layer, vectors, chance))
-            bar.advance(len(rows))
+        if live:
+            here = [places[row] for row in live]
+            layer_of = [layer for _, layer in here]
+            added = harmless.run.added(layer_of, _stacked(found, here), chance)
+            induce[live] = refusal_score(added)
+            bar.advance(len(live))
         kept = live
         if least_induce is not None:
             kept = [row for row in live if induce[row].mean() >= least_induce]
@@ -133,12 +135,14 @@ class CleanRun:
 
     @classmethod
     def of(cls, model: LanguageModel, ids: Ids) -> "CleanRun":
-        acts = capture(model, ids, sites="logits", positions="last", dtype="float32")
-        logits = acts["logits"]
         # Somebody else's edits and hooks expect whole prompts.
         is_free = not (is_followed(model.hf) or has_hooks(model.hf))
-        forest = grown(model, ids, logits) if is_free else None
-        return cls(logits=logits, run=forest or PlainBatches(model=model, prompts=ids))
+        forest = grown(model, ids) if is_free else None
+        if forest is not None:
+            return cls(logits=forest.logits, run=forest)
+        acts = capture(model, ids, sites="logits", positions="last", dtype="float32")
+        plain = PlainBatches(model=model, prompts=ids)
+        return cls(logits=acts["logits"], run=plain)
 
     def measured(self, measure: Measure) -> Float[np.ndarray, " prompt"]:
         """A number for each prompt in the unchanged model."""

@@ -43,13 +43,22 @@ class PlainBatches:
 
         return self._run(len(units), edits, measure)
 
-    def added(self, layer: int, vectors: Vectors, measure: Measure) -> Scores:
-        """The same with each vector added before a block, at every token."""
+    def added(
+        self, layers: Sequence[int], vectors: Vectors, measure: Measure
+    ) -> Scores:
+        """The same with each vector added before its block, at every token."""
+        found = np.empty((len(vectors), len(self.prompts)))
+        for layer in sorted(set(layers)):
+            rows = [row for row, one in enumerate(layers) if one == layer]
+            here = vectors[rows]
 
-        def edits(which: _Which) -> list[Edit]:
-            return [Add(site=f"resid_pre.{layer}", vector=vectors[which])]
+            def edits(
+                which: _Which, layer: int = layer, here: Tensor = here
+            ) -> list[Edit]:
+                return [Add(site=f"resid_pre.{layer}", vector=here[which])]
 
-        return self._run(len(vectors), edits, measure)
+            found[rows] = self._run(len(rows), edits, measure)
+        return found
 
     def levelled(
         self,

@@ -3,23 +3,28 @@
 A causal model's values at a token depend on nothing but what stands before it. So
 prompts that begin alike share these tokens as nodes of a tree, each token sees its
 ancestors only (a mask says so), and the tree is one row of a batch. There is no
-padding, and every row of a batch can be the same tree under another edit.
+padding, and every row of a batch can be the same tree under another edit. What all
+prompts begin with is a tree of its own, the opening, whose keys and values the others
+see: then they may be small.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from interp.positions import common_start
 from probes.studies.refusal.chat import Ids
 
 
-# Attention within a tree costs its nodes squared: kept small beside the matrices, whose
-# cost grows with the width. Below the least, a pass costs more than what is in it.
-NODES_PER_WIDTH = 1 / 3
-LEAST_NODES, MOST_NODES = 192, 1024
+# Attention within a tree costs its nodes squared, beside matrices whose cost grows with
+# the width; small trees repeat more of what prompts share.
+NODES_PER_WIDTH = 1 / 4
+LEAST_NODES, MOST_NODES = 64, 1024
+# Below this a pass of its own costs more than the few tokens that it saves.
+LEAST_OPENING = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -32,7 +37,9 @@ class PromptTree:
         parents: The node before each node; -1 where a prompt begins.
         depths: Which token of its prompts each node is.
         sees: Which nodes (columns) each node sees: its ancestors and itself.
-        last: The node of each prompt's last token, in the order of `prompts`.
+        last: The node of each prompt's last token, in the order of `prompts`; that of
+            an opening is its own last one.
+        start: How many tokens of an opening stand before it; every node sees them.
     """
 
     prompts: tuple[int, ...]
@@ -40,7 +47,8 @@ class PromptTree:
     parents: tuple[int, ...]
     depths: Int[Tensor, " node"]
     sees: Bool[Tensor, "node node"]
-    last: Int[Tensor, " prompt"]
+    last: Int[Tensor, " end"]
+    start: int = 0
 
     def __len__(self) -> int:
         return len(self.parents)
@@ -53,17 +61,42 @@ class PromptTree:
         return torch.tensor(nodes)
 
     def is_apart(self, position: int) -> bool:
-        """Whether no prompt's node at a position is another token of a second one."""
+        """Whether a position is in the tree, and no other token of a second prompt."""
+        if int(self.depths[self.last].min()) - self.start < -1 - position:
+            return False
         on_path = self.sees[self.last][:, self.nodes_at(position).unique()]
         return bool((on_path.sum(dim=1) == 1).all())
 
 
-def plan_trees(prompts: Ids, *, most_nodes: int) -> tuple[PromptTree, ...]:
+def opening_of(prompts: Ids) -> int:
+    """How many tokens all prompts begin with, at least one of each being left.
+
+    Example:
+        >>> opening_of(((*range(9), 20), (*range(9), 21, 22)))
+        9
+    """
+    if len(prompts) < 2:
+        return 0
+    length = min(common_start(prompts), min(map(len, prompts)) - 1)
+    return length if length >= LEAST_OPENING else 0
+
+
+def opening_tree(ids: Sequence[int]) -> PromptTree:
+    """What all prompts begin with, as a tree that holds no prompt."""
+    growing = _Growing()
+    growing.add(0, ids)
+    return replace(growing.done(), prompts=())
+
+
+def plan_trees(
+    prompts: Ids, *, most_nodes: int, start: int = 0
+) -> tuple[PromptTree, ...]:
     """Trees that hold every prompt once, neighbours in the alphabet together.
 
     Args:
         prompts: Token ids.
         most_nodes: A tree is closed before it has more; a longer prompt gets its own.
+        start: Leave out so many tokens, which all prompts begin with.
 
     Example:
         >>> (tree,) = plan_trees(((5, 6, 7), (5, 6, 8), (5, 9)), most_nodes=10)
@@ -71,12 +104,12 @@ def plan_trees(prompts: Ids, *, most_nodes: int) -> tuple[PromptTree, ...]:
         ([5, 6, 7, 8, 9], (-1, 0, 1, 1, 0), [2, 3, 4])
     """
     trees: list[PromptTree] = []
-    growing = _Growing()
+    growing = _Growing(start)
     for number in sorted(range(len(prompts)), key=lambda i: prompts[i]):
-        ids = prompts[number]
+        ids = prompts[number][start:]
         if growing.prompts and growing.size_with(ids) > most_nodes:
             trees.append(growing.done())
-            growing = _Growing()
+            growing = _Growing(start)
         growing.add(number, ids)
     return (*trees, growing.done()) if growing.prompts else ()
 
@@ -87,8 +120,9 @@ def most_nodes_for(width: int) -> int:
 
 
 class _Growing:
-    def __init__(self) -> None:
+    def __init__(self, start: int = 0) -> None:
         self.prompts: list[int] = []
+        self._start = start
         self._tokens: list[int] = []
         self._parents: list[int] = []
         self._depths: list[int] = []
@@ -127,7 +161,8 @@ class _Growing:
             prompts=tuple(self.prompts),
             ids=torch.tensor(self._tokens),
             parents=tuple(self._parents),
-            depths=torch.tensor(self._depths),
+            depths=torch.tensor(self._depths) + self._start,
             sees=sees,
             last=torch.tensor(self._last),
+            start=self._start,
         )

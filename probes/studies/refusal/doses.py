@@ -56,7 +56,8 @@ def doses(
         run = CleanRun.of(side.model, side.template.ids(side.model, texts[kind])).run
         steps = [sign * step for step in spec.coefficients]
         stacked = torch.stack([step * arm[2] for arm in arms for step in steps])
-        scores = refusal_score(run.added(layer, stacked, chance_measure(tokens)))
+        layers = [layer] * len(stacked)
+        scores = refusal_score(run.added(layers, stacked, chance_measure(tokens)))
         asked: list[tuple[Source, int, float]] = [
             (source, draw, step) for source, draw, _ in arms for step in steps
         ]
