@@ -70,16 +70,17 @@ def _model_arguments(model: str | None, revision: str | None, device: str) -> li
         ModelNotFoundError: If a folder is asked for that is not there.
         ConfigError: If a revision is given without a model.
     """
-    from interp.errors import ConfigError
-    from interp.models.checkpoint import exists, inspect_folder
-
     if model is None:
+        from interp.errors import ConfigError
+
         if revision is not None:
             raise ConfigError(
                 f"The revision {revision!r} was given without a model.",
                 remedy="Add --model ID.",
             )
         return [f"--device={device}"]
+    from interp.models.checkpoint import exists, inspect_folder
+
     folder = Path(model).expanduser()
     if exists(folder) or model.startswith((".", "/", "~")):
         inspect_folder(folder, model)

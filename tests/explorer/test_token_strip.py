@@ -1,6 +1,8 @@
 """The coloured strip: what the browser is told, and that it is told data alone."""
 
 import json
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,12 +22,16 @@ pytestmark = pytest.mark.xdist_group("explorer")
 HOSTILE = '</script><img src=x onerror="window.hacked=1">'
 
 
-def strip(**changes) -> Strip:
+def strip(**changes: Any) -> Strip:
     values = np.array([0.5, np.nan, -2.0], dtype=np.float32)
-    given = {"label": "tokens", "tokens": ["a", " b\n", HOSTILE], "limit": 2.0}
-    return Strip(
-        **given | {"scores": [StripScore(name=HOSTILE, values=values)]} | changes
+    tokens = ["a", " b\n", HOSTILE]
+    one = Strip(
+        label="tokens",
+        tokens=tokens,
+        scores=[StripScore(name=HOSTILE, values=values)],
+        limit=2.0,
     )
+    return replace(one, **changes)
 
 
 def told(one: Strip) -> dict:

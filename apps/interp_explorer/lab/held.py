@@ -10,7 +10,7 @@ import streamlit as st
 from interp.directions import Direction
 from interp.errors import InterpError
 from interp_explorer.lab.embedded import embedded_directions, examples_of
-from interp_explorer.lab.models import Offer, own_turn
+from interp_explorer.lab.models import Offer
 from interp_explorer.saved import Saved, SavedDirection
 
 
@@ -27,11 +27,13 @@ class Held:
         label: What it is called on the page and in links.
         direction: The direction.
         path: Its file; None if it was fitted here.
+        is_foreign: Whether it was found in another model.
     """
 
     label: str
     direction: Direction
     path: Path | None = None
+    is_foreign: bool = False
 
     def reader(self, site: str = "") -> "TokenReader":
         """Its score of a token, at its own site or at another one.
@@ -59,7 +61,7 @@ def directions_for(
     fitting = [one for one in saved.found if _fits(model, one.direction)]
     if not fitting and offer.family is not None:
         return _fitted(model, offer.source, offer.family)
-    fitting.sort(key=lambda one: (not _is_of(offer, one.direction), one.name))
+    fitting.sort(key=lambda one: (_distance(offer, one.direction), one.name))
     short = [_short(one) for one in fitting]
     often = Counter(short)
     return tuple(
@@ -67,6 +69,7 @@ def directions_for(
             label=label if often[label] == 1 else f"{label} · {one.name}",
             direction=one.direction,
             path=one.path,
+            is_foreign=_distance(offer, one.direction) > 0,
         )
         for label, one in zip(short, fitting, strict=True)
     )
@@ -92,10 +95,13 @@ def _fits(model: "LanguageModel", direction: Direction) -> bool:
     )
 
 
-def _is_of(offer: Offer, direction: Direction) -> bool:
-    # The same family is trained in several homes: its last two folders tell it.
-    parts = PurePosixPath(direction.model).parts[-2:]
-    return bool(parts) and PurePosixPath(offer.source).parts[-len(parts) :] == parts
+def _distance(offer: Offer, direction: Direction) -> int:
+    """0 for a direction of this model, 1 for one of the same name, 2 for others."""
+    own, other = PurePosixPath(offer.source), PurePosixPath(direction.model)
+    # A family that was trained in another home is the same in its last two folders.
+    if other.parts and own.parts[-2:] == other.parts[-2:]:
+        return 0
+    return 1 if own.name == other.name else 2
 
 
 def _short(one: SavedDirection) -> str:
@@ -106,7 +112,7 @@ def _short(one: SavedDirection) -> str:
 def _fitted(_model: "LanguageModel", source: str, family: Path) -> tuple[Held, ...]:
     del source  # the model, for the cache
     try:
-        with own_turn(_model):
+        with _model.lock:
             found = embedded_directions(_model, examples_of(family))
     except InterpError:
         # A folder that only looks like a family: then there are none.

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import streamlit as st
 
+from interp.errors import InterpError
 from interp.home import interp_home
 from interp_explorer.catalog import Catalog
+from interp_explorer.lab.memory import remembered
+from interp_explorer.widgets.text import escaped
 
 
 if TYPE_CHECKING:
@@ -197,3 +200,25 @@ def _short(number: int) -> str:
         if number >= size:
             return f"{number / size:.3g} {word}"
     return str(number)
+
+
+def computed(
+    model: "LanguageModel", what: tuple[object, ...], make: Callable[[], T]
+) -> T | None:
+    """A value that needs the model; None after saying why there is none.
+
+    Args:
+        model: The model.
+        what: All that decides the value, for this session to remember it.
+        make: Computes it; shows nothing.
+    """
+
+    def in_turn() -> T:
+        with own_turn(model):
+            return make()
+
+    try:
+        return remembered(what, in_turn)
+    except InterpError as error:
+        st.error(escaped(str(error)))
+        return None

@@ -127,6 +127,9 @@ def choose_steering(model: "LanguageModel", held: tuple[Held, ...]) -> Steering 
         )
     one = chosen_of(held, label)
     assert one is not None
+    if one.is_foreign:
+        source = one.direction.model or "a model that its file does not name"
+        st.caption(f"This direction was found in {escaped(source)}.")
     left, right = st.columns([2, 5])
     with left:
         layers = _layers(model, one)
