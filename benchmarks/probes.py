@@ -2,13 +2,14 @@
 
     python benchmarks/probes.py [--quick] [--cases TEXT] [--rounds N] [--threads N]
                                 [--clock wall|cpu] [--device cpu|cuda] [--json]
-                                [--model FOLDER --statements FILE]
+                                [--folds-of-peer N] [--model FOLDER --statements FILE]
 
 `single` fits one probe per layer; `path` fits 5 folds x 10 penalties per layer, which
 scikit-learn does from strong to weak, each warm-started by the one before, as its
 `LogisticRegressionCV`. A ratio is scikit-learn's time per layer over ours in the same
 round; the table shows medians. Ours is timed on all layers, scikit-learn on the first
-few of them, since it would take hours on all; each row says on how many.
+few of them, since it would take hours on all, and with `--folds-of-peer` on the first
+few folds, its time scaled to all of them; each row says on how many.
 
 A gap is (objective - best) / best, the largest of all fits, in float64 on the rows as
 given; `best` is our objective less its certified gap, a lower bound that owes nothing
@@ -111,6 +112,7 @@ class Row:
     certified_gap: float
     layers: int
     layers_of_peer: int
+    folds_of_peer: int | None
     peers: tuple[Peer, ...]
 
     @property
@@ -181,6 +183,7 @@ def compared(
     clock: Callable[[], float],
     rounds: int,
     device: str = "cpu",
+    folds_of_peer: int = FOLDS,
 ) -> Row:
     """Run all methods of a case in turn, `rounds` times."""
     labels = sites[0][1]
@@ -194,7 +197,10 @@ def compared(
         else np.ones((1, case.n), bool)
     )
     penalties = PENALTIES if case.path else np.ones(1)
-    costs = (masks[:, None] * penalties[:, None]).reshape(-1, case.n)
+    # Folds are the slower axis of the fits, so that those of the peer come first.
+    theirs = masks[:folds_of_peer]
+    share = len(theirs) / len(masks)
+    costs = (theirs[:, None] * penalties[:, None]).reshape(-1, case.n)
     ours, seconds, ratios = None, [], {setting.name: [] for setting in SETTINGS}
     found: dict[str, np.ndarray] = {}
 
@@ -221,15 +227,14 @@ def compared(
                 continue
             given = [rows.astype(setting.dtype) for rows, _ in peers]
             start = clock()
-            fits = [_sklearn(rows, labels, masks, penalties, setting) for rows in given]
-            ratios[setting.name].append((clock() - start) / len(peers) / own)
+            fits = [
+                _sklearn(rows, labels, theirs, penalties, setting) for rows in given
+            ]
+            ratios[setting.name].append((clock() - start) / share / len(peers) / own)
             if bound is None:
                 continue
             found[setting.name] = np.stack(
-                [
-                    objective(sites[i][0], labels, *fit, costs)
-                    for i, fit in enumerate(fits)
-                ]
+                [objective(sites[i][0], labels, *f, costs) for i, f in enumerate(fits)]
             )
             # A stricter setting would only take longer to the same optimum.
             if (found[setting.name] / bound - 1).max() <= GAP:
@@ -237,12 +242,13 @@ def compared(
     assert ours is not None
     mine = _objectives(ours, peers, labels, costs)
     certified = ours.gap.flatten(1).cpu().numpy()
-    best = mine * (1 - certified[: len(peers)])
+    best = mine * (1 - certified[: len(peers), : len(costs)])
     return Row(
         case=case.name,
         seconds=statistics.median(seconds),
         layers=len(sites),
         layers_of_peer=len(peers),
+        folds_of_peer=len(theirs) if case.path else None,
         our_gap=float((mine / np.minimum.reduce([mine, *found.values()]) - 1).max()),
         certified_gap=float(certified.max()),
         peers=tuple(
@@ -262,16 +268,12 @@ def _objectives(
     labels: np.ndarray,
     costs: np.ndarray,
 ) -> np.ndarray:
-    """Our objective of every site and fit."""
+    """Our objective of every site and of as many fits as there are costs."""
+    weights = probe.weights.flatten(1, -2).cpu().numpy()[:, : len(costs)]
+    intercepts = probe.intercept.flatten(1).cpu().numpy()[:, : len(costs)]
     return np.stack(
         [
-            objective(
-                rows,
-                labels,
-                probe.weights[i].flatten(0, -2).cpu().numpy(),
-                probe.intercept[i].flatten().cpu().numpy(),
-                costs,
-            )
+            objective(rows, labels, weights[i], intercepts[i], costs)
             for i, (rows, _) in enumerate(sites)
         ]
     )
@@ -325,10 +327,13 @@ def line(row: Row) -> str:
     same, default = row.same_optimum, row.peers[0]
     reached = "not reached" if same is None else f"{same.ratio:.1f} x"
     setting = "" if same is None else f"tol {same.setting}, gap {same.gap:.0e}"
+    timed = f"{row.layers_of_peer} of {row.layers}"
+    if row.folds_of_peer is not None and row.folds_of_peer < FOLDS:
+        timed += f", {row.folds_of_peer} of {FOLDS} folds"
     return (
         f"| {row.case} | {row.seconds:.2f} | {row.certified_gap:.0e} | {reached} |"
         f" {setting} | {default.ratio:.2f} x | {default.gap:.0e} |"
-        f" {row.layers_of_peer} of {row.layers} |"
+        f" {timed} |"
     )
 
 
@@ -340,6 +345,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--rounds", type=int, help="3 by default; 1 for quick paths")
+    parser.add_argument("--folds-of-peer", type=int, default=FOLDS)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--device", default="cpu")
@@ -358,17 +364,9 @@ def main() -> None:
     if options.model and options.statements:
         sites = captured(options.model, options.statements)
         n, d_model = sites[0][0].shape
+        shape = {"layers": len(sites), "d_model": d_model, "n": n}
         wanted += [
-            (
-                Case(
-                    data="activations",
-                    layers=len(sites),
-                    d_model=d_model,
-                    n=n,
-                    path=path,
-                ),
-                sites,
-            )
+            (Case(data="activations", path=path, **shape), sites)
             for path in (False, True)
         ]
     rows = []
@@ -378,7 +376,9 @@ def main() -> None:
             if options.cases in case.name:
                 given = made(case) if sites is None else sites
                 rounds = options.rounds or (1 if options.quick and case.path else 3)
-                row = compared(case, given, clock, rounds, options.device)
+                row = compared(
+                    case, given, clock, rounds, options.device, options.folds_of_peer
+                )
                 rows.append(row)
                 if not options.json:
                     print(line(row), flush=True)
