@@ -9,8 +9,16 @@ from knowledge_samples import knowledge, patched
 from sample_results import provenance
 from timeline_samples import timeline
 
+from interp.figures import report_section
 from interp.provenance import ModelRecord
-from interp.results import FormationRun, FormationTime, HeadAblations, HeadScores
+from interp.results import (
+    FormationRun,
+    FormationTime,
+    HeadAblations,
+    HeadScores,
+    Result,
+)
+from interp_explorer.widgets.panel import heading
 
 
 N_SEQUENCES = 5
@@ -91,6 +99,13 @@ def formation() -> FormationRun:
         notes=(),
         provenance=provenance("formation"),
     )
+
+
+def figure_title(result: Result, name: str) -> str:
+    """How a page calls the first figure of a name, to show it alone."""
+    panels = report_section(result).panels
+    at = next(i for i, panel in enumerate(panels) if panel.name == name)
+    return f"{at + 1}. {heading(panels[at])}"
 
 
 def save_all(root: Path) -> Path:

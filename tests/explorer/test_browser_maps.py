@@ -1,10 +1,13 @@
 """Maps in a real browser: a click shows what lies behind it, and the link keeps it."""
 
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import pytest
 from browser_session import DONE, NO_CHROMIUM, Seen, chromium, serving, visit
-from map_samples import save_all, save_hostile
+from confidence_samples import confidence
+from knowledge_samples import knowledge
+from map_samples import figure_title, save_all, save_hostile
 
 
 pytestmark = [
@@ -18,10 +21,8 @@ MARKUP = (
 )
 SHOWN = (
     "knowledge?k_run=knowledge",
-    "knowledge?k_run=patched",
     "confidence?c_run=confidence&c_neuron=5",
     "induction?i_run=timeline",
-    "induction?i_run=scores",
 )
 
 
@@ -48,7 +49,8 @@ def test_a_click_on_a_cell_shows_its_pairs_and_the_link_brings_them_back(base, b
     page = browser.new_page()
     seen = Seen(base=base)
     seen.watch(page)
-    visit(page, f"{base}/knowledge?k_run=knowledge")
+    figure = quote(figure_title(knowledge(), "knowledge_maps"))
+    visit(page, f"{base}/knowledge?k_run=knowledge&k_figure={figure}")
     points = page.locator(".js-plotly-plot").first.locator(".scatterlayer .point")
     points.first.wait_for(state="attached")
     # Markers lie row by row: the fourth column of the third row.
@@ -62,7 +64,9 @@ def test_a_click_on_a_cell_shows_its_pairs_and_the_link_brings_them_back(base, b
     visit(again, page.url)
     again.get_by_text("Layer 2, object last:").wait_for()
     assert box(again, "Layer").input_value() == "2"
-    assert again.locator(".interp-token-pairs [data-pos]").count() == 5
+    tokens = again.locator(".interp-token-pairs [data-pos]")
+    tokens.nth(4).wait_for()
+    assert tokens.count() == 5
     again.close()
     page.close()
     assert (seen.outside, seen.errors) == ([], [])
@@ -72,7 +76,9 @@ def test_a_slider_changes_which_neurons_are_shared(base, browser):
     page = browser.new_page()
     seen = Seen(base=base)
     seen.watch(page)
-    visit(page, f"{base}/confidence?c_run=confidence&c_candidates=2")
+    figure = quote(figure_title(confidence(), "overlap_curve"))
+    link = f"{base}/confidence?c_run=confidence&c_figure={figure}&c_candidates=2"
+    visit(page, link)
     page.get_by_text("2 shared of 2:").wait_for()
     slider = page.get_by_role("slider", name="Candidates of each model")
     slider.focus()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from confidence_samples import confidence
 from knowledge_samples import knowledge
-from map_samples import ablations, save_all, save_hostile, scores
+from map_samples import ablations, figure_title, save_all, save_hostile, scores
 from timeline_samples import timeline
 
 from interp import results
@@ -26,6 +26,20 @@ RESULTS = (
     ("induction", "i_run", "ablations"),
     ("induction", "i_run", "formation"),
 )
+
+
+def alone(key: str, name: str, result: results.Result, figure: str) -> dict[str, str]:
+    """The parameters of a link that shows one figure of a result."""
+    return {f"{key}_run": name, f"{key}_figure": figure_title(result, figure)}
+
+
+SERIES = timeline(n_layers=2, n_heads=3)
+CELLS = alone("k", "knowledge", knowledge(), "knowledge_maps")
+NEURONS = alone("c", "confidence", confidence(), "neuron_scatter")
+OVERLAP = alone("c", "confidence", confidence(), "overlap_curve")
+CALIBRATION = alone("c", "confidence", confidence(), "calibration_curve")
+HEADS = alone("i", "timeline", SERIES, "timeline_map")
+SCATTER = alone("i", "timeline", SERIES, "timeline_scatter")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +65,7 @@ def test_a_cell_shows_the_pairs_behind_it_and_the_tokens_of_one(maps, open_page)
     app = open_page(
         maps,
         "knowledge",
-        k_run="knowledge",
+        **CELLS,
         k_map="post",
         k_layer="2",
         k_column="object last",
@@ -71,7 +85,7 @@ def test_a_cell_shows_the_pairs_behind_it_and_the_tokens_of_one(maps, open_page)
 
 
 def test_a_click_that_writes_the_boxes_moves_the_pairs(maps, open_page):
-    app = open_page(maps, "knowledge", k_run="knowledge")
+    app = open_page(maps, "knowledge", **CELLS)
     app.selectbox(key="k_layer").set_value("5")
     app.selectbox(key="k_column").set_value("last").run()
     expected = cell_pairs(knowledge(), "base", unit=0, layer=5, column=4)
@@ -81,22 +95,21 @@ def test_a_click_that_writes_the_boxes_moves_the_pairs(maps, open_page):
 
 
 def test_a_map_of_one_pair_is_a_toggle_away(maps, open_page):
-    app = open_page(maps, "knowledge", k_run="knowledge", k_over="One pair")
-    assert "pair 0" in texts(app)
-    app = open_page(maps, "knowledge", k_run="knowledge", k_map="difference")
+    app = open_page(maps, "knowledge", **CELLS, k_over="One pair", k_map="difference")
+    assert "post \\- base\\, pair 0" in texts(app)
     assert {"difference", "base", "post"} <= {*frame(app, "difference").columns}
 
 
 def test_a_pair_without_tokens_shows_its_statements(maps, open_page):
     result = knowledge()
     last = pair_names(result)[-1]
-    app = open_page(maps, "knowledge", k_run="knowledge", k_pair=last)
+    app = open_page(maps, "knowledge", **CELLS, k_pair=last)
     assert not app.get("html")
     assert any(result.true[-1] in text.value for text in app.text)
 
 
 def test_statements_without_a_partner_are_counted_by_rule(maps, open_page):
-    app = open_page(maps, "knowledge", k_run="knowledge")
+    app = open_page(maps, "knowledge", **CELLS)
     assert frame(app, "rule")["statements"].tolist() == [36]
     assert "24 of 60 statements make 12 pairs" in texts(app)
 
@@ -111,7 +124,7 @@ def test_a_patch_map_shows_the_values_behind_a_cell(maps, open_page):
 
 
 def test_a_neuron_has_a_card_with_effects_and_tokens(maps, open_page):
-    app = open_page(maps, "confidence", c_run="confidence", c_neuron="5")
+    app = open_page(maps, "confidence", **NEURONS, c_neuron="5")
     assert not app.exception
     assert "Neuron L3N5" in texts(app)
     weights = frame(app, "frequency_cosine").set_index("model")
@@ -122,15 +135,13 @@ def test_a_neuron_has_a_card_with_effects_and_tokens(maps, open_page):
 
 
 def test_a_neuron_that_was_not_tested_says_how_to_see_its_tokens(maps, open_page):
-    app = open_page(maps, "confidence", c_run="confidence", c_neuron="11")
+    app = open_page(maps, "confidence", **NEURONS, c_neuron="11")
     assert "not ablated" in texts(app)
     assert any("promoted_tokens" in code.value for code in app.code)
 
 
 def test_sliders_decide_which_neurons_are_shared(maps, open_page):
-    app = open_page(
-        maps, "confidence", c_run="confidence", c_candidates="2", c_percentile="50"
-    )
+    app = open_page(maps, "confidence", **OVERLAP, c_candidates="2", c_percentile="50")
     expected = shared_neurons(confidence(), percentile=50, n_candidates=2)
     assert expected.shared == 2
     assert "2 shared of 2" in texts(app)
@@ -140,16 +151,16 @@ def test_sliders_decide_which_neurons_are_shared(maps, open_page):
 
 
 def test_calibration_errors_of_both_models_are_told(maps, open_page):
-    app = open_page(maps, "confidence", c_run="confidence")
+    app = open_page(maps, "confidence", **CALIBRATION)
     assert [metric.value for metric in app.metric] == ["0.110", "0.220"]
 
 
 def test_a_head_is_followed_and_heads_above_a_threshold_are_listed(maps, open_page):
-    result = timeline(n_layers=2, n_heads=3)
+    result = SERIES
     app = open_page(
         maps,
         "induction",
-        i_run="timeline",
+        **HEADS,
         i_metric="copying",
         i_head="L1H2",
         i_step="300",
@@ -164,23 +175,23 @@ def test_a_head_is_followed_and_heads_above_a_threshold_are_listed(maps, open_pa
 
 
 def test_the_best_head_is_first_until_heads_are_sorted_by_layer(maps, open_page):
-    app = open_page(maps, "induction", i_run="timeline")
+    app = open_page(maps, "induction", **HEADS)
     heads = app.selectbox(key="i_head")
     assert heads.options[0] == heads.value == "L1H2"
-    app = open_page(maps, "induction", i_run="timeline", i_order="layer")
+    app = open_page(maps, "induction", **HEADS, i_order="layer")
     assert app.selectbox(key="i_head").options[0] == "L0H0"
     assert app.selectbox(key="i_head").value == "L1H2"
 
 
 def test_the_scatter_of_a_step_is_a_slider_away(maps, open_page):
-    app = open_page(maps, "induction", i_run="timeline", i_at="200")
+    app = open_page(maps, "induction", **SCATTER, i_at="200")
     assert app.select_slider(key="i_at").value == "200"
     assert not app.exception
 
 
 def test_other_runs_stand_beside(maps, open_page):
-    alone = open_page(maps, "induction", i_run="timeline")
-    app = open_page(maps, "induction", i_run="timeline", i_beside="other")
+    alone = open_page(maps, "induction", **HEADS)
+    app = open_page(maps, "induction", **HEADS, i_beside="other")
     charts = len(app.get("plotly_chart"))
     assert charts == len(alone.get("plotly_chart")) + 1
 
@@ -237,10 +248,10 @@ def test_results_from_before_tokens_were_kept_open(tmp_path, open_page):
         for field in fields:
             del description["values"][field]
         path.write_text(results.files.json.dumps(description))
-    app = open_page(root, "knowledge", k_run="knowledge")
+    app = open_page(root, "knowledge", **CELLS)
     assert "repeat the command" in texts(app)
     assert not app.exception
-    app = open_page(root, "confidence", c_run="confidence", c_neuron="5")
+    app = open_page(root, "confidence", **NEURONS, c_neuron="5")
     assert any("promoted_tokens" in code.value for code in app.code)
     app = open_page(root, "induction", i_run="scores")
     assert not app.exception
