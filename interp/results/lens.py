@@ -169,8 +169,7 @@ class LensReading:
         return values
 
     def _repr_html_(self) -> str:
-        frame = self.to_dataframe()
-        last = frame[frame["pos"] == self.positions[-1]]
+        last = self.to_dataframe().query(f"pos == {self.positions[-1]}")
         return table_html(last, caption=self.headline(), max_rows=len(last))
 
 
@@ -240,6 +239,5 @@ class LogitContributions:
         )
 
     def _repr_html_(self) -> str:
-        frame = self.to_dataframe()
-        last = frame[frame["pos"] == self.positions[-1]]
+        last = self.to_dataframe().query(f"pos == {self.positions[-1]}")
         return table_html(last, caption=self.headline(), max_rows=len(last))

@@ -161,7 +161,7 @@ class EditSize:
     @property
     def ratio(self) -> float:
         """How many usual lengths the value is moved by."""
-        return self.change / self.norm
+        return self.change / self.norm if self.norm else float("inf")
 
     @property
     def is_large(self) -> bool:

@@ -152,10 +152,11 @@ def test_frames_and_words_say_what_was_taken_apart():
     )
     assert found.what() == "logit of ' Paris' minus that of ' is'"
     frame = found.to_dataframe()
-    assert frame.groupby("pos")["contribution"].sum().to_numpy() == pytest.approx(
-        found.total, abs=1e-4
-    )
-    best = frame[frame["pos"] == found.positions[-1]].nlargest(1, "contribution")
-    assert best["component"].item() in found.headline()
+    added, places = np.asarray(frame["contribution"]), np.asarray(frame["pos"])
+    sums = [added[places == place].sum() for place in found.positions]
+    np.testing.assert_allclose(sums, found.total, atol=1e-4)
+    last = frame.query(f"pos == {found.positions[-1]}").reset_index()
+    best = last["component"].iloc[int(last["contribution"].argmax())]
+    assert f"; {best} adds most" in found.headline()
     with pytest.raises(PromptError, match="is 2 tokens"):
         logit_contributions(model, "Paris is", target=" Paris is")

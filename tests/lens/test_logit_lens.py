@@ -72,7 +72,7 @@ def test_every_cell_is_what_norm_and_head_make_of_that_layer(architecture):
     said = torch.cat([said, own[None]])
     assert len(reading.layers) == len(said) == hf.config.num_hidden_layers + 2
     best = said.topk(4, dim=-1)
-    close = {"atol": 2e-5, "rtol": 0}
+    close: Any = {"atol": 2e-5, "rtol": 0}
     np.testing.assert_allclose(reading.top_log_probabilities, best.values, **close)
     found = said.gather(-1, torch.from_numpy(reading.top_ids).long())
     np.testing.assert_allclose(found, best.values, **close)

@@ -1,10 +1,14 @@
 """Two texts side by side: what each model writes alone, and the KL between them."""
 
+from types import GeneratorType
+from typing import cast
+
 import numpy as np
 import pytest
 import torch
 
 from interp.edits import Add, edit
+from interp.edits.where import When
 from interp.errors import ResultError
 from interp.streaming import (
     Sampling,
@@ -25,7 +29,7 @@ READER = TokenReader(
 SAMPLING = Sampling(max_new_tokens=9, temperature=0.8, seed=2)
 
 
-def push(when="both"):
+def push(when: When = "both") -> Add:
     return Add(site="resid_post.{0..1}", vector=VECTOR, when=when)
 
 
@@ -140,7 +144,10 @@ def test_the_text_that_ends_first_is_followed_by_nothing(llama):
 def test_leaving_a_pair_closes_both_streams(llama):
     writing = stream_pair(llama, PROMPT, edits=push())
     next(writing)
-    streams = writing.gi_frame.f_locals
+    # The frames tell whether a generator has ended.
+    frame = cast(GeneratorType, writing).gi_frame
+    assert frame is not None
+    streams = frame.f_locals
     both = [streams["unchanged"], streams["steered"]]
     writing.close()
     assert [one.gi_frame for one in both] == [None, None]

@@ -33,17 +33,16 @@ def scores(model, **options):
 def test_each_operation_does_to_the_score_what_it_says(architecture):
     model = interp.load(tiny_model(architecture))
     plain = scores(model)
-    close = {"atol": 2e-5}
     added = scores(model, operation="add", strength=-1.5)
-    np.testing.assert_allclose(added, plain - 1.5, **close)
+    np.testing.assert_allclose(added, plain - 1.5, atol=2e-5)
     level = float(np.median(plain))
     most = scores(model, operation="at_most", strength=level)
-    np.testing.assert_allclose(most, np.minimum(plain, level), **close)
+    np.testing.assert_allclose(most, np.minimum(plain, level), atol=2e-5)
     least = scores(model, operation="at_least", strength=level)
-    np.testing.assert_allclose(least, np.maximum(plain, level), **close)
+    np.testing.assert_allclose(least, np.maximum(plain, level), atol=2e-5)
     # A projection of 0 lies half a unit below the midpoint of -0.75 and 1.75.
     gone = scores(model, operation="project_out")
-    np.testing.assert_allclose(gone, np.full(len(IDS), -0.2), **close)
+    np.testing.assert_allclose(gone, np.full(len(IDS), -0.2), atol=2e-5)
 
 
 def test_a_bound_changes_nothing_across_the_direction():
