@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.xdist_group("explorer"),
     NO_CHROMIUM,
 ]
-VIEWS = ("", *(page.name for page in STUDIES), "runs")
+VIEWS = ("", *(page.name for page in STUDIES), "compare", "directions", "runs")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_pages_draw_follow_links_and_stay_local(base, browser):
     for view in VIEWS:
         visit(page, f"{base}/{view}")
         assert page.get_by_test_id("stException").count() == 0
-        if view not in ("", "runs"):
+        if view not in ("", "compare", "directions", "runs"):
             page.locator(".js-plotly-plot .main-svg").first.wait_for()
     # A choice writes itself into the address, and the address reopens the choice.
     visit(page, f"{base}/induction?i_run=heads")

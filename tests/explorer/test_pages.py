@@ -14,7 +14,7 @@ from interp_explorer.widgets.text import escaped
 
 
 pytestmark = pytest.mark.xdist_group("explorer")
-VIEWS = ("", *(page.name for page in STUDIES), "runs")
+VIEWS = ("", *(page.name for page in STUDIES), "compare", "directions", "runs")
 
 
 def texts(app) -> str:

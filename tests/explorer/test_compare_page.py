@@ -1,0 +1,152 @@
+"""The page Compare: what may be compared, and what is told to who looks anyway."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from sample_results import provenance, refusal, truthfulness
+
+from interp.figures import report_section
+from interp.provenance import ModelRecord
+from interp.results import open_run
+from interp_explorer.catalog import catalog
+from interp_explorer.widgets.panel import heading
+from interp_explorer.widgets.text import escaped
+
+
+pytestmark = pytest.mark.xdist_group("explorer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    base: str
+    limit: int = 10
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """Three truthfulness results: one of other models, one of another seed."""
+    root = tmp_path_factory.mktemp("two")
+    first, second = truthfulness(), truthfulness(seed=1)
+    first.save(root / "a")
+    models = (
+        replace(provenance().models[0], name="owner/new", weights_hash="ee"),
+        provenance().models[1],
+    )
+    origin = replace(provenance(), models=models, created="2026-02-01T00:00:00+00:00")
+    replace(second, provenance=origin).save(root / "b")
+    replace(second, provenance=replace(provenance(), seed=7)).save(root / "c")
+    refusal().save(root / "refused")
+    return root
+
+
+def texts(app) -> str:
+    shown = [*app.markdown, *app.caption, *app.subheader, *app.success, *app.warning]
+    return "\n".join(str(item.value) for item in shown)
+
+
+def test_two_results_are_shown_beside_each_other_with_their_difference(two, open_page):
+    app = open_page(two, "compare", x_a="a", x_b="b")
+    assert not app.exception
+    assert not app.error
+    charts = app.get("plotly_chart")
+    assert len(charts) == 3
+    assert all(len(chart.proto.alt) > 20 for chart in charts)
+    numbers = next(f.value for f in app.dataframe if "second - first" in f.value)
+    assert numbers["number"].str.contains("AUROC").all()
+    told = next(f.value for f in app.dataframe if "field" in f.value)
+    assert "owner/new" in told["second"].tolist()
+
+
+def test_the_address_names_results_and_figure(two, open_page):
+    title = "3. " + heading(report_section(truthfulness()).panels[2])
+    app = open_page(two, "compare", x_a="b", x_b="a", x_figure=title)
+    assert [app.selectbox(key=key).value for key in ("x_a", "x_b")] == ["b", "a"]
+    assert app.selectbox(key="x_figure").value == title
+    assert len(app.get("plotly_chart")) == 3
+
+
+def test_incomparable_results_are_refused_with_field_and_both_values(two, open_page):
+    app = open_page(two, "compare", x_a="a", x_b="c")
+    assert "differ in seed" in app.error[0].value
+    rows = next(f.value for f in app.dataframe if "field" in f.value)
+    assert rows.to_numpy().tolist() == [["seed", "0", "7"]]
+    assert not app.get("plotly_chart")
+    looked = app.toggle(key="x_anyway").set_value(True).run()
+    assert "Not a fair comparison" in looked.warning[0].value
+    assert len(looked.get("plotly_chart")) == 3
+    again = open_page(two, "compare", x_a="a", x_b="c", x_anyway="true")
+    assert len(again.get("plotly_chart")) == 3
+    assert again.error
+
+
+def test_the_same_result_twice_is_no_comparison(two, open_page):
+    app = open_page(two, "compare", x_a="a", x_b="a")
+    assert "same result twice" in app.info[0].value
+    assert not app.get("plotly_chart")
+
+
+def test_only_kinds_with_two_results_are_offered(two, open_page, tmp_path):
+    app = open_page(two, "compare")
+    assert app.selectbox(key="x_kind").options == ["truthfulness"]
+    refusal().save(tmp_path / "one")
+    assert "takes two results" in open_page(tmp_path, "compare").info[0].value
+
+
+def test_settings_of_runs_are_told_one_by_one(tmp_path, open_page):
+    for base in ("old", "new"):
+        origin = replace(provenance(), spec_hash=base)
+        run = open_run(
+            tmp_path,
+            study="truthfulness",
+            models=[base],
+            spec=Settings(base=base),
+            provenance=origin,
+        )
+        run.finish(replace(truthfulness(), provenance=origin))
+    # The hashes differ by the model alone, which is what is compared.
+    assert not open_page(tmp_path, "compare").error
+    path = next(tmp_path.glob("**/spec.toml"))
+    path.write_text(path.read_text().replace("limit = 10", "limit = 99"))
+    app = open_page(tmp_path, "compare")
+    assert escaped("settings.limit") in app.error[0].value
+
+
+def test_hostile_texts_stay_texts_in_comparisons(tmp_path, open_page):
+    bad = "<img src=x onerror=hacked()> ![x](http://outside.invalid/a)"
+    for name, seed in (("a <b>", 1), ("![x](y)", 2)):
+        origin = replace(
+            provenance(), models=(ModelRecord(name=bad),) * 2, seed=seed, command=bad
+        )
+        replace(truthfulness(), models=(bad, bad), provenance=origin).save(
+            tmp_path / name
+        )
+    app = open_page(tmp_path, "compare", x_anyway="true")
+    assert not app.exception
+    for item in (*app.markdown, *app.caption, *app.error, *app.subheader):
+        assert "<img" not in item.value.replace("\\<img", "")
+        assert "![" not in item.value.replace("\\!\\[", "")
+
+
+def test_maps_wait_for_torch_until_they_are_asked_for(tmp_path, open_page):
+    from knowledge_samples import knowledge
+
+    result = knowledge()
+    result.save(tmp_path / "a")
+    replace(result, pair_ld=result.pair_ld + np.float32(1)).save(tmp_path / "b")
+    app = open_page(tmp_path, "compare")
+    assert not any("second - first" in f.value for f in app.dataframe)
+    toggle = next(t for t in app.toggle if "torch" in t.label)
+    asked = toggle.set_value(True).run()
+    assert any("second - first" in f.value for f in asked.dataframe)
+    assert "r = " in texts(asked).replace("\\", "")
+
+
+def test_a_damaged_result_is_named(two, open_page, tmp_path):
+    for name in "ab":
+        truthfulness().save(tmp_path / name)
+    (tmp_path / "b" / "rows.parquet").write_bytes(b"no")
+    app = open_page(tmp_path, "compare")
+    assert not app.exception
+    assert "checksum" in app.error[0].value
+    assert len(catalog(tmp_path).entries) == 2
