@@ -170,8 +170,8 @@ shares
 
 # %% [markdown]
 # Fewer, and not none: in so small a model a push of this length in some arbitrary
-# direction tips answers over, all the more if it is drawn as the activations vary, since
-# harmful against harmless is much of that. Without this table one would call the
+# direction tips answers over, all the more if it is drawn as the activations vary,
+# since harmful against harmless is much of that. Without this table one would call the
 # direction's effect complete and that of any other absent.
 #
 # ## Adding is not the only way
