@@ -40,6 +40,8 @@ SET_ASIDE = ".old"
 STRAY_AFTER_SECONDS = 24 * 3600.0
 # The last is the limit of one file's size (`ulimit -f`); Windows knows no quota error.
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
+_OVERTAKEN = {errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST}
+_TRIES = 20
 _REASONS = {
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
@@ -292,17 +294,22 @@ def _old(path: Path) -> bool:
 
 
 def _exchange(beside: Path, path: Path) -> None:
-    aside = path.with_name(_temporary(path.name, SET_ASIDE))
-    there_was_one = path.exists()
-    if there_was_one:
-        path.rename(aside)
-    try:
-        beside.rename(path)
-    except OSError:
-        if there_was_one:
-            aside.rename(path)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
+    for tries_left in reversed(range(_TRIES)):
+        aside = path.with_name(_temporary(path.name, SET_ASIDE))
+        there_was_one = path.exists()
+        try:
+            if there_was_one:
+                path.rename(aside)
+            beside.rename(path)
+        except OSError as error:
+            if there_was_one and aside.exists() and not path.exists():
+                aside.rename(path)
+            # Another process puts its own there at this moment.
+            if error.errno not in _OVERTAKEN or not (tries_left and beside.exists()):
+                raise
+            continue
+        shutil.rmtree(aside, ignore_errors=True)
+        return
 
 
 def _flush(path: Path) -> None:

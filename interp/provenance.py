@@ -16,6 +16,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from interp.errors import ResultError
+from interp.sharding import without_shard
 
 
 PACKAGES = (
@@ -252,4 +253,5 @@ def _command_line() -> str:
     import shlex
 
     name = Path(sys.argv[0]).name if sys.argv else ""
-    return shlex.join([name, *sys.argv[1:]]) if name else ""
+    # Any shard may put a result together; it is not that shard's.
+    return shlex.join([name, *without_shard(sys.argv[1:])]) if name else ""

@@ -56,6 +56,7 @@ from interp.results.run_progress import recorded
 from interp.results.runs import RunFolder, open_run
 from interp.results.timeline import HeadTimeline
 from interp.results.timeline_rows import FailedCheckpoint
+from interp.sharding import is_mine, present_shard, require_all
 from interp.stopping import stop_if_requested
 
 
@@ -101,6 +102,8 @@ def track(
         ConfigError: If it has no checkpoints, or two metrics use one name.
         UnsupportedModelError: If not one checkpoint could be measured.
         StoppedError: If a signal asked to stop; what was measured is kept.
+        OthersMissingError: If this is one of several shards and others are not done;
+            see `interp.sharding`.
         DiskFullError: If there is no room.
 
     Source:
@@ -163,9 +166,12 @@ class _Work:
     def measure_all(self) -> list[FailedCheckpoint]:
         """Measure what was not measured before; what failed, with the reasons."""
         refs = self.series.checkpoints
-        todo = [ref for ref in refs if self.shards.read(ref) is None]
+        unread = [ref for ref in refs if self.shards.read(ref) is None]
+        todo = [ref for ref in unread if is_mine(refs.index(ref))]
         failed: list[FailedCheckpoint] = []
-        downloads_to = self.run.path / "downloads"
+        shard = present_shard()
+        own = "downloads" if shard is None else f"downloads-{shard.index}"
+        downloads_to = self.run.path / own
         with (
             downloading(self.series, downloads_to, keep=self._keep) as downloads,
             using(recorded(self.run)),
@@ -192,6 +198,7 @@ class _Work:
                 downloads.stop()
                 if ahead is not None:
                     ahead.end()
+        require_all(len(unread) - len(todo), of=len(refs), what="checkpoints")
         return failed
 
     def _start(self, ref: CheckpointRef, downloads: Downloads) -> Ahead:

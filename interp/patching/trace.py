@@ -27,6 +27,7 @@ from interp.patching.prompt_pairs import PromptPairs
 from interp.patching.shards import Shards, shard_key
 from interp.progress import progress_bar
 from interp.results.patch_map import Direction, PatchMap
+from interp.sharding import is_mine, present_shard, require_all
 from interp.stopping import stop_if_requested
 
 
@@ -79,6 +80,8 @@ def trace(
         SelfCheckError: If the model breaks what must hold for any causal model.
         OutOfMemoryError: If a single pair does not fit into memory.
         StoppedError: If a signal asked to stop; what is finished is kept in `out`.
+        OthersMissingError: If this is one of several shards and others are not done;
+            see `interp.sharding`.
 
     Source:
         Meng et al. (2022), arXiv:2202.05262; Marks & Tegmark (2023), arXiv:2310.06824.
@@ -107,6 +110,11 @@ def trace(
     wanted = wanted_positions(pairs, positions)
     groups = plan_groups(job, wanted)
     shards = None
+    if out is None and present_shard() is not None:
+        raise ConfigError(
+            "A trace that several processes share has no folder.",
+            remedy="Give out=, the same for all of them.",
+        )
     if out is not None:
         folder = Path(out).expanduser() / "shards"
         shards = Shards(folder, shard_key(job, wanted))
@@ -185,12 +193,17 @@ def _run(
     shards: Shards | None,
 ) -> list[GroupGrid]:
     grids: list[GroupGrid] = []
+    missing = 0
     n_units, n_layers = len(job.units), job.model.n_layers
     sizes = [n_units * len(g.pairs) * n_layers * len(g.wanted) for g in groups]
     with progress_bar("patching", sum(sizes), "cells") as bar:
         for index, (group, size) in enumerate(zip(groups, sizes, strict=True)):
             shape = (n_units, len(group.pairs), n_layers, group.length)
             grid = None if shards is None else shards.read(index, shape)
+            if grid is None and not is_mine(index):
+                missing += 1
+                bar.advance(size)
+                continue
             if grid is None:
                 grid = grid_of(job, group, checked.path, prefixes)
                 if shards is not None:
@@ -200,6 +213,7 @@ def _run(
             if len(grids) < len(groups):
                 kept = f"kept in {shards.folder}" if shards else "not kept: no folder"
                 stop_if_requested(f"{len(grids)} of {len(groups)} shards are {kept}")
+    require_all(missing, of=len(groups), what="groups of pairs")
     return grids
 
 

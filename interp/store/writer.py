@@ -13,6 +13,7 @@ from torch import Tensor
 from interp import atomic
 from interp.errors import DiskFullError, ShapeError, StoreError, UnwritableError
 from interp.progress import progress_bar
+from interp.sharding import is_mine, require_all
 from interp.store.layout import (
     PROVENANCE,
     SHARDS,
@@ -182,7 +183,8 @@ class StoreWriter:
 
     def _require_space(self) -> None:
         plan = self.spec.plan
-        shards = [plan.shard(index) for index in self.missing()]
+        mine = filter(is_mine, self.missing())
+        shards = [plan.shard(index) for index in mine]
         needed = sum(self.spec.shard_bytes(shard) for shard in shards)
         free = shutil.disk_usage(self.folder).free
         if shards and needed + _SPARE_BYTES > free:
@@ -240,9 +242,11 @@ def fill(
         StoreError: See `StoreWriter`.
         IncompatibleError: If the folder holds another capture.
         DiskFullError: If the disk has not enough room, or runs full.
+        OthersMissingError: If this is one of several shards and others are not done;
+            see `interp.sharding`.
     """
     with StoreWriter(folder, spec, rows, provenance=provenance) as writer:
-        missing = writer.missing()
+        missing = [index for index in writer.missing() if is_mine(index)]
         shards = [spec.plan.shard(index) for index in missing]
         total = sum(len(shard.rows) for shard in shards)
         threads = ThreadPoolExecutor(_WRITES_AT_ONCE, "interp-store-write")
@@ -262,6 +266,7 @@ def fill(
                 bar.advance(len(shard.rows))
             for future in writing:
                 future.result()
+        require_all(len(writer.missing()), of=spec.plan.n_shards, what="shards")
         writer.finish()
 
 

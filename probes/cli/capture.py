@@ -7,6 +7,7 @@ import typer
 
 from probes.cli.options import Device, Dtype, Json, TrustRemoteCode
 from probes.cli.output import emit, say
+from probes.cli.sharing import RayOption, ShardOption, ShardsOption, share
 
 
 def capture(
@@ -43,6 +44,9 @@ def capture(
     revision: Annotated[
         str | None, typer.Option(help="Revision of a hub model.")
     ] = None,
+    shard: ShardOption = None,
+    ray: RayOption = None,
+    shards: ShardsOption = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     trust_remote_code: TrustRemoteCode = False,
@@ -53,6 +57,7 @@ def capture(
     The same command resumes after any interruption; a store of another capture is
     refused. Read it with `interp.store.open(OUT)`.
     """
+    share(shard, ray, shards, device=device)
     from interp.data import prompts
     from interp.models.loading import load
     from interp.store.capturing import capture_to, plan_capture

@@ -10,6 +10,7 @@ import typer
 
 from probes.cli.options import Device, Dtype, Json, Seed, TrustRemoteCode
 from probes.cli.output import emit, say
+from probes.cli.sharing import RayOption, ShardOption, ShardsOption, share
 
 
 if TYPE_CHECKING:
@@ -80,6 +81,9 @@ def compare(
         str | None, typer.Option(help="Revision of POST on the hub.")
     ] = None,
     seed: Seed = 0,
+    shard: ShardOption = None,
+    ray: RayOption = None,
+    shards: ShardsOption = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     trust_remote_code: TrustRemoteCode = False,
@@ -90,6 +94,7 @@ def compare(
     Runs the studies whose data is given and writes OUT/report.html. The same command
     again loads what is finished and goes on from there.
     """
+    share(shard, ray, shards, device=device)
     from probes.studies.compare import compare as run
     from probes.studies.kinds import Sources
     from probes.studies.planning import LEFT_OUT_IF_UNSUITABLE, plan

@@ -13,9 +13,11 @@ from itertools import pairwise
 import typer
 
 from interp.errors import InterpError
+from interp.sharding import OthersMissingError, restricted
 from interp.stopping import listen
 from probes.cli.app import app
-from probes.cli.output import fail
+from probes.cli.output import emit, fail, say
+from probes.cli.sharing import remember
 
 
 EXIT_BUG = 1
@@ -43,9 +45,16 @@ def run(arguments: Sequence[str]) -> int:
     command = typer.main.get_command(app)
     as_json = "--json" in arguments
     try:
-        code = command.main(
-            args=list(arguments), prog_name="interp", standalone_mode=False
-        )
+        # A command may claim a shard: no longer than it runs.
+        with restricted(None):
+            code = command.main(
+                args=remember(arguments), prog_name="interp", standalone_mode=False
+            )
+    except OthersMissingError as waiting:
+        say(str(waiting))
+        if as_json:
+            emit({"ok": True, "finished": False, "message": str(waiting)})
+        return 0
     except InterpError as error:
         fail(str(error), kind=type(error).__name__, as_json=as_json)
         return error.exit_code

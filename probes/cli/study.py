@@ -10,6 +10,7 @@ import typer
 from probes.cli.compare import report
 from probes.cli.options import Device, Json, TrustRemoteCode
 from probes.cli.output import emit, say
+from probes.cli.sharing import RayOption, ShardOption, ShardsOption, share
 
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ def study(
         bool,
         typer.Option(help="Take what is finished, or compute everything again."),
     ] = True,
+    shard: ShardOption = None,
+    ray: RayOption = None,
+    shards: ShardsOption = None,
     device: Device = "auto",
     trust_remote_code: TrustRemoteCode = False,
     as_json: Json = False,
@@ -58,6 +62,7 @@ def study(
     if dry_run:
         _show_plan(name, spec, out, as_json=as_json)
         return 0
+    share(shard, ray, shards, device=device)
     from probes.studies.compare import compare
 
     words = ["interp", "study", name, str(config), "--out", str(out)]

@@ -7,6 +7,7 @@ import typer
 
 from probes.cli.options import Device, Dtype, Json, Seed, TrustRemoteCode
 from probes.cli.output import emit, say
+from probes.cli.sharing import RayOption, ShardOption, ShardsOption, share
 
 
 if TYPE_CHECKING:
@@ -68,6 +69,9 @@ def track(
         bool, typer.Option("--keep", help="Keep what is downloaded.")
     ] = False,
     seed: Seed = 0,
+    shard: ShardOption = None,
+    ray: RayOption = None,
+    shards: ShardsOption = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     trust_remote_code: TrustRemoteCode = False,
@@ -79,6 +83,7 @@ def track(
     named and passed over; the exit code is then 4, and the same command tries them
     again.
     """
+    share(shard, ray, shards, device=device)
     from interp import heads
 
     wanted = _names(metrics, statements, harmful, harmless)

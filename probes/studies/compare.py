@@ -25,6 +25,7 @@ from interp.progress import using
 from interp.provenance import Provenance, record
 from interp.results import Result, RunFolder, open_run
 from interp.results.run_progress import recorded
+from interp.sharding import OthersMissingError, is_mine, require_all
 from interp.stopping import stop_if_requested
 from probes.studies.inputs import record_of
 from probes.studies.kinds import (
@@ -54,6 +55,10 @@ UNSUITABLE = (
     UnsupportedModelError,
     SelfCheckError,
 )
+
+
+# Studies whose parts all shards share; of the others, each belongs to one shard.
+SHARED_BY_SHARDS: tuple[StudyName, ...] = ("knowledge",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +112,8 @@ def compare(
         ConfigError: If there is no study, or they name different models.
         DataError: If data cannot be read or is not enough.
         StoppedError: If a signal asked for it; finished studies are kept.
+        OthersMissingError: If this is one of several shards and others are not done;
+            see `interp.sharding`.
     """
     _check_specs(specs)
     out = Path(out).expanduser()
@@ -120,7 +127,8 @@ def compare(
     results: dict[StudyName, Result] = {}
     runs: dict[StudyName, Path] = {}
     resumed: list[StudyName] = []
-    for spec, given in zip(specs, data, strict=True):
+    missing = 0
+    for number, (spec, given) in enumerate(zip(specs, data, strict=True)):
         name = study_name(spec)
         folder, provenance = _opened(out, spec, given, pair, command)
         if not resume:
@@ -129,6 +137,10 @@ def compare(
         if found is not None:
             tell(f"{name}: already finished with these settings, loaded.")
             resumed.append(name)
+        elif not (is_mine(number) or name in SHARED_BY_SHARDS):
+            tell(f"{name}: another shard's.")
+            missing += 1
+            continue
         else:
             tell(f"{name}: running.")
             setting = Setting(
@@ -141,6 +153,10 @@ def compare(
             try:
                 with using(recorded(folder)):
                     found = run_study(spec, given, setting)
+            except OthersMissingError as error:
+                tell(f"{name}: {error.what}")
+                missing += 1
+                continue
             except UNSUITABLE as error:
                 if name not in may_leave_out or len(specs) == 1:
                     raise
@@ -150,6 +166,7 @@ def compare(
             folder.finish(found)
             stop_if_requested(f"{name} is finished and kept in {folder.path}")
         results[name], runs[name] = found, folder.path
+    require_all(missing, of=len(specs), what="studies")
     report = write_report(out, results, command=command)
     return Comparison(
         out=out, report=report, results=results, runs=runs, resumed=tuple(resumed)

@@ -1,6 +1,7 @@
 """The patching maps of a knowledge study: each model's own, and across the two."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from interp.results import PatchMap
 from interp.results.knowledge import Run, ScreenCheck
 from interp.results.knowledge_pairs import ScreenedCell
 from interp.results.truthfulness import ROLES
+from interp.sharding import OthersMissingError, require_all
 from probes.studies.knowledge.spec import KnowledgeSpec
 
 
@@ -47,15 +49,18 @@ def traces(
     found: dict[Run, PatchMap] = {}
     for run, (which, source) in sources.items():
         tell(f"knowledge: tracing {run}, {len(prompts[which])} pairs.")
-        found[run] = trace(
-            models[which],
-            prompts[which],
-            sites=spec.sites,
-            direction=spec.direction,
-            window=spec.window,
-            source=source,
-            out=folder,
-        )
+        # A shard does its part of every run before it leaves the rest to others.
+        with suppress(OthersMissingError):
+            found[run] = trace(
+                models[which],
+                prompts[which],
+                sites=spec.sites,
+                direction=spec.direction,
+                window=spec.window,
+                source=source,
+                out=folder,
+            )
+    require_all(len(sources) - len(found), of=len(sources), what="traces")
     return found
 
 
