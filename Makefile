@@ -38,7 +38,7 @@ notebooks: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,explorer,gguf,nnsight]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,explorer,gguf,nnsight,ray]"
 	touch $(STAMP)
 
 clean:

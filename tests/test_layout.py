@@ -24,10 +24,10 @@ BASE = {
     "stopping",
     "atomic",
     "home",
-    "numerics",
     "statistics",
     "config",
     "provenance",
+    "sharding",
 }
 ALLOWED = {
     "interp.models": BASE,
