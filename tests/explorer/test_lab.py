@@ -291,7 +291,7 @@ def task(model, fitted, examples):
         steering=Steering(
             held=held, doing="add", strength=-1.5, layers="own", when="both"
         ),
-        draw=Draw(length=24, temperature=1.0, seed=3),
+        draw=Draw(length=10, temperature=1.0, seed=3),
         readers=(held,),
     )
 
@@ -340,7 +340,7 @@ def test_a_closed_tab_leaves_the_model_free_and_clean(task, monkeypatch):
 def test_two_sessions_write_what_each_would_alone(task, monkeypatch):
     in_a_session(monkeypatch)
     other = replace(task, steering=replace(task.steering, strength=1.0))
-    tasks = [task, other, replace(task, draw=replace(task.draw, seed=4))]
+    tasks = [task, other]
 
     def ids(one: Task) -> tuple:
         found = writing._write(one, lambda text: None, lambda text: None)

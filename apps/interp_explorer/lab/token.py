@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from interp.figures import contribution_bars, lens_heatmap
 from interp.figures.style import NEUTRAL, plain, styled
 from interp.figures.tokens import shown
+from interp.results.lens import LensReading
 from interp.results.streams import TokenScores
 from interp_explorer.lab.held import Held
 from interp_explorer.lab.models import computed
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from interp.models.language_model import LanguageModel
 
 TOP = 5
+# Target and distractor.
+Words = tuple[str | None, str | None]
 
 
 def show_token(
@@ -48,17 +52,35 @@ def show_token(
     st.subheader(f"Token {place}: {escaped(token)}", anchor=False)
     left, middle, right = st.columns([3, 1, 1], vertical_alignment="bottom")
     with left:
-        looks = LOOKS if chosen else (LOOKS[0], LOOKS[2])
-        drop_unless("look", looks)
-        look: Look = st.segmented_control(
-            "What the model makes of it",
-            looks,
-            default=looks[0],
-            required=True,
-            key=key_of("look"),
-            bind="query-params",
-        )
-    with middle:
+        look = _choose_look(with_scores=bool(chosen))
+    words = _choose_words(middle, right)
+    match look:
+        case "Predictions by layer":
+            _show_lens(model, name, asked, place, words)
+        case "Scores by layer":
+            _show_layer_scores(model, name, asked, chosen, place)
+        case "What adds to a logit":
+            _show_contributions(model, name, asked, place, words)
+        case _:
+            assert_never(look)
+
+
+def _choose_look(*, with_scores: bool) -> Look:
+    looks = LOOKS if with_scores else (LOOKS[0], LOOKS[2])
+    drop_unless("look", looks)
+    return st.segmented_control(
+        "What the model makes of it",
+        looks,
+        default=looks[0],
+        required=True,
+        key=key_of("look"),
+        bind="query-params",
+    )
+
+
+def _choose_words(left: DeltaGenerator, right: DeltaGenerator) -> Words:
+    """The token of interest and what it is compared with."""
+    with left:
         target = st.text_input(
             "Target",
             key=key_of("target"),
@@ -76,16 +98,7 @@ def show_token(
             disabled=not target,
             help="What the target is compared with.",
         )
-    words = (target or None, (distractor or None) if target else None)
-    match look:
-        case "Predictions by layer":
-            _show_lens(model, name, asked, place, words)
-        case "Scores by layer":
-            _show_layer_scores(model, name, asked, chosen, place)
-        case "What adds to a logit":
-            _show_contributions(model, name, asked, place, words)
-        case _:
-            assert_never(look)
+    return (target or None, (distractor or None) if target else None)
 
 
 def _show_lens(
@@ -93,7 +106,7 @@ def _show_lens(
     name: str,
     asked: Asked,
     place: int,
-    words: tuple[str | None, str | None],
+    words: Words,
 ) -> None:
     from interp.lens import logit_lens
 
@@ -114,20 +127,8 @@ def _show_lens(
     if reading is None:
         return
     st.caption(escaped(reading.headline()))
-    columns: dict[str, object] = {"layer": reading.layers}
-    if target:
-        columns["p(target)"] = np.exp(reading.target_log_probability[:, 0])
-        columns["rank"] = reading.target_rank[:, 0]
-    if distractor:
-        columns["target − distractor"] = reading.difference[:, 0]
-    columns["entropy (nats)"] = reading.entropy[:, 0]
-    for rank in range(min(TOP, reading.top_ids.shape[2])):
-        tops = [reading.top(row, 0)[rank] for row in range(len(reading.layers))]
-        columns[f"{rank + 1}."] = [
-            f"{shown(word)}  {np.exp(value):.2f}" for word, value in tops
-        ]
     st.dataframe(
-        pd.DataFrame(columns),
+        lens_table(reading),
         hide_index=True,
         key="lab_lens_rows",
         column_config={
@@ -153,11 +154,32 @@ def _show_lens(
     _show_whole_lens(model, name, asked, words)
 
 
+def lens_table(reading: LensReading) -> pd.DataFrame:
+    """One row for each layer of a lens at its first position.
+
+    Args:
+        reading: What the lens has read.
+    """
+    columns: dict[str, object] = {"layer": reading.layers}
+    if reading.target is not None:
+        columns["p(target)"] = np.exp(reading.target_log_probability[:, 0])
+        columns["rank"] = reading.target_rank[:, 0]
+    if reading.distractor is not None:
+        columns["target − distractor"] = reading.difference[:, 0]
+    columns["entropy (nats)"] = reading.entropy[:, 0]
+    for rank in range(min(TOP, reading.top_ids.shape[2])):
+        tops = [reading.top(row, 0)[rank] for row in range(len(reading.layers))]
+        columns[f"{rank + 1}."] = [
+            f"{shown(word)}  {np.exp(value):.2f}" for word, value in tops
+        ]
+    return pd.DataFrame(columns)
+
+
 def _show_whole_lens(
     model: "LanguageModel",
     name: str,
     asked: Asked,
-    words: tuple[str | None, str | None],
+    words: Words,
 ) -> None:
     box = st.expander("All tokens", key="lab_all_tokens", on_change="rerun")
     if not box.open:
@@ -259,7 +281,7 @@ def _show_contributions(
     name: str,
     asked: Asked,
     place: int,
-    words: tuple[str | None, str | None],
+    words: Words,
 ) -> None:
     from interp.lens import logit_contributions, logit_lens
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 from jaxtyping import Bool
+from streamlit.delta_generator import DeltaGenerator
 
 from interp.errors import InterpError
 from interp.figures import divergence_curve
@@ -228,7 +229,9 @@ def _as_html(text: str, *, going_on: bool = False) -> str:
 
 
 def _show(
-    found: SideBySide, columns: Sequence["st.delta_generator.DeltaGenerator"], places
+    found: SideBySide,
+    columns: Sequence[DeltaGenerator],
+    places: Sequence[DeltaGenerator],
 ) -> None:
     texts = (found.unchanged, found.steered)
     marks = differing(found.unchanged.token_ids, found.steered.token_ids)

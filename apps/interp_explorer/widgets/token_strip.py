@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import streamlit as st
 from jaxtyping import Bool, Float
+from streamlit.components.v2 import component
 
 from interp.errors import ShapeError
 from interp.figures.tokens import MAX_OPACITY, NEGATIVE, POSITIVE, shown
@@ -328,4 +328,4 @@ export default function (component) {
 """
 
 # Once for each server; a page that is opened again uses it.
-_STRIP = st.components.v2.component("interp_token_strip", html=HTML, css=CSS, js=JS)
+_STRIP = component("interp_token_strip", html=HTML, css=CSS, js=JS)
