@@ -1,5 +1,9 @@
 """Shards of one piece of work: every part belongs to exactly one of them."""
 
+import re
+import subprocess
+from pathlib import Path
+
 import pytest
 from hypothesis import given, strategies as st
 
@@ -15,6 +19,10 @@ from interp.sharding import (
     restricted,
     without_shard,
 )
+
+
+COMMANDS = {"capture", "track", "compare"}
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @given(count=st.integers(1, 20), parts=st.integers(0, 100))
@@ -58,6 +66,28 @@ def test_auto_outside_of_both_says_which_variables_it_looked_for():
         parse_shard("auto", environment={})
     with pytest.raises(ConfigError, match="RANK is 'x'"):
         parse_shard("auto", environment={"RANK": "x", "WORLD_SIZE": "2"})
+
+
+@pytest.mark.parametrize(
+    "path", sorted(EXAMPLES.glob("cluster/*.sh")), ids=lambda p: p.name
+)
+def test_the_examples_for_clusters_are_shell_that_names_real_commands(path):
+    subprocess.run(["bash", "-n", path], check=True)
+    for words in re.findall(r"interp (\w+) [^\n]*", path.read_text()):
+        assert words in COMMANDS
+
+
+@pytest.mark.parametrize(
+    "path", sorted(EXAMPLES.glob("studies/*.toml")), ids=lambda p: p.name
+)
+def test_the_example_settings_are_read_by_their_study(path):
+    from interp.config import read_spec
+    from probes.studies.kinds import checked_name, spec_class
+
+    study = re.search(r"interp study (\w+)", path.read_text())
+    assert study is not None
+    spec = read_spec(path, spec_class(checked_name(study[1])))
+    assert spec.base != spec.post
 
 
 def test_a_shard_holds_inside_its_block_only():
