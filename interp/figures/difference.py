@@ -39,7 +39,9 @@ class PanelPair:
     reason: str = ""
 
 
-def panel_pairs(first: Sequence[Panel], second: Sequence[Panel]) -> list[PanelPair]:
+def common_panels(
+    first: Sequence[Panel], second: Sequence[Panel]
+) -> list[tuple[Panel, Panel]]:
     """The figures that two results of a kind have both, in the order of the first.
 
     Args:
@@ -47,27 +49,29 @@ def panel_pairs(first: Sequence[Panel], second: Sequence[Panel]) -> list[PanelPa
         second: Those of the other.
     """
     others: dict[tuple[str, int], Panel] = dict(_named(second))
-    found: list[PanelPair] = []
-    for key, panel in _named(first):
-        if key not in others:
-            continue
-        left, right = common_scale(panel.figure, others[key].figure)
-        drawn, reason = None, ""
-        try:
-            figure = difference_figure(panel.figure, others[key].figure)
-            alt = f"Second minus first of: {panel.alt}"
-            drawn = Panel(figure=figure, alt=alt)
-        except IncompatibleError as error:
-            reason = str(error)
-        found.append(
-            PanelPair(
-                first=replace(panel, figure=left),
-                second=replace(others[key], figure=right),
-                difference=drawn,
-                reason=reason,
-            )
-        )
-    return found
+    return [(panel, others[key]) for key, panel in _named(first) if key in others]
+
+
+def panel_pair(first: Panel, second: Panel) -> PanelPair:
+    """Two figures of one kind on a common scale, and their difference.
+
+    Args:
+        first: A figure.
+        second: The same one of another result.
+    """
+    left, right = common_scale(first.figure, second.figure)
+    drawn, reason = None, ""
+    try:
+        figure = difference_figure(first.figure, second.figure)
+        drawn = Panel(figure=figure, alt=f"Second minus first of: {first.alt}")
+    except IncompatibleError as error:
+        reason = str(error)
+    return PanelPair(
+        first=replace(first, figure=left),
+        second=replace(second, figure=right),
+        difference=drawn,
+        reason=reason,
+    )
 
 
 def difference_figure(first: go.Figure, second: go.Figure) -> go.Figure:

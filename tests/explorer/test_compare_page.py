@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-import numpy as np
+import pandas as pd
 import pytest
+from knowledge_samples import knowledge
 from sample_results import provenance, refusal, truthfulness
 
 from interp.figures import report_section
@@ -12,6 +13,7 @@ from interp.results import open_run
 from interp_explorer.catalog import catalog
 from interp_explorer.widgets.panel import heading
 from interp_explorer.widgets.text import escaped
+from probes.studies.paired import PairedNumbers
 
 
 pytestmark = pytest.mark.xdist_group("explorer")
@@ -128,18 +130,23 @@ def test_hostile_texts_stay_texts_in_comparisons(tmp_path, open_page):
         assert "![" not in item.value.replace("\\!\\[", "")
 
 
-def test_maps_wait_for_torch_until_they_are_asked_for(tmp_path, open_page):
-    from knowledge_samples import knowledge
+def test_maps_wait_for_torch_until_they_are_asked_for(tmp_path, open_page, monkeypatch):
+    for name in "ab":
+        knowledge().save(tmp_path / name)
+    asked = []
 
-    result = knowledge()
-    result.save(tmp_path / "a")
-    replace(result, pair_ld=result.pair_ld + np.float32(1)).save(tmp_path / "b")
+    def numbers(*results):
+        asked.append(results)
+        rows = pd.DataFrame([("r", 1.0)], columns=["number", "first"])
+        return PairedNumbers(rows=rows, method="How.")
+
+    monkeypatch.setattr("probes.studies.paired.paired_numbers", numbers)
     app = open_page(tmp_path, "compare")
-    assert not any("second - first" in f.value for f in app.dataframe)
+    assert not asked
     toggle = next(t for t in app.toggle if "torch" in t.label)
-    asked = toggle.set_value(True).run()
-    assert any("second - first" in f.value for f in asked.dataframe)
-    assert "r = " in texts(asked).replace("\\", "")
+    shown = toggle.set_value(True).run()
+    assert len(asked) == 1
+    assert "How" in texts(shown)
 
 
 def test_a_damaged_result_is_named(two, open_page, tmp_path):

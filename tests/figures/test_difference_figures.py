@@ -13,7 +13,7 @@ from interp.errors import IncompatibleError
 from interp.figures import Panel, report_section
 from interp.figures.brief import brief, sparkline
 from interp.figures.cosine_matrix import cosine_matrix
-from interp.figures.difference import difference_figure, panel_pairs
+from interp.figures.difference import common_panels, difference_figure, panel_pair
 from interp.figures.scale import common_scale
 
 
@@ -113,7 +113,7 @@ def test_maps_share_their_colours():
 @pytest.mark.parametrize("make", MAKERS)
 def test_a_result_differs_from_itself_by_nothing(make):
     panels = report_section(make()).panels
-    pairs = panel_pairs(panels, panels)
+    pairs = [panel_pair(*both) for both in common_panels(panels, panels)]
     assert len(pairs) == len(panels)
     drawn = [pair.difference for pair in pairs if pair.difference is not None]
     assert len(drawn) >= len(pairs) // 2
@@ -130,10 +130,8 @@ def test_a_result_differs_from_itself_by_nothing(make):
 
 def test_the_difference_of_a_result_is_that_of_its_numbers():
     first, second = truthfulness(), truthfulness(seed=1)
-    pairs = panel_pairs(
-        report_section(first).panels[:1], report_section(second).panels[:1]
-    )
-    figure = pairs[0].difference
+    first_panel, second_panel = (report_section(r).panels[0] for r in (first, second))
+    figure = panel_pair(first_panel, second_panel).difference
     assert figure is not None
     for i, trace in enumerate(figure.figure.data):
         expected = second.auroc[i, i] - first.auroc[i, i]
@@ -143,8 +141,8 @@ def test_the_difference_of_a_result_is_that_of_its_numbers():
 def test_figures_that_only_one_result_has_are_left_out():
     panel = Panel(figure=lines([1, 2, 3]).update_layout(title_text="a"), alt="")
     other = replace(panel, figure=lines([1, 2, 3]).update_layout(title_text="b"))
-    assert [pair.first.alt for pair in panel_pairs([panel], [other, panel])] == [""]
-    assert panel_pairs([panel], [other]) == []
+    assert common_panels([panel], [other, panel]) == [(panel, panel)]
+    assert common_panels([panel], [other]) == []
 
 
 def test_cosines_do_not_depend_on_lengths_and_names_stay_apart():

@@ -10,8 +10,7 @@ from interp_explorer.cache import Opened, opened
 from interp_explorer.catalog import Entry, settings_of
 from interp_explorer.pages import page_of
 from interp_explorer.state import choose, listed, root
-from interp_explorer.widgets.pair import Two, figure_pairs, show_numbers, show_pair
-from interp_explorer.widgets.panel import heading
+from interp_explorer.widgets.pair import Two, common_figures, show_numbers, show_pair
 from interp_explorer.widgets.text import date, escaped
 
 
@@ -107,11 +106,11 @@ if chosen := choose_two(listed().entries):
         key = "x_" + "_".join(entry.name for entry in chosen)
         two = Two(entries=chosen, first=first, second=second)
         show_numbers(two, key=key)
-        pairs = figure_pairs(two)
-        titles = [f"{i}. {heading(pair.first)}" for i, pair in enumerate(pairs, 1)]
-        if not pairs:
+        names = common_figures(two)
+        titles = [f"{i}. {name}" for i, name in enumerate(names, start=1)]
+        if not titles:
             st.info("The two results have no figure in common.")
         else:
             wanted = choose("Figure", titles, key="x_figure")
             if wanted in titles:
-                show_pair(pairs[titles.index(wanted)], key=key)
+                show_pair(two, titles.index(wanted), key=key)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from interp.errors import IncompatibleError
-from interp.figures.difference import PanelPair, panel_pairs
+from interp.figures.difference import PanelPair, common_panels, panel_pair
 from interp.figures.export import csv_bytes
 from interp_explorer.cache import Opened
 from interp_explorer.catalog import Entry, Stamp
@@ -41,13 +41,14 @@ class Two:
         return tuple((str(entry.path), entry.stamp) for entry in self.entries)
 
 
-def figure_pairs(two: Two) -> list[PanelPair]:
-    """The figures of both and their differences, made once.
+def common_figures(two: Two) -> list[str]:
+    """The titles of the figures that both have.
 
     Args:
         two: The results.
     """
-    return _pairs(two.stamps, two)
+    panels = two.first.section.panels, two.second.section.panels
+    return [heading(first) for first, _ in common_panels(*panels)]
 
 
 @st.fragment
@@ -93,13 +94,15 @@ def show_numbers(two: Two, *, key: str) -> None:
 
 
 @st.fragment
-def show_pair(pair: PanelPair, *, key: str) -> None:
+def show_pair(two: Two, number: int, *, key: str) -> None:
     """The same figure of both results, and their difference below.
 
     Args:
-        pair: The figures.
+        two: The results.
+        number: Which of the figures that both have.
         key: What the keys of the widgets begin with.
     """
+    pair = _pair(two.stamps, number, two)
     st.subheader(escaped(heading(pair.first)), anchor=False)
     for column, name, panel in zip(
         st.columns(2), ("First", "Second"), (pair.first, pair.second), strict=True
@@ -121,9 +124,10 @@ def show_pair(pair: PanelPair, *, key: str) -> None:
 
 
 @st.cache_resource(max_entries=MAX_KEPT, show_spinner="Comparing")
-def _pairs(stamps: object, _two: Two) -> list[PanelPair]:
+def _pair(stamps: object, number: int, _two: Two) -> PanelPair:
     del stamps
-    return panel_pairs(_two.first.section.panels, _two.second.section.panels)
+    panels = _two.first.section.panels, _two.second.section.panels
+    return panel_pair(*common_panels(*panels)[number])
 
 
 @st.cache_resource(max_entries=MAX_KEPT, show_spinner="Resampling")
