@@ -407,3 +407,15 @@ def test_differing_tokens_are_those_outside_common_pieces():
     assert first.tolist() == [False, True, False, False]
     assert second.tolist() == [False, True, False, False, True]
     assert [marks.size for marks in differing([], [1])] == [0, 1]
+
+
+def test_a_full_device_is_one_line(open_lab, monkeypatch):
+    import torch
+
+    def full(*args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("interp.streaming.compare", full)
+    app = open_lab(l_seed="5")
+    assert not app.exception
+    assert "no memory left" in app.error[0].value

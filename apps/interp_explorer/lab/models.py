@@ -219,6 +219,28 @@ def computed(
 
     try:
         return remembered(what, in_turn)
-    except InterpError as error:
-        st.error(escaped(str(error)))
+    except failures() as error:
+        show_failure(error)
         return None
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What can go wrong with a model without anything being wrong with the page."""
+    import torch
+
+    return (InterpError, torch.OutOfMemoryError)
+
+
+def show_failure(error: Exception) -> None:
+    """Say in one line what went wrong.
+
+    Args:
+        error: One of `failures()`.
+    """
+    if isinstance(error, InterpError):
+        st.error(escaped(str(error)))
+    else:
+        st.error(
+            "The device has no memory left for this: shorten the prompt, write fewer "
+            "tokens, or choose another precision."
+        )

@@ -5,10 +5,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import streamlit as st
 
-from interp.errors import InterpError
 from interp_explorer.lab.held import Held, chosen_of
-from interp_explorer.lab.memory import remembered
-from interp_explorer.lab.models import own_turn
+from interp_explorer.lab.models import computed
 from interp_explorer.lab.prompt import Asked
 from interp_explorer.lab.settings import (
     DOINGS,
@@ -26,7 +24,7 @@ from interp_explorer.widgets.text import escaped
 if TYPE_CHECKING:
     from interp.edits import Edit
     from interp.models.language_model import LanguageModel
-    from interp.streaming import EditSize, Operation
+    from interp.streaming import Operation
 
 STRENGTH = key_of("strength")
 OPERATIONS: dict[Doing, "Operation"] = {
@@ -207,17 +205,14 @@ def show_size(
         asked: The prompt.
         steering: What is done.
     """
+    from interp.streaming import edit_sizes
 
-    def measure() -> "tuple[EditSize, ...]":
-        from interp.streaming import edit_sizes
-
-        with own_turn(model):
-            return edit_sizes(model, asked.text, steering.edits(model), chat=asked.chat)
-
-    try:
-        sizes = remembered((name, "size", asked, steering.name), measure)
-    except InterpError as error:
-        st.error(escaped(str(error)))
+    sizes = computed(
+        model,
+        (name, "size", asked, steering.name),
+        lambda: edit_sizes(model, asked.text, steering.edits(model), chat=asked.chat),
+    )
+    if sizes is None:
         return
     largest = max(sizes, key=lambda one: one.ratio)
     where = largest.site + (f" and {len(sizes) - 1} other sites" if sizes[1:] else "")

@@ -12,12 +12,16 @@ import streamlit as st
 from jaxtyping import Bool
 from streamlit.delta_generator import DeltaGenerator
 
-from interp.errors import InterpError
 from interp.figures import divergence_curve
 from interp.results.streams import SideBySide, TokenScores, WrittenText
 from interp_explorer.lab.held import Held
 from interp_explorer.lab.memory import keep, recall
-from interp_explorer.lab.models import in_turns, own_turn
+from interp_explorer.lab.models import (
+    failures,
+    in_turns,
+    own_turn,
+    show_failure,
+)
 from interp_explorer.lab.prompt import Asked
 from interp_explorer.lab.settings import MAX_SEED, MAX_TEMPERATURE, MAX_TOKENS, key_of
 from interp_explorer.lab.steering import Steering
@@ -160,8 +164,8 @@ def show_texts(task: Task) -> SideBySide | None:
     if found is None:
         try:
             found = keep(task.key, _write(task, places[0].html, places[1].html))
-        except InterpError as error:
-            st.error(escaped(str(error)))
+        except failures() as error:
+            show_failure(error)
             return None
     _show(found, columns, places)
     return found
