@@ -1,5 +1,7 @@
 """A made-up confidence result with the shape of real ones."""
 
+from typing import Any
+
 import numpy as np
 from sample_results import MODELS, provenance
 
@@ -118,9 +120,10 @@ def _effect(role: Role, chosen: Chosen, neuron: int) -> NeuronEffect:
 
 
 def _row(role: Role, swapped: Swap) -> ConfidenceRow:
-    bounds = {
+    names = ("entropy", "loss", "top", "accuracy", "brier", "entropy_change")
+    bounds: dict[str, Any] = {
         f"{name}{end}": value
-        for name in ("entropy", "loss", "top", "accuracy", "brier", "entropy_change")
+        for name in names
         for end, value in (("", 0.5), ("_low", 0.4), ("_high", 0.6))
     }
     return ConfidenceRow(

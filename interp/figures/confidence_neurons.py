@@ -15,7 +15,7 @@ from interp.figures.confidence import CHOSEN_NAMES, SYMBOLS
 from interp.figures.style import FALSE_COLOUR, NEUTRAL, TRUE_COLOUR, styled
 from interp.results.confidence import Chosen, ConfidenceComparison
 from interp.results.neurons import by_variance
-from interp.results.truthfulness import ROLES
+from interp.results.truthfulness import ROLES, Role
 
 
 Effect = Literal[
@@ -47,7 +47,7 @@ def effect_strips(
     """
     if not result.effects:
         raise ResultError(f"{result!r} has no ablated neuron.", remedy="Draw another.")
-    groups = [
+    groups: list[tuple[Chosen, Role]] = [
         (chosen, role)
         for chosen in get_args(Chosen)
         for role in ROLES
@@ -221,11 +221,11 @@ def rank_slopes(shared: Shared) -> go.Figure:
         shared: See `shared_neurons`.
     """
     figure = go.Figure()
-    for is_shared, name, colour in (
-        (False, "candidate in one model", NEUTRAL),
-        (True, "candidate in both", TRUE_COLOUR),
+    for condition, name, colour in (
+        ("not shared", "candidate in one model", NEUTRAL),
+        ("shared", "candidate in both", TRUE_COLOUR),
     ):
-        rows = shared.rows[shared.rows["shared"] == is_shared]
+        rows = shared.rows.query(condition)
         ranks = rows[["rank_base", "rank_post"]].to_numpy()
         gap = np.full((len(rows), 1), np.nan)
         figure.add_trace(

@@ -109,7 +109,7 @@ def _ablated(result: ConfidenceComparison) -> tuple[Panel, ...]:
             figure=frequency_scatter(result),
             alt="Cosine of each ablated neuron with token frequency against the share "
             "of its effect on the loss along it.",
-            rows=rows[["model", "neuron", "chosen"] + [c for c in rows if "freq" in c]],
+            rows=rows.filter(regex="^(model|neuron|chosen|frequency)"),
         ),
     )
 

@@ -1,5 +1,7 @@
 """Knowledge, Confidence and Induction: what a choice shows, by link and by box."""
 
+import json
+
 import numpy as np
 import pytest
 from confidence_samples import confidence
@@ -244,10 +246,10 @@ def test_results_from_before_tokens_were_kept_open(tmp_path, open_page):
         ("scores", ("pattern_heads", "pattern_tokens")),
     ):
         path = root / name / "result.json"
-        description = results.files.json.loads(path.read_text())
+        description = json.loads(path.read_text())
         for field in fields:
             del description["values"][field]
-        path.write_text(results.files.json.dumps(description))
+        path.write_text(json.dumps(description))
     app = open_page(root, "knowledge", **CELLS)
     assert "repeat the command" in texts(app)
     assert not app.exception

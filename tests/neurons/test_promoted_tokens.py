@@ -1,5 +1,7 @@
 """Tokens that a neuron promotes: those of whole matrices, and of a planted neuron."""
 
+from typing import Any
+
 import pytest
 import torch
 from planted_neurons import FREQUENCY_NEURON, planted_model, unigram_counts
@@ -22,20 +24,20 @@ def test_tokens_and_weights_are_those_of_a_step_along_the_neuron(
     # Several chunks, so that the best of one must survive the next.
     monkeypatch.setattr(matrices, "CHUNK_BYTES", 8 * 32 * 50)
     (found,) = promoted_tokens(model, [7], k=4)
-    down = dict(model.architecture.blocks[-1].named_modules())[
-        model.architecture.map.mlp_down
-    ]
-    weight = down.weight.detach().double()
+    block: Any = model.architecture.blocks[-1]
+    weight = block.get_submodule(model.architecture.map.mlp_down).weight
+    weight = weight.detach().double()
     vector = weight[7] if architecture == "gpt2" else weight[:, 7]
     is_gemma = architecture == "gemma2"
     if is_gemma:
-        post = model.hf.model.layers[-1].post_feedforward_layernorm
+        post = block.post_feedforward_layernorm
         vector = vector * (1 + post.weight.detach().double())
-    norm = model.hf.get_submodule(model.architecture.map.final_norm)
+    hf: Any = model.hf
+    norm = hf.get_submodule(model.architecture.map.final_norm)
     if architecture == "gpt2":
         vector = vector - vector.mean()
     gain = norm.weight.detach().double() + is_gemma
-    logits = model.hf.get_output_embeddings().weight.detach().double() @ (vector * gain)
+    logits = hf.get_output_embeddings().weight.detach().double() @ (vector * gain)
     logits = logits - logits.mean()
     for sign, names, weights in (
         (1, found.up, found.up_weights),

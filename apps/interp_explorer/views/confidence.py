@@ -1,7 +1,5 @@
 """Which neurons set how sure a model is, one by one and shared by two models."""
 
-from typing import get_args
-
 import streamlit as st
 
 from interp.figures import Panel, calibration_curve, effect_strips
@@ -61,7 +59,8 @@ def show_strips(result: ConfidenceComparison, panel: Panel) -> None:
         key="c_effect",
         bind="query-params",
     )
-    effect = next((name for name in get_args(Effect) if name == label), "loss_total")
+    by_label: dict[str, Effect] = {name: name for name in EFFECTS}
+    effect = by_label[label or "entropy_change"]
     show_figure(effect_strips(result, effect), alt=panel.alt, key="c_strips")
 
 

@@ -9,7 +9,7 @@ from interp.figures import (
     patch_heatmap,
     restoration_map,
 )
-from interp.figures.knowledge_cells import SHOWN, head_columns, shown_maps
+from interp.figures.knowledge_cells import SHOWN, Shown, head_columns, shown_maps
 from interp.figures.patching import patch_cells, patch_roles
 from interp.results import KnowledgeComparison, PatchMap
 from interp_explorer.pages import STUDY
@@ -78,7 +78,8 @@ def show_cells(result: KnowledgeComparison, panel: Panel) -> None:
     chosen = choose(
         "Pair", names, key=PAIR_KEY, help_text="Also by a click in the table below."
     )
-    shown = next((name for name in SHOWN if name == label), "base")
+    by_label: dict[str, Shown] = {name: name for name in SHOWN}
+    shown = by_label[label or "base"]
     pair = names.index(chosen) if chosen in names else 0
     single = pair if over == SINGLE else None
     own = result.restoration[0, unit] * result.knowledge

@@ -70,7 +70,8 @@ def show_effects(result: ConfidenceComparison, neuron: int) -> None:
         )
         frame = result.effects_dataframe()
         names = ["model", "loss_total", "loss_direct", "mediated", "kl"]
-        own = frame[frame["neuron"] == neuron].drop_duplicates("model")
+        # A neuron may have been ablated for two reasons, with the same outcome.
+        own = frame.query("neuron == @neuron").drop_duplicates(subset=["model"])
         st.dataframe(
             own[[*names, "argmax_changed", "frequency_mediated"]],
             hide_index=True,
