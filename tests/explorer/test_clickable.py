@@ -75,7 +75,8 @@ def test_the_choice_is_outlined_in_all_maps_of_its_shape_and_only_there():
         assert (shape.x0, shape.x1, shape.y0, shape.y1) == (4.5, 5.5, 0.5, 1.5)
     other = MAPS["refusal_candidates"]()
     with_overlay(other, shape=(8, 2), chosen=(0, 0), colour="#123456")
-    assert len(other.data) == 3
+    assert len(_traces(other, go.Heatmap)) == 3
+    assert not _traces(other, go.Scatter)
 
 
 def test_axes_are_pinned_around_the_cells_and_keep_their_orientation():
@@ -110,7 +111,7 @@ def test_rings_lie_around_every_point_of_the_name():
         name_of=lambda values: f"{values[0]} {values[1]}",
         colour="#000000",
     )
-    rings = [t for t in figure.data if t.marker.symbol == "circle-open"]
+    rings = [t for t in _traces(figure, go.Scatter) if t.marker.symbol == "circle-open"]
     found = [(ring.yaxis, x) for ring in rings for x in ring.x]
     # Token -1 is the second position; the three panels each have the point once.
     assert found == [("y", 4), ("y2", 4), ("y3", 4)]

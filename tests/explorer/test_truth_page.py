@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import fields, replace
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -31,7 +32,9 @@ def frame(app, column: str):
     return next(f.value for f in app.dataframe if column in f.value.columns)
 
 
-def test_a_link_opens_a_probe_with_its_measures_and_statement(folder, open_page):
+def test_a_link_opens_a_probe_and_a_statement_which_leads_into_the_lab(
+    folder, open_page
+):
     result = truthfulness()
     row = next(
         row
@@ -51,6 +54,9 @@ def test_a_link_opens_a_probe_with_its_measures_and_statement(folder, open_page)
     assert metrics(app)["AUROC"] == f"{row.auroc:.3f}"
     assert metrics(app)["Accuracy"] == f"{row.accuracy:.1%}"
     assert app.text[0].value == result.statements[number]
+    (link,) = app.get("link_button")
+    address = "/lab?l_prompt=" + quote(result.statements[number])
+    assert link.proto.url == address
     expected = result.scores_dataframe("post", "ccs", 4)
     shown = frame(app, "wrongness")
     assert shown["statement"].tolist() == expected["statement"].tolist()
@@ -105,12 +111,6 @@ def test_only_wrong_statements_are_listed_when_asked_for(folder, open_page):
     shown = frame(app, "wrongness")
     assert len(shown) > 0
     assert ((shown["score"] > 0) != shown["label"]).all()
-
-
-def test_a_statement_leads_into_the_lab(folder, open_page):
-    app = open_page(folder, "truthfulness", t_figure=title("probe_map"))
-    (link,) = app.get("link_button")
-    assert link.proto.url.startswith("/lab?l_prompt=The%20city%20of%20Town")
 
 
 def test_pairs_of_directions_data_sets_and_layers_show_their_numbers(folder, open_page):

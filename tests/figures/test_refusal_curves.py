@@ -14,6 +14,7 @@ from interp.errors import ResultError
 from interp.figures.refusal_curves import candidate_places
 from interp.figures.refusal_scores import SOURCES
 from interp.results import RefusalCandidate, RefusalLimits
+from interp.results.refusal import Instructions, Intervention
 from interp.results.truthfulness import ROLES
 
 
@@ -98,7 +99,7 @@ def test_every_answer_is_a_point_without_its_text():
     for role, box in zip(ROLES, _traces(figure), strict=True):
         own = [row.score for row in result.completions if row.model == role]
         assert Counter(box.x.tolist()) == Counter(own)
-    text = figure.to_json()
+    text = str(figure.to_json())
     assert result.completions[0].prompt not in text
     assert result.completions[0].completion not in text
 
@@ -106,10 +107,11 @@ def test_every_answer_is_a_point_without_its_text():
 def test_matrices_hold_the_rate_of_each_direction_in_each_model():
     result = refusal()
     ablated, added = _traces(figures.refusal_transfer(result))
-    for trace, how, kind in (
+    done: tuple[tuple[Any, Intervention, Instructions], ...] = (
         (ablated, "ablate", "harmful"),
         (added, "add", "harmless"),
-    ):
+    )
+    for trace, how, kind in done:
         for i, source in enumerate(SOURCES):
             for j, role in enumerate(ROLES):
                 row = result.condition(

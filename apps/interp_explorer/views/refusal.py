@@ -125,10 +125,10 @@ def show_transfer(result: RefusalComparison, panel: Panel) -> None:
         alt=panel.alt,
     )
     rows = result.to_dataframe()
-    chosen = (rows["direction"] == SOURCES[i]) & (rows["model"] == ROLES[j])
-    if not chosen.any():
+    rows = rows.loc[(rows["direction"] == SOURCES[i]) & (rows["model"] == ROLES[j])]
+    if rows.empty:
         st.info("Nothing was run with this direction in this model.")
-    st.dataframe(rows[chosen], hide_index=True, key="r_transfer_rows")
+    st.dataframe(rows, hide_index=True, key="r_transfer_rows")
 
 
 if shown := show_study(

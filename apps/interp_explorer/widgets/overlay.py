@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 from interp.figures.style import NEUTRAL
 
 
+# Traces and axes are `Any`: plotly's own stubs do not know their attributes.
 # Above this many cells SVG markers take longer to draw than readers wait.
 MOST_SVG_CELLS = 2_000
 # Where the facts of a cell stand in the customdata of its marker.
@@ -36,10 +37,11 @@ def with_overlay(
         chosen: The cell that is outlined.
         colour: Of the outline.
     """
-    maps = [
+    traces: list[Any] = [*figure.data]
+    maps: list[Any] = [
         trace
-        for trace in figure.data
-        if isinstance(trace, go.Heatmap) and np.shape(trace.z) == shape
+        for trace in traces
+        if trace.type == "heatmap" and np.shape(trace.z) == shape
     ]
     use_gl = len(maps) * shape[0] * shape[1] > MOST_SVG_CELLS
     for trace in maps:
@@ -48,7 +50,7 @@ def with_overlay(
         figure.add_trace(_overlay(trace, rows, columns, use_gl=use_gl))
         trace.update(hoverinfo="skip", hovertemplate=None)
         figure.layout[_axis(trace.xaxis, "x")].update(columns.pinned())
-        axis = figure.layout[_axis(trace.yaxis, "y")]
+        axis: Any = figure.layout[_axis(trace.yaxis, "y")]
         axis.update(rows.pinned(is_reversed=_is_reversed(axis)))
         (x0, x1), (y0, y1) = columns.edges(chosen[1]), rows.edges(chosen[0])
         figure.add_shape(
@@ -76,10 +78,11 @@ def with_rings(
         name_of: The name of a point by its `customdata`.
         colour: Of the rings.
     """
-    for trace in [*figure.data]:
-        if not isinstance(trace, go.Scatter | go.Scattergl):
+    traces: list[Any] = [*figure.data]
+    for trace in traces:
+        if trace.type not in ("scatter", "scattergl") or trace.customdata is None:
             continue
-        if trace.customdata is None or "markers" not in (trace.mode or ""):
+        if "markers" not in (trace.mode or ""):
             continue
         at = [
             i for i, own in enumerate(trace.customdata) if name_of(as_list(own)) == name
@@ -152,7 +155,7 @@ class _Places:
 
 
 def _overlay(
-    trace: go.Heatmap, rows: _Places, columns: _Places, *, use_gl: bool
+    trace: Any, rows: _Places, columns: _Places, *, use_gl: bool
 ) -> go.Scatter | go.Scattergl:
     z = np.asarray(trace.z, dtype=float)
     at = [(i, j) for i, j in np.ndindex(*z.shape) if np.isfinite(z[i, j])]
@@ -198,7 +201,7 @@ def _hover(template: str | None) -> str:
     return re.sub(r"%\{text\b", f"%{{customdata[{TEXT}]", moved)
 
 
-def _is_reversed(axis: go.layout.YAxis) -> bool:
+def _is_reversed(axis: Any) -> bool:
     ends = axis.range
     return axis.autorange == "reversed" or (ends is not None and ends[0] > ends[1])
 

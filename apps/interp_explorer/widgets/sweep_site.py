@@ -86,10 +86,9 @@ def show_probe(result: ProbeSweep, at: int) -> None:
         st.metric("Random directions", f"{result.random_auroc[at]:.3f}")
         st.metric("p, corrected", f"{result.permutation_p_corrected[at]:.2g}")
     scores, labels = result.scores[at], result.labels
-    figure = go.Figure([*score_bars(scores, labels)]).update_layout(barmode="overlay")
-    positive, negative = figure.data
-    positive.update(name="positive")
-    negative.update(name="negative")
+    positive, negative = score_bars(scores, labels)
+    bars = [positive.update(name="positive"), negative.update(name="negative")]
+    figure = go.Figure(bars).update_layout(barmode="overlay")
     show_figure(
         styled(figure, title="", x="held-out logit", y="examples", height=300),
         alt="Histograms of the held-out scores of positive and negative examples.",
@@ -105,7 +104,7 @@ def show_probe(result: ProbeSweep, at: int) -> None:
             "fold": result.folds,
         }
     ).sort_values("wrongness", ascending=False)
-    wrong = int((rows["wrongness"] > 0).sum())
+    wrong = int(np.sum(rows["wrongness"].to_numpy() > 0))
     st.caption(
         f"{len(rows)} examples, {wrong} of them judged wrongly; these first. A sweep "
         "is given activations, not texts: examples are known by number and group."

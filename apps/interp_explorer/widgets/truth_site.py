@@ -2,6 +2,7 @@
 
 from urllib.parse import quote
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -148,10 +149,10 @@ def _show_table(frame: pd.DataFrame, names: dict[int, str]) -> None:
             "Show", KINDS, default="all", required=True, key="t_kind", bind=BIND
         )
     if kind == "wrong":
-        frame = frame[frame["wrongness"] > 0]
+        frame = frame.loc[frame["wrongness"] > 0]
     elif kind in ("true", "false"):
-        frame = frame[frame["label"] == (kind == "true")]
-    wrong = int((frame["wrongness"] > 0).sum())
+        frame = frame.loc[frame["label"] == (kind == "true")]
+    wrong = int(np.sum(frame["wrongness"].to_numpy() > 0))
     st.caption(f"{len(frame)} statements, {wrong} of them judged wrongly; these first.")
     shown = frame.head(MOST_ROWS)
 
@@ -178,4 +179,4 @@ def _with_words(rows: pd.DataFrame) -> pd.DataFrame:
     )
     if not words:
         return rows
-    return rows[rows["statement"].str.contains(words, case=False, regex=False)]
+    return rows.loc[rows["statement"].str.contains(words, case=False, regex=False)]
