@@ -111,7 +111,7 @@ sweep.baselines_dataframe().round(3)
 # %%
 by_topic = {name: topics == name for name in np.unique(topics)}
 matrix = probes.transfer_matrix(
-    {name: acts.select(np.flatnonzero(at)) for name, at in by_topic.items()},
+    {name: acts.select(np.flatnonzero(at).tolist()) for name, at in by_topic.items()},
     {name: statements.labels[at] for name, at in by_topic.items()},
     groups={name: np.array(statements.groups)[at] for name, at in by_topic.items()},
     fit=probes.fit_mean_difference,

@@ -97,7 +97,8 @@ spec = RefusalSpec(
     n_train=32,
     n_val=16,
     n_test=20,
-    max_new_tokens=16,
+    max_new_tokens=12,
+    coefficients=(0.5, 1.0, 1.5),
     resamples=200,
     controls=1,
 )

@@ -129,6 +129,7 @@ px.scatter(
     y="gradient",
     color="layer",
     opacity=0.6,
+    height=420,
     labels={"exact": "exact change of LD", "gradient": "first-order estimate"},
 )
 

@@ -87,6 +87,7 @@ figure = px.scatter(
     y="loss_direct",
     color="kind",
     hover_name="neuron",
+    height=420,
     labels={
         "loss_total": "total effect on the loss (nats)",
         "loss_direct": "with the norm frozen (nats)",
@@ -96,9 +97,10 @@ reach = float(effects[["loss_total", "loss_direct"]].to_numpy().max())
 figure.add_shape(type="line", x0=0, y0=0, x1=reach, y1=reach, line_dash="dot")
 
 # %% [markdown]
-# **A null result.** Candidates lie along the dotted line just as other neurons do: what
-# they do, they do directly. This model has no entropy neurons, and by the table above
-# no neuron of its last layer does much alone.
+# **A null result.** Candidates lie along the dotted line as other neurons do, or a little
+# above it, where the norm takes back a part of the effect: none lies far below it, where
+# entropy neurons would. This model has none, and by the table above no neuron of its last
+# layer does much alone.
 #
 # ## Would we have noticed?
 #
@@ -149,6 +151,7 @@ px.bar(
     y=bins.accuracy[bins.n > 0],
     labels={"x": "mean top-1 probability in the bin", "y": "share right"},
     range_y=[0, 1],
+    height=320,
 )
 
 # %% [markdown]

@@ -54,18 +54,24 @@ sources = Sources(
 )
 smaller = {
     "truthfulness": {
-        "limit": 240,
+        "limit": 200,
         "dataset_column": "topic",
         "probes": ("mean_difference",),
         "permutations": 40,
-        "asked_validation": 12,
-        "asked_test": 32,
+        "asked_validation": 8,
+        "asked_test": 24,
         "layers": (2, 2),
         "doses": (),
     },
-    "refusal": {"n_train": 24, "n_val": 12, "n_test": 20, "max_new_tokens": 12},
+    "refusal": {
+        "n_train": 24,
+        "n_val": 12,
+        "n_test": 16,
+        "max_new_tokens": 12,
+        "coefficients": (1.0,),
+    },
     "knowledge": {"n_pairs": 24, "permutations": 40},
-    "confidence": {"max_texts": 80, "candidates": 6, "effect_texts": 16},
+    "confidence": {"max_texts": 80, "candidates": 6, "effect_texts": 8},
 }
 
 # %%

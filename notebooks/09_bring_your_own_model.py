@@ -146,8 +146,9 @@ interp.figures.timeline_curves(timeline, ["held-out accuracy"])
 # %% [markdown]
 # ## Larger than this machine
 #
-# * **It fits on the disks, not on one card.** `interp.load(..., device="auto")` spreads
-#   the layers as `accelerate` does; rows are gathered where they arise and copied once.
+# * **It fits on the disks, not on one card.** `interp.load(..., device="balanced")`
+#   spreads the layers as `accelerate` does; rows are gathered where they arise and
+#   copied once.
 # * **It fits, the activations do not.** Ask for fewer sites and positions, or write a
 #   store: `interp capture MODEL DATA --out STORE` plans the bytes, resumes, and is read
 #   by memory mapping. `interp.neurons.entropy_neurons("org/model")` reads three
