@@ -110,11 +110,9 @@ def difference_figure(first: go.Figure, second: go.Figure) -> go.Figure:
         )
     _pin_colours(traces)
     layout = {k: v for k, v in contents[0]["layout"].items() if k != "shapes"}
-    figure = go.Figure(traces, layout)
     # Names beside levels of the first figure stand at its values.
-    figure.layout.annotations = [
-        note for note in figure.layout.annotations or () if _is_fixed(note)
-    ]
+    notes = [note for note in layout.get("annotations") or () if _is_fixed(note)]
+    figure = go.Figure(traces, {**layout, "annotations": notes})
     some = f" ({len(traces)} of {len(traces) + missing} parts)" if missing else ""
     figure.update_layout(title_text=f"Second minus first{some}")
     for name in layout:
@@ -296,7 +294,7 @@ def _free(axis: Any, is_value: bool) -> None:
         axis.title.text = "second minus first"
 
 
-def _is_fixed(note: Any) -> bool:
+def _is_fixed(note: Mapping[str, Any]) -> bool:
     """Whether an annotation is a title of a panel, and not beside a value."""
-    refs = (str(note.xref or "x"), str(note.yref or "y"))
+    refs = (str(note.get("xref") or "x"), str(note.get("yref") or "y"))
     return all(ref == "paper" or ref.endswith("domain") for ref in refs)

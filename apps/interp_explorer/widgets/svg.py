@@ -3,7 +3,7 @@
 The figure's own bar has a camera that does so, but it is seen only when pointed at.
 """
 
-import streamlit as st
+from streamlit.components.v2 import component
 
 
 HTML = """
@@ -54,4 +54,4 @@ def svg_button(*, key: str) -> None:
     _BUTTON(key=key)
 
 
-_BUTTON = st.components.v2.component("interp_svg_button", html=HTML, css=CSS, js=JS)
+_BUTTON = component("interp_svg_button", html=HTML, css=CSS, js=JS)
