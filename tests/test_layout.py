@@ -48,7 +48,10 @@ ALLOWED = {
     "interp.formation": BASE | {"models", "edits", "heads", "results"},
     "interp.organism": BASE | {"models", "data", "activations", "directions", "edits"},
 }
-TORCH_FREE = ("interp.results", "interp.figures", "interp.data", *sorted(BASE))
+TORCH_FREE = (
+    *("interp.results", "interp.figures", "interp.data", *sorted(BASE)),
+    *("interp.directions.stored", "interp.interchange"),
+)
 
 
 def imported(path: Path) -> set[str]:
