@@ -97,10 +97,10 @@ reach = float(effects[["loss_total", "loss_direct"]].to_numpy().max())
 figure.add_shape(type="line", x0=0, y0=0, x1=reach, y1=reach, line_dash="dot")
 
 # %% [markdown]
-# **A null result.** Candidates lie along the dotted line as other neurons do, or a little
-# above it, where the norm takes back a part of the effect: none lies far below it, where
-# entropy neurons would. This model has none, and by the table above no neuron of its last
-# layer does much alone.
+# **A null result.** Candidates lie along the dotted line as other neurons do, or a
+# little above it, where the norm takes back a part of the effect: none lies far below
+# it, where entropy neurons would. This model has none, and by the table above no neuron
+# of its last layer does much alone.
 #
 # ## Would we have noticed?
 #

@@ -108,9 +108,10 @@ Html(
 )
 
 # %% [markdown]
-# Above the unchanged text, below the steered one. Where do the two *models* part? The
-# divergence is taken along the steered text, token by token: how surprised the
-# unchanged model is by what the steered one is about to write.
+# Above the unchanged text, below the steered one, which is blue because the direction
+# was added at each of its tokens: that is the push and no finding. What is one is where
+# the two *models* part. The divergence is taken along the steered text, token by token:
+# how far the steered prediction of each token lies from the unchanged model's.
 
 # %%
 divergence_curve(result)
