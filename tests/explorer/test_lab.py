@@ -144,9 +144,20 @@ def test_a_saved_direction_is_found_and_used(open_lab, results, fitted, model):
     directions.save(held, results / "run" / "directions" / "mine.safetensors")
     wide = directions.Direction.from_vector(np.ones(7), site="resid_post.0")
     directions.save(wide, results / "run" / "directions" / "other.safetensors")
+    hostile = "![x](outside.invalid) <b> $x$"
+    directions.save(
+        replace(held, model=HOSTILE), results / "run" / f"{hostile}.safetensors"
+    )
     app = open_lab()
-    assert app.selectbox(key="l_direction").options == [f"mine · {held.site}"]
+    own, foreign = f"mine · {held.site}", f"{hostile} · {held.site}"
+    assert app.selectbox(key="l_direction").options == [own, foreign]
     assert "directions.load(" in app.code[1].value
+    assert "found in" not in said(app)
+    app.selectbox(key="l_direction").set_value(foreign).run()
+    assert not app.exception
+    assert escaped(hostile) in said(app)
+    assert f"found in {escaped(HOSTILE)}" in said(app)
+    assert "![" not in said(app).replace("\\!\\[", "")
 
 
 def test_the_strip_has_the_scores_of_the_readers(model, fitted, examples):

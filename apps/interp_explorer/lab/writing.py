@@ -253,7 +253,8 @@ def _show(
                     key=f"lab_strip_{name}",
                     clickable=False,
                 )
-    st.caption(f"{escaped(found.headline())} What differs is underlined.")
+    differs = " What differs is underlined." if marks[1].any() else ""
+    st.caption(escaped(found.headline()) + differs)
     if len(found.kl):
         st.markdown("**How far steering moves the prediction of each token**")
         show_figure(
