@@ -56,6 +56,7 @@ from probes.studies.refusal.candidates_grid import CleanRun, GridScores, score_g
 
 
 GOAL = 0.2
+NEEDED = "grid, needed scores"
 # Of the five template positions the last so many, and every n-th layer.
 SCORED = {
     "embedded family": (5, 1),
@@ -65,7 +66,7 @@ SCORED = {
 }
 QUICK = {"embedded family": (5, 1), "pythia-14m": (1, 2)}
 CLEAN_OF = {"published": "published, clean"} | dict.fromkeys(
-    ("grid", "grid, needed scores"), "grid, clean"
+    ("grid", NEEDED), "grid, clean"
 )
 
 
@@ -96,25 +97,21 @@ def _means(found: GridScores, work: Work) -> Score3:
 def measure(
     work: Work, *, repeats: int, clock: Callable[[], float], own: bool
 ) -> dict[str, Any]:
-    right = grid(work)
-    middle = float(np.nanmedian(right[1]))
     methods: dict[str, Callable[[], Score3 | None]] = {
         "published": lambda: published(work),
         "grid": lambda: grid(work),
-        "grid, needed scores": lambda: grid(work, middle),
         "published, clean": lambda: published_clean(work),
         "grid, clean": lambda: grid_clean(work),
     }
-    times: dict[str, list[float]] = {name: [] for name in methods}
-    different: dict[str, float] = {}
+    found: dict[str, Score3] = {}
+    times: dict[str, list[float]] = {name: [] for name in (*methods, NEEDED)}
 
     def timed(name: str, method: Callable[[], Score3 | None]) -> float:
         start = clock()
-        found = method()
+        scores = method()
         taken = clock() - start
-        if found is not None:
-            pairs = zip(found, right, strict=True)
-            different[name] = max(float(np.nanmax(abs(a - b))) for a, b in pairs)
+        if scores is not None:
+            found[name] = scores
         return taken
 
     order = list(methods)
@@ -123,9 +120,19 @@ def measure(
         draw.shuffle(order)
         for name in order:
             times[name].append(timed(name, methods[name]))
+        # Known only now.
+        middle = float(np.nanmedian(found["grid"][1]))
+        times[NEEDED].append(timed(NEEDED, lambda middle=middle: grid(work, middle)))
     own_time = timed("own loop", lambda: own_loop(work)) if own else None
+    right, needed = found["grid"], found[NEEDED]
+    different = {
+        name: max(
+            float(np.nanmax(abs(a - b))) for a, b in zip(scores, right, strict=True)
+        )
+        for name, scores in found.items()
+    }
     return _case(work, times, own_time, different) | {
-        "share_ablated_if_needed": float((right[1] >= middle).mean())
+        "share_ablated_if_needed": float(np.isfinite(needed[0]).mean())
     }
 
 
@@ -143,7 +150,7 @@ def _case(
         return fixed + more * (times[name][i] - fixed)
 
     rounds = range(len(times["published"]))
-    names = ("grid", "grid, needed scores")
+    names = ("grid", NEEDED)
     measured = {
         name: statistics.median(times[name][i] / times["published"][i] for i in rounds)
         for name in names

@@ -10,11 +10,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from interp.models.hookpoints import HookPoint, plant
 from interp.models.language_model import LanguageModel
 from interp.sites import Site
 from probes.studies.refusal.candidates_tree import PromptTree
+
+
+KEYS_AND_VALUES = (DynamicLayer, DynamicSlidingWindowLayer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -133,15 +137,18 @@ def picked(cache: DynamicCache | None, rows: Sequence[int]) -> DynamicCache | No
     """
     if cache is None:
         return None
-    new = copy.copy(cache)
-    new.layers = [copy.copy(layer) for layer in cache.layers]
-    for layer in new.layers:
+    layers: list[Any] = cache.layers
+    if any(type(layer) not in KEYS_AND_VALUES for layer in layers):
+        raise ValueError("the model keeps states that change in place")
+    if not any(layer.is_initialized for layer in layers):
+        raise ValueError("the model did not use the cache")
+    new, held = copy.copy(cache), [copy.copy(layer) for layer in layers]
+    for layer in held:
         if layer.is_initialized:
             index = torch.tensor(rows, device=layer.keys.device)
             # Copies: the layer of another pass keeps its own.
             layer.keys, layer.values = layer.keys[index], layer.values[index]
-    if not any(layer.is_initialized for layer in new.layers):
-        raise ValueError("the model did not use the cache")
+    new.layers = held
     return new
 
 
