@@ -23,6 +23,7 @@ from interp.heads.targets import (
 from interp.models.attention import watched_attention
 from interp.models.hookpoints import plant
 from interp.models.language_model import LanguageModel
+from interp.models.words import token_words
 from interp.progress import progress_bar
 from interp.provenance import record
 from interp.results.heads import HeadScores
@@ -112,7 +113,7 @@ def score(
         else np.zeros(len(ids), dtype=np.int32),
         has_bos=isinstance(given, RepeatedTokens) and given.bos is not None,
         pattern_heads=tuple(f"L{layer}H{head}" for layer, head in kept),
-        pattern_tokens=_texts(model, ids[0][:KEPT_TOKENS]),
+        pattern_tokens=token_words(model.tokenizer, ids[0][:KEPT_TOKENS]),
         patterns=np.stack([tables.patterns[place] for place in kept])
         if kept
         else np.zeros((0, 0, 0), dtype=np.float32),
@@ -132,12 +133,6 @@ def _highest(
             if np.isfinite(values[layer, head]):
                 found[int(layer), int(head)] = None
     return sorted(found)
-
-
-def _texts(model: LanguageModel, ids: Sequence[int]) -> tuple[str, ...]:
-    if model.tokenizer is None:
-        return tuple(str(token) for token in ids)
-    return tuple(str(model.tokenizer.decode([token])) for token in ids)
 
 
 class _Tables:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from interp.errors import ConfigError
 from interp.models.language_model import LanguageModel
+from interp.models.words import token_words
 from interp.neurons.matrices import chunks
 from interp.neurons.output import Output, output_of
 from interp.neurons.table import computing_device
@@ -57,16 +58,12 @@ def promoted_tokens(
         return ()
     k = min(k, output.d_vocab)
     high, low = (_extreme(output, neurons, k, sign=sign) for sign in (1, -1))
-
-    def texts(ids: Int[Tensor, " token"]) -> tuple[str, ...]:
-        return tuple(str(model.tokenizer.decode([token])) for token in ids.tolist())
-
     return tuple(
         NeuronTokens(
             neuron=int(neuron),
-            up=texts(high[1][i]),
+            up=token_words(model.tokenizer, high[1][i].tolist()),
             up_weights=tuple(high[0][i].tolist()),
-            down=texts(low[1][i]),
+            down=token_words(model.tokenizer, low[1][i].tolist()),
             down_weights=tuple(low[0][i].tolist()),
         )
         for i, neuron in enumerate(neurons)

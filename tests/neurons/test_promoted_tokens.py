@@ -9,6 +9,7 @@ from tiny import tiny_model, tiny_tokenizer
 
 import interp
 from interp.errors import ConfigError
+from interp.models.words import token_words
 from interp.neurons import matrices, promoted_tokens
 
 
@@ -45,9 +46,7 @@ def test_tokens_and_weights_are_those_of_a_step_along_the_neuron(
     ):
         best = (sign * logits).topk(4)
         assert weights == pytest.approx((sign * best.values).tolist(), abs=1e-9)
-        assert list(names) == [
-            model.tokenizer.decode([token]) for token in best.indices.tolist()
-        ]
+        assert names == token_words(model.tokenizer, best.indices.tolist())
 
 
 def test_a_planted_frequency_neuron_raises_the_frequent_tokens():
@@ -55,7 +54,7 @@ def test_a_planted_frequency_neuron_raises_the_frequent_tokens():
     model = model_of(hf)
     (found,) = promoted_tokens(model, [FREQUENCY_NEURON], k=5)
     frequent = unigram_counts(hf).topk(5).indices.tolist()
-    assert list(found.up) == [model.tokenizer.decode([token]) for token in frequent]
+    assert found.up == token_words(model.tokenizer, frequent)
 
 
 def test_a_neuron_that_is_not_there_is_refused():

@@ -1,6 +1,9 @@
 """The prompts of pairs token by token, for whoever looks at single pairs later."""
 
+from collections.abc import Iterable
+
 from interp.models.language_model import LanguageModel
+from interp.models.words import token_words
 from interp.patching import PromptPairs
 from interp.patching.aggregate import Columns
 from interp.results.knowledge_pairs import MAX_SHOWN_PAIRS, PairTokens
@@ -21,23 +24,32 @@ def pair_tokens(
         columns: Which column of the maps each position is in.
         at_most: How many pairs.
     """
-    texts: dict[int, str] = {}
-
-    def text(token: int) -> str:
-        if token not in texts:
-            texts[token] = str(model.tokenizer.decode([token]))
-        return texts[token]
-
     base, post = prompts
+    chosen = range(min(len(base), at_most))
+    used = {
+        token
+        for i in chosen
+        for ids in (base.clean_ids[i], base.corrupted_ids[i])
+        for token in ids
+    }
+    for one in prompts:
+        used.update(one.positive, one.negative)
+    # Each token is decoded once, however many prompts hold it.
+    ordered = sorted(used)
+    texts = dict(zip(ordered, token_words(model.tokenizer, ordered), strict=True))
+
+    def words(ids: Iterable[int]) -> tuple[str, ...]:
+        return tuple(texts[token] for token in ids)
+
     return tuple(
         PairTokens(
-            clean=tuple(map(text, base.clean_ids[i][base.start[i] :])),
-            corrupted=tuple(map(text, base.corrupted_ids[i][base.start[i] :])),
+            clean=words(base.clean_ids[i][base.start[i] :]),
+            corrupted=words(base.corrupted_ids[i][base.start[i] :]),
             columns=tuple(columns.index[i, : len(base.roles[i])].tolist()),
             answers=(
-                (text(base.positive[i]), text(base.negative[i])),
-                (text(post.positive[i]), text(post.negative[i])),
+                (texts[base.positive[i]], texts[base.negative[i]]),
+                (texts[post.positive[i]], texts[post.negative[i]]),
             ),
         )
-        for i in range(min(len(base), at_most))
+        for i in chosen
     )
