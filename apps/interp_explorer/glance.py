@@ -25,18 +25,18 @@ def glance(entry: Entry) -> None:
     try:
         for name in READ_FILES:
             check_inside(entry.path / name, root())
-        number, name, drawing = _glance(str(entry.path), entry.stamp)
+        number, name, line, drawing = _glance(str(entry.path), entry.stamp)
     except (InterpError, ValueError, LookupError) as error:
         logger.warning("%s: %s", entry.name, error)
         return
     st.markdown(f"**{escaped(number)}**")
     st.html(drawing)
-    st.caption(escaped(name))
+    st.caption(escaped(f"{name}. Line: {line}."))
 
 
 @st.cache_data(max_entries=MAX_KEPT, show_spinner=False)
-def _glance(path: str, stamp: Stamp) -> tuple[str, str, str]:
-    """The headline number, what it is of, and the line as an image."""
+def _glance(path: str, stamp: Stamp) -> tuple[str, str, str, str]:
+    """The headline number, what it is of, what the line is, and a picture of it."""
     del stamp
     # Imported here: a list of runs is shown before plotly is there.
     from interp import results
@@ -48,4 +48,4 @@ def _glance(path: str, stamp: Stamp) -> tuple[str, str, str]:
     address = f"data:image/svg+xml;base64,{base64.b64encode(drawing).decode()}"
     alt = html.escape(found.line)
     picture = f'<img src="{address}" alt="{alt}" title="{alt}" style="max-width:100%">'
-    return found.number, found.name, picture
+    return found.number, found.name, found.line, picture

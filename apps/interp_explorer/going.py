@@ -126,7 +126,7 @@ def duration(seconds: float) -> str:
 
     Example:
         >>> duration(42), duration(4000), duration(float("nan"))
-        ('42 s', '1 h 7 min', '–')
+        ('42 s', '1 h 6 min', '–')
     """
     if seconds != seconds:
         return "–"
