@@ -52,6 +52,8 @@ sources = Sources(
     harmful=(str(family.harmful),),
     harmless=(str(family.harmless),),
 )
+
+# %%
 smaller = {
     "truthfulness": {
         "limit": 200,

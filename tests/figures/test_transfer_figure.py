@@ -1,5 +1,7 @@
 """The figure of a transfer matrix: its cells, its scale, what it refuses."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -20,12 +22,15 @@ def turned():
     }
     layers = {name: np.stack([at, -at], axis=1) for name, at in rows.items()}
     return transfer_matrix(
-        layers, dict.fromkeys(layers, truth), fit=fit_mean_difference, resamples=50
+        layers,
+        {"same": truth, "<b>turned": truth},
+        fit=fit_mean_difference,
+        resamples=50,
     )
 
 
 def test_cells_are_those_of_the_chosen_probe_and_pinned_at_chance(turned):
-    figure = transfer_heatmap(turned, probe=1)
+    figure: Any = transfer_heatmap(turned, probe=1)
     (cells,) = figure.data
     np.testing.assert_array_equal(cells.z, turned.auroc[:, :, 1])
     assert cells.z[0, 1] < 0.05
@@ -36,7 +41,8 @@ def test_cells_are_those_of_the_chosen_probe_and_pinned_at_chance(turned):
 
 
 def test_names_are_shown_letter_for_letter(turned):
-    assert list(transfer_heatmap(turned).data[0].x) == ["same", "&lt;b>turned"]
+    figure: Any = transfer_heatmap(turned)
+    assert list(figure.data[0].x) == ["same", "&lt;b>turned"]
 
 
 def test_a_probe_that_is_not_there_is_refused(turned):

@@ -32,7 +32,7 @@ def test_it_runs_top_to_bottom_and_every_figure_shows_data(
         if isinstance(one.value, go.Figure):
             assert one.value.data, where
             assert all(has_points(trace) for trace in one.value.data), where
-            assert json.loads(one.value.to_json())["data"], where
+            assert json.loads(one.value.to_json() or "{}")["data"], where
         elif isinstance(one.value, pd.DataFrame | pd.Series):
             assert len(one.value), where
     assert any(
