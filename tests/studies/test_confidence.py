@@ -180,7 +180,7 @@ def test_every_figure_shows_the_arrays_of_the_result(shortened):
     spectrum: Any = figures.singular_values(shortened)
     assert len(spectrum.data[0].y) == 32
     section = figures.report_section(shortened)
-    assert (section.title, len(section.panels)) == ("Confidence", 6)
+    assert (section.title, len(section.panels)) == ("Confidence", 8)
 
 
 def test_texts_come_from_files_or_from_true_statements(tmp_path):
