@@ -67,6 +67,12 @@ class OfflineError(InterpError, ConnectionError):
     """Something must come from a hub and no hub can be reached."""
 
 
+class RemoteError(InterpError, RuntimeError):
+    """A run on another machine that failed there."""
+
+    exit_code = 3
+
+
 class UnsafeModelError(InterpError, ValueError):
     """A checkpoint that would run code: pickled weights or remote code."""
 

@@ -22,6 +22,7 @@ from interp.activations.selection import Selection, select_positions
 from interp.models.hookpoints import HookPoint
 from interp.models.language_model import LanguageModel
 from interp.models.reading import is_followed, stated_batch
+from interp.models.traced import TracedModel
 from interp.positions import Positions
 from interp.progress import Progress, progress_bar
 
@@ -54,6 +55,12 @@ def run(model: LanguageModel, job: Job, sink: Sink) -> None:
     Raises:
         OutOfMemoryError: If a single prompt does not fit into memory.
     """
+    if isinstance(model, TracedModel):
+        # Late: that module uses what this one defines.
+        from interp.activations.traced import run_by_nnsight
+
+        run_by_nnsight(model, job, sink)
+        return
     recorder = Recorder(job.points, sink)
     with (
         model.lock,

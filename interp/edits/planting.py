@@ -2,12 +2,13 @@
 
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 
 import torch
 from torch import Tensor
 
 from interp.edits.alignment import on_device
+from interp.edits.traced import traced_edits, traced_unedited
 from interp.edits.values import Add, Edit, Erase, ProjectOut, Replace
 from interp.edits.where import Locator, read_places
 from interp.errors import MissingSiteError, ShapeError
@@ -15,6 +16,7 @@ from interp.models.attention import watched_attention
 from interp.models.hookpoints import HookPoint, plant
 from interp.models.language_model import LanguageModel
 from interp.models.reading import Reader
+from interp.models.traced import TracedModel
 from interp.sites import Site
 
 
@@ -64,6 +66,10 @@ def edit(model: LanguageModel, edits: Edit | Sequence[Edit]) -> Iterator[None]:
     if not isinstance(edits, Sequence):
         edits = [edits]
     planned = by_site(model, edits)
+    if isinstance(model, TracedModel):
+        with traced_edits(model, planned):
+            yield
+        return
     with ExitStack() as stack:
         # Hooks belong to the module and not to the thread: until they are gone, any
         # other thread's forward pass would be edited too, so others wait here.
@@ -92,7 +98,8 @@ def unedited(model: LanguageModel) -> Iterator[None]:
         >>> with unedited(model):
         ...     clean = model.hf(input_ids=torch.tensor([[5, 6, 7]])).logits
     """
-    with model.lock:
+    is_traced = isinstance(model, TracedModel)
+    with model.lock, traced_unedited(model) if is_traced else nullcontext():
         _lifted[model.hf] = _lifted.get(model.hf, 0) + 1
         try:
             yield

@@ -14,11 +14,13 @@ from interp.directions.erasure import Eraser
 from interp.directions.subspace import Subspace
 from interp.edits.alignment import Array, Index, Sites
 from interp.edits.planting import edit, unedited
+from interp.edits.traced import traced_writes
 from interp.edits.values import Add, Change, Clamp, Erase, ProjectOut, Replace
 from interp.edits.where import PositionsAsked, When
 from interp.errors import ConfigError, SelfCheckError
 from interp.models.language_model import LanguageModel
 from interp.models.selfcheck import writes_add_up
+from interp.models.traced import TracedModel
 from interp.sites import Site
 
 
@@ -320,7 +322,8 @@ def _stacked(
 def _require_writes(model: LanguageModel) -> None:
     # Other edits that are in force are not part of the model, and would not add up.
     with unedited(model):
-        found = writes_add_up(model)
+        is_remote = isinstance(model, TracedModel) and model.remote
+        found = traced_writes(model) if is_remote else writes_add_up(model)
     if not found.passed:
         raise SelfCheckError(
             f"Ablation was refused for {model.name or type(model.hf).__name__}.",

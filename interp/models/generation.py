@@ -236,13 +236,7 @@ def _run(
     pad = settings.pad_token_id
     ids = torch.tensor([(pad,) * (width - len(row)) + row for row in rows])
     mask = torch.tensor([(0,) * (width - len(row)) + (1,) * len(row) for row in rows])
-    with torch.inference_mode():
-        output = model.hf.generate(
-            ids.to(model.device),
-            attention_mask=mask.to(model.device),
-            generation_config=settings,
-            logits_processor=processors,
-        )
+    output = model.complete(ids, mask, settings, processors)
     return [tuple(row) for row in output[:, width:].tolist()]
 
 

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
+from transformers import GenerationConfig, LogitsProcessorList
 
 from interp.errors import PromptError
 from interp.models.dimensions import Dimensions, dimensions_of
@@ -151,6 +154,22 @@ class LanguageModel:
             batch_size=batch_size,
         )
         return list(generations.texts or ())
+
+    def complete(
+        self,
+        ids: Int[Tensor, "batch pos"],
+        mask: Int[Tensor, "batch pos"],
+        settings: GenerationConfig,
+        processors: LogitsProcessorList,
+    ) -> Int[Tensor, "batch all_pos"]:
+        """Padded prompts with what transformers' `generate` writes behind them."""
+        with torch.inference_mode():
+            return self.hf.generate(
+                ids.to(self.device),
+                attention_mask=mask.to(self.device),
+                generation_config=settings,
+                logits_processor=processors,
+            )
 
     def identity(self, *, hashes: bool = True) -> ModelRecord:
         """What this model is, exactly, for provenance; see `interp.models.identity`."""

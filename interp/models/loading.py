@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import transformers
@@ -67,6 +67,8 @@ def load(
     dtype: str | torch.dtype = "auto",
     trust_remote_code: bool = False,
     attn: str | None = None,
+    backend: Literal["native", "nnsight"] = "native",
+    remote: bool = False,
 ) -> LanguageModel:
     """The causal language model that `source` names, unmodified and in eval mode.
 
@@ -87,6 +89,11 @@ def load(
             `"bfloat16"` or `"float64"`.
         trust_remote_code: Whether Python code that comes with the model may run.
         attn: The attention implementation; None is the default of `transformers`.
+        backend: `"nnsight"` has nnsight run the model (extra `nnsight`): capture, edits
+            and generation are the same, attention patterns cannot be had.
+        remote: With `backend="nnsight"`, run it on NDIF, with the key in NDIF_API_KEY
+            (and the address in NDIF_HOST). Only config and tokenizer are fetched, and
+            the options about weights do not apply.
 
     Raises:
         ModelNotFoundError: If there is no such model, revision or folder, or a file
@@ -98,6 +105,23 @@ def load(
         ConfigError: If an option has no such value here.
         OutOfMemoryError: If it does not fit.
     """
+    if backend != "native" or remote:
+        _check_backend(source, backend, remote, trust_remote_code)
+        from interp.models.traced import remote_model, traced
+
+        if remote:
+            return remote_model(str(source), revision=revision, tokenizer=tokenizer)
+        return traced(
+            load(
+                source,
+                tokenizer=tokenizer,
+                revision=revision,
+                device=device,
+                dtype=dtype,
+                trust_remote_code=trust_remote_code,
+                attn=attn,
+            )
+        )
     if isinstance(source, PreTrainedModel):
         name = source.config.name_or_path or type(source).__name__
         return LanguageModel(hf=source.eval(), tokenizer=tokenizer, name=name)
@@ -133,6 +157,29 @@ def load(
         commit=commit,
         folder=folder,
     )
+
+
+def _check_backend(
+    source: object, backend: str, remote: bool, trust_remote_code: bool
+) -> None:
+    if backend not in ("native", "nnsight"):
+        raise ConfigError(
+            f"backend is {backend!r}.",
+            expected="'native' or 'nnsight'.",
+            remedy=closest(backend, ["native", "nnsight"]),
+        )
+    if remote and backend != "nnsight":
+        raise ConfigError(
+            "remote=True was asked for with the native backend.",
+            expected="NDIF is reached through nnsight.",
+            remedy="Add backend='nnsight'.",
+        )
+    if remote and (isinstance(source, PreTrainedModel) or trust_remote_code):
+        raise ConfigError(
+            "remote=True was asked for with a model in memory or code of its own.",
+            expected="A hub id of a model that NDIF runs and transformers knows.",
+            remedy="Give the hub id, or use remote=False.",
+        )
 
 
 def _is_local(source: str | Path) -> bool:

@@ -93,6 +93,11 @@ def stated_batch(
             _statements[hf] = before
 
 
+def statement_of(hf: nn.Module) -> BatchStatement | None:
+    """What is stated of the passes of a model inside `stated_batch`."""
+    return _statements.get(hf)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Reading:
     """Where one forward pass stands.
@@ -112,6 +117,33 @@ class Reading:
     starts: bool
     rows: Int[Tensor, " batch"]
     n_rows: int
+
+
+def stated_reading(
+    tokens: Int[Tensor, "batch pos"],
+    mask: Int[Tensor, "batch all_pos"] | None,
+    statement: BatchStatement,
+    *,
+    n_past: int = 0,
+) -> Reading:
+    """Where a forward pass will stand that runs where no `Reader` can follow it.
+
+    Args:
+        tokens: The tokens that it gets.
+        mask: Which tokens are real, with those of the cache in front; None for all.
+        statement: What its rows are.
+        n_past: How many tokens, padding included, the cache holds.
+    """
+    real, index = _slots(mask, tokens, n_past)
+    lengths, rows, n_rows = _stated(statement, len(tokens), tokens.device)
+    return Reading(
+        index=index,
+        real=real,
+        prompt_lengths=lengths,
+        starts=n_past == 0,
+        rows=rows,
+        n_rows=n_rows,
+    )
 
 
 class Reader:

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.models.attention import watched_attention
@@ -115,7 +115,7 @@ def writes_add_up(model: LanguageModel) -> Check:
     return _writes_checked[model.hf]
 
 
-def _tokens(model: LanguageModel) -> list[Int[Tensor, " pos"]]:
+def random_tokens(model: LanguageModel) -> list[Int[Tensor, " pos"]]:
     """Two prompts of different length, without the first ids: often special ones."""
     generator = torch.Generator().manual_seed(SEED)
     first = min(10, model.d_vocab // 2)
@@ -166,7 +166,7 @@ def _residual(model: LanguageModel) -> list[HookPoint]:
 
 
 def _shapes(model: LanguageModel) -> Check:
-    ids = _tokens(model)[0][None]
+    ids = random_tokens(model)[0][None]
     architecture = model.architecture
     points = [architecture.point(site) for site in architecture.sites]
     values = _values(model, points, ids)
@@ -195,7 +195,7 @@ def _shapes(model: LanguageModel) -> Check:
 
 
 def _hidden_states(model: LanguageModel) -> Check:
-    ids = _tokens(model)[0][None]
+    ids = random_tokens(model)[0][None]
     values = _values(model, _residual(model), ids)
     output = model.hf(
         input_ids=ids.to(model.device), use_cache=False, output_hidden_states=True
@@ -214,7 +214,7 @@ def _hidden_states(model: LanguageModel) -> Check:
 def _attention_rows(model: LanguageModel) -> list[Check]:
     if Site("pattern", 0) not in model.architecture.sites:
         return []
-    ids = _tokens(model)[0][None]
+    ids = random_tokens(model)[0][None]
     values = _values(model, model.architecture.points("pattern.*"), ids)
     patterns = torch.stack(list(values.values()))
     future = patterns.triu(diagonal=1).abs().max().item()
@@ -225,7 +225,7 @@ def _attention_rows(model: LanguageModel) -> list[Check]:
 
 
 def _causality(model: LanguageModel) -> Check:
-    ids = _tokens(model)[0][None]
+    ids = random_tokens(model)[0][None]
     changed = ids.clone()
     changed[0, -1] = (changed[0, -1] + 1) % model.d_vocab
     before = _values(model, _residual(model), ids)
@@ -245,7 +245,7 @@ def _causality(model: LanguageModel) -> Check:
 
 
 def _batch_equals_single(model: LanguageModel) -> Check:
-    prompts = _tokens(model)
+    prompts = random_tokens(model)
     longest = max(len(ids) for ids in prompts)
     ids = torch.zeros(len(prompts), longest, dtype=torch.long)
     mask = torch.zeros_like(ids)
@@ -269,15 +269,30 @@ def _sum_of_writes(model: LanguageModel) -> Check:
         return Check(name=name, passed=False, detail=f"no site {', '.join(missing)}")
     last = Site("resid_post", model.n_layers - 1)
     points = [architecture.point(site) for site in (*architecture.write_sites, last)]
-    values = _values(model, points, _tokens(model)[0][None])
+    values = _values(model, points, random_tokens(model)[0][None])
     total = torch.stack([values[s].double() for s in architecture.write_sites]).sum(0)
+    return writes_verdict(model, total, values[last])
+
+
+def writes_verdict(
+    model: LanguageModel,
+    total: Float[Tensor, "example pos d_model"],
+    last: Float[Tensor, "example pos d_model"],
+) -> Check:
+    """Whether the sum of embedding and writes is the final residual stream.
+
+    Args:
+        model: The model, for its precision.
+        total: The sum.
+        last: What the last block gives.
+    """
     detail = "embedding + all attn_out + all mlp_out is the final residual stream"
-    return _verdict(model, name, _error(total, values[last]), detail)
+    return _verdict(model, "sum of writes", _error(total, last), detail)
 
 
 def _editing(model: LanguageModel) -> Check:
     """Scale each component of the first layer: logits must move, then come back."""
-    ids = _tokens(model)[0][None].to(model.device)
+    ids = random_tokens(model)[0][None].to(model.device)
     clean = model.hf(input_ids=ids, use_cache=False).logits
     without_effect = []
     architecture = model.architecture
