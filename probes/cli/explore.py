@@ -15,6 +15,7 @@ from probes.cli.output import say
 
 FIRST_PORT, LAST_PORT = 8501, 8600
 ADDRESS = "127.0.0.1"
+HOSTS = (ADDRESS, "localhost")
 
 
 def explore(
@@ -44,9 +45,9 @@ def explore(
     tokens of a prompt by saved directions, reads what each layer would predict, and
     writes text unchanged and steered side by side.
 
-    Only this machine can reach the pages. Of results, only files below DIR are read;
-    only links that you ask the Lab for are written there, to DIR/shares. Nothing is
-    sent anywhere. It runs until Ctrl-C.
+    Only this machine can reach the pages, and only as 127.0.0.1 or localhost. Of
+    results, only files below DIR are read; only links that you ask the Lab for are
+    written there, to DIR/shares. Nothing is sent anywhere. It runs until Ctrl-C.
     """
     app = _app()
     _check_results(directory)
@@ -166,12 +167,17 @@ def _serve(app: Path, arguments: list[str], port: int) -> int:
         "server.port": port,
         "server.enableCORS": "true",
         "server.enableXsrfProtection": "true",
+        "server.enableAgentApi": "false",
+        "server.enableStaticServing": "false",
         "server.showEmailPrompt": "false",
         "browser.gatherUsageStats": "false",
     }
     flags = [text for name, value in safe.items() for text in (f"--{name}", str(value))]
+    for host in HOSTS:
+        flags += ["--server.allowedHosts", host]
+    # Beside the pages stands the server that refuses foreign hosts and origins.
     code = cli.main(
-        args=["run", str(app), *flags, "--", *arguments],
+        args=["run", str(app.with_name("served.py")), *flags, "--", *arguments],
         prog_name="streamlit",
         standalone_mode=False,
     )
