@@ -14,6 +14,7 @@ from interp import atomic
 from interp.errors import DiskFullError, ShapeError, StoreError, UnwritableError
 from interp.progress import progress_bar
 from interp.sharding import is_mine, require_all
+from interp.stopping import StoppedError, stop_if_requested
 from interp.store.layout import (
     PROVENANCE,
     SHARDS,
@@ -242,19 +243,22 @@ def fill(
         StoreError: See `StoreWriter`.
         IncompatibleError: If the folder holds another capture.
         DiskFullError: If the disk has not enough room, or runs full.
+        StoppedError: If a signal asked to stop; what was computed is written first.
         OthersMissingError: If this is one of several shards and others are not done;
             see `interp.sharding`.
     """
     with StoreWriter(folder, spec, rows, provenance=provenance) as writer:
-        missing = [index for index in writer.missing() if is_mine(index)]
-        shards = [spec.plan.shard(index) for index in missing]
+        missing = writer.missing()
+        shards = [spec.plan.shard(index) for index in missing if is_mine(index)]
         total = sum(len(shard.rows) for shard in shards)
         threads = ThreadPoolExecutor(_WRITES_AT_ONCE, "interp-store-write")
         # Leaving the pool waits for what is being written: it becomes whole also when
         # the next shard fails or the user interrupts.
         with progress_bar(description, total, "examples") as bar, threads as pool:
             writing: list[Future[None]] = []
-            for shard in shards:
+            for number, shard in enumerate(shards):
+                whole = spec.plan.n_shards - len(missing) + number
+                _stop_if_requested(writing, f"{whole} of {spec.plan.n_shards}")
                 values = compute(shard.rows)
                 if len(writing) == _WRITES_AT_ONCE:
                     writing.pop(0).result()
@@ -268,6 +272,16 @@ def fill(
                 future.result()
         require_all(len(writer.missing()), of=spec.plan.n_shards, what="shards")
         writer.finish()
+
+
+def _stop_if_requested(writing: list[Future[None]], whole: str) -> None:
+    try:
+        stop_if_requested(f"{whole} shards are whole")
+    except StoppedError:
+        # Not before they are: a disk that is full is then the error.
+        for future in writing:
+            future.result()
+        raise
 
 
 def _bytes_of(tensor: Float[Tensor, "..."]) -> memoryview:
