@@ -126,7 +126,7 @@ def inspect_folder(folder: Path, name: str) -> Checkpoint:
     if "config.json" not in top:
         nested = sorted(path.parent.name for path in folder.glob("*/config.json"))
         raise _without_config(where, top, nested)
-    config = _json(folder / "config.json")
+    config = read_json(folder / "config.json")
     weights = _weights(folder, where, top)
     for file in weights:
         _check_header(file)
@@ -151,7 +151,7 @@ def _weights(folder: Path, where: str, top: set[str]) -> tuple[Path, ...]:
         return (folder / SINGLE,)
     if INDEX not in top:
         raise _without_weights(where, top)
-    shards = sorted(set(_json(folder / INDEX).get("weight_map", {}).values()))
+    shards = sorted(set(read_json(folder / INDEX).get("weight_map", {}).values()))
     missing = [shard for shard in shards if shard not in top]
     if missing or not shards:
         raise ModelNotFoundError(
@@ -176,7 +176,12 @@ def _check_header(file: Path) -> None:
         ) from error
 
 
-def _json(file: Path) -> dict[str, Any]:
+def read_json(file: Path) -> dict[str, Any]:
+    """The JSON object in a file of a checkpoint.
+
+    Raises:
+        UnsupportedModelError: If it cannot be read.
+    """
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:

@@ -39,7 +39,13 @@ from interp.errors import (
     OfflineError,
     closest,
 )
-from interp.models.checkpoint import INDEX, SINGLE, wanted_files
+from interp.models.checkpoint import (
+    INDEX,
+    SINGLE,
+    Checkpoint,
+    read_json,
+    wanted_files,
+)
 
 
 logger = logging.getLogger("interp.models")
@@ -142,6 +148,50 @@ def whole_copy(repo: str, commit: str) -> Snapshot | None:
     """A commit in the ordinary cache, if all of its weights are there."""
     cached = _cached(repo, commit)
     return cached if cached and _holds(cached.folder, None) else None
+
+
+def weight_sizes(repo: str, commit: str) -> dict[str, int]:
+    """The size of each weight file of a commit; nothing is fetched.
+
+    Args:
+        repo: A hub id.
+        commit: A commit of it.
+
+    Raises:
+        OfflineError: If no hub can be reached and the cache does not have the weights.
+    """
+    if cached := whole_copy(repo, commit):
+        found = without_weights(cached.folder, repo).weights
+        return {file.name: file.stat().st_size for file in found}
+    try:
+        info = HfApi().model_info(
+            repo, revision=commit, timeout=SECONDS_TO_ANSWER, files_metadata=True
+        )
+    except Exception as error:  # as in `fetch`
+        problem = _explained(error, repo, commit)
+        if problem is None:
+            raise
+        raise problem from error
+    sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
+    wanted = wanted_files(sizes, where=f"The hub repository {repo}")
+    return {name: sizes[name] for name in wanted if name.endswith(".safetensors")}
+
+
+def without_weights(folder: Path, repo: str) -> Checkpoint:
+    """A cached commit of which some or all weight files may not be there.
+
+    Args:
+        folder: Where the cache has it.
+        repo: What it is called.
+
+    Raises:
+        UnsupportedModelError: If its config cannot be read.
+    """
+    return Checkpoint(
+        folder=folder,
+        config=read_json(folder / "config.json"),
+        weights=tuple(sorted(folder.glob("*.safetensors"))),
+    )
 
 
 def _check_id(repo: str) -> None:

@@ -89,6 +89,21 @@ def check(job: Job, groups: Sequence[Group], prefixes: Prefixes) -> Checked:
     )
 
 
+def planned_tokens(job: Job, groups: Sequence[Group]) -> int:
+    """How many tokens the check computes, if the prefix can be used as a cache.
+
+    Args:
+        job: The trace.
+        groups: All pairs.
+    """
+    group = max(groups, key=lambda group: _telling(job, group))
+    one = replace(group, pairs=group.pairs[:1])
+    job = replace(job, units=_units(job))
+    cells = len(_invariant_cells(job, one)) + len(_spots(job, one))
+    behind = (2 + job.crosses) * bool(one.prefix) + cells
+    return (2 + job.crosses) * (len(one.prefix) + one.length) + behind * one.length
+
+
 def _telling(job: Job, group: Group) -> tuple[bool, bool, int, bool]:
     """How much the first pair of a group can show.
 

@@ -170,6 +170,8 @@ def _row_shapes(
         [resolved.tokenized.ids[shortest]],
         sites=sites,
         positions=resolved.positions.select([shortest]),
+        # Only shapes are read, and a model without weights has nothing to copy.
+        device=model.device,
     )
     patterns = [site.short for site in acts.sites if site.component == "pattern"]
     if patterns:
