@@ -40,6 +40,11 @@ from interp.formation.reddy import (
     evaluator as evaluator,
     reddy_task as reddy_task,
 )
+from interp.formation.spec import (
+    Evaluation as Evaluation,
+    Experiment as Experiment,
+    TrainingConfig as TrainingConfig,
+)
 from interp.formation.tasks import (
     FewShotLabels as FewShotLabels,
     FewShotSplits as FewShotSplits,
@@ -47,10 +52,7 @@ from interp.formation.tasks import (
     few_shot_labels as few_shot_labels,
 )
 from interp.formation.training import (
-    Evaluation as Evaluation,
-    Experiment as Experiment,
     Trained as Trained,
-    TrainingConfig as TrainingConfig,
     evaluate as evaluate,
     replay as replay,
     train as train,

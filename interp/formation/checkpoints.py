@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -17,10 +16,7 @@ from torch import Tensor
 
 from interp import atomic
 from interp.errors import IncompatibleError, StoreError
-
-
-if TYPE_CHECKING:
-    from interp.formation.training import Experiment
+from interp.formation.spec import Experiment
 
 
 STATE, TENSORS = "state.json", "state.safetensors"
@@ -44,7 +40,7 @@ class State:
         return {name: values[-1] for name, values in self.curves.items()}
 
 
-def identity(experiment: "Experiment") -> str:
+def identity(experiment: Experiment) -> str:
     """A hash of what decides about the steps of an experiment, but how many and when.
 
     The task counts by the sequences it draws. A clamp whose value is computed counts by

@@ -19,8 +19,9 @@ from interp.formation.findings import (
 )
 from interp.formation.measures import measure_repeats
 from interp.formation.network import NetworkConfig
+from interp.formation.spec import Evaluation, Experiment, TrainingConfig
 from interp.formation.tasks import RepeatedTokens
-from interp.formation.training import Evaluation, Experiment, TrainingConfig, train
+from interp.formation.training import train
 from interp.results.formation import FormationFinding, FormationRun
 from interp.statistics import wilson
 

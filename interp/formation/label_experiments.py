@@ -25,8 +25,9 @@ from interp.formation.forward import Pass
 from interp.formation.measures import accuracy, measure_labels
 from interp.formation.network import NetworkConfig
 from interp.formation.reddy import evaluator, reddy_task
+from interp.formation.spec import Evaluation, Experiment, TrainingConfig
 from interp.formation.tasks import FewShotSplits, few_shot_labels
-from interp.formation.training import Evaluation, Experiment, TrainingConfig, train
+from interp.formation.training import train
 from interp.results.formation import FormationFinding, FormationRun
 
 

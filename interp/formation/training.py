@@ -4,10 +4,9 @@ Weights are one flat array [replica, weight] of which the matrices are views:
 clipping, the optimiser and a checkpoint are then a few operations on whole arrays.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -17,16 +16,15 @@ from torch import Tensor
 from interp import stopping
 from interp.errors import ConfigError
 from interp.formation import checkpoints
-from interp.formation.batches import Batch, Task
 from interp.formation.checkpoints import State
-from interp.formation.clamps import Clamp
-from interp.formation.forward import Pass, forward, losses
+from interp.formation.forward import forward, losses
 from interp.formation.network import (
     NetworkConfig,
     Parameters,
     new_parameters,
     parameter_shapes,
 )
+from interp.formation.spec import Experiment, check
 from interp.progress import progress_bar
 
 
@@ -34,78 +32,6 @@ from interp.progress import progress_bar
 DATA_SEED, EVALUATION_SEED = 1_000_003, 2_000_003
 EPSILON = 1e-8
 RELEASED = " (released)"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingConfig:
-    """How an experiment is trained.
-
-    Attributes:
-        steps: Steps of the optimiser.
-        batch: Sequences of each replica in a step.
-        optimiser: AdamW, or plain gradient descent on batches.
-        learning_rate: Its rate after the warm-up.
-        betas: Of AdamW.
-        weight_decay: Of AdamW, for matrices alone.
-        warm_up: Steps over which the rate rises.
-        clip: Largest norm of a replica's gradient; 0 for none.
-        evaluate_every: Steps between two evaluations.
-        evaluate_on: Sequences of an evaluation, the same for all replicas and steps.
-        checkpoint_every: Steps between two checkpoints; 0 for none but the last.
-    """
-
-    steps: int
-    batch: int = 32
-    optimiser: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = 3e-3
-    betas: tuple[float, float] = (0.9, 0.98)
-    weight_decay: float = 0.0
-    warm_up: int = 50
-    clip: float = 1.0
-    evaluate_every: int = 10
-    evaluate_on: int = 128
-    checkpoint_every: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Evaluation:
-    """Something that is measured while training.
-
-    Attributes:
-        task: Where its sequences come from.
-        measure: Gives numbers by name, one for each replica.
-        name: Goes before the names of the numbers.
-        clamps: For a progress measure: held in this evaluation alone, instead of the
-            clamps of training. By default the network is measured with the clamps of
-            training and, where there are any, also released from them.
-    """
-
-    task: Task
-    measure: Callable[[Pass, Batch], Mapping[str, Tensor]]
-    name: str = ""
-    clamps: tuple[Clamp, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Experiment:
-    """Networks that are trained together.
-
-    Attributes:
-        network: Their shape.
-        task: What they learn.
-        training: How.
-        seeds: The seed of each replica: of its weights and its data. Conditions that
-            share seeds start alike and see the same sequences.
-        clamps: What is held during training.
-        evaluations: What is measured.
-    """
-
-    network: NetworkConfig
-    task: Task
-    training: TrainingConfig
-    seeds: tuple[int, ...]
-    clamps: tuple[Clamp, ...] = ()
-    evaluations: tuple[Evaluation, ...] = field(default=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -143,7 +69,7 @@ def train(
         IncompatibleError: If the folder holds another experiment.
         StoppedError: If a stop was requested; the step reached is kept in `out`.
     """
-    _check(experiment)
+    check(experiment)
     folder = None if out is None else Path(out)
     identity = checkpoints.identity(experiment)
     state = _start(experiment)
@@ -362,33 +288,3 @@ def _trained(experiment: Experiment, state: State) -> Trained:
         steps=np.array(state.steps, dtype=np.int64),
         curves=curves,
     )
-
-
-def _check(experiment: Experiment) -> None:
-    replicas = len(experiment.seeds)
-    if not replicas:
-        raise ConfigError("The experiment has no seed.")
-    for clamp in experiment.clamps:
-        wrong = [r for r in clamp.replicas or () if not -replicas <= r < replicas]
-        if wrong:
-            raise ConfigError(
-                f"A clamp of {clamp.site!r} is for replica {wrong[0]}.",
-                expected=f"There are {replicas}, counted from 0.",
-            )
-    _positive(experiment.training)
-
-
-def _positive(training: TrainingConfig) -> None:
-    for name in ("steps", "batch", "evaluate_every", "evaluate_on", "learning_rate"):
-        if getattr(training, name) <= 0:
-            raise ConfigError(f"{name} is {getattr(training, name)}; it is positive.")
-
-
-def seeds_of(conditions: int, seeds: Sequence[int]) -> tuple[int, ...]:
-    """The seeds of all replicas, condition after condition.
-
-    Example:
-        >>> seeds_of(2, [7, 8])
-        (7, 8, 7, 8)
-    """
-    return tuple(seeds) * conditions

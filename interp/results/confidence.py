@@ -12,6 +12,7 @@ from interp.provenance import Provenance
 from interp.results.calibration import Bins, reliability
 from interp.results.display import table_html
 from interp.results.files import Number, write_result
+from interp.results.folders import load_as
 from interp.results.neurons import NeuronTokens, by_variance
 from interp.results.truthfulness import ROLES, Role
 
@@ -324,8 +325,6 @@ class ConfidenceComparison:
     @classmethod
     def load(cls, folder: str | Path) -> "ConfidenceComparison":
         """The result of this kind in a folder; see `interp.results.load`."""
-        from interp.results.kinds import load_as
-
         return load_as(folder, cls)
 
     def _repr_html_(self) -> str:

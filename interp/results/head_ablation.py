@@ -12,6 +12,7 @@ from interp.errors import ConfigError, closest
 from interp.provenance import Provenance
 from interp.results.display import table_html
 from interp.results.files import write_result
+from interp.results.folders import load_as
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -130,8 +131,6 @@ class HeadAblations:
     @classmethod
     def load(cls, folder: str | Path) -> "HeadAblations":
         """The result of this kind in a folder; see `interp.results.load`."""
-        from interp.results.kinds import load_as
-
         return load_as(folder, cls)
 
     def _repr_html_(self) -> str:

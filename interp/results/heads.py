@@ -12,6 +12,7 @@ from interp.errors import ConfigError, closest
 from interp.provenance import Provenance
 from interp.results.display import table_html
 from interp.results.files import write_result
+from interp.results.folders import load_as
 
 
 def _no_patterns() -> Float32[np.ndarray, "shown query key"]:
@@ -164,8 +165,6 @@ class HeadScores:
     @classmethod
     def load(cls, folder: str | Path) -> "HeadScores":
         """The result of this kind in a folder; see `interp.results.load`."""
-        from interp.results.kinds import load_as
-
         return load_as(folder, cls)
 
     def _repr_html_(self) -> str:

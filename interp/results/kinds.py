@@ -1,12 +1,12 @@
 """The closed set of result kinds, and opening a folder of any of them."""
 
 from pathlib import Path
-from typing import TypeVar, assert_never, get_args
+from typing import assert_never, get_args
 
-from interp import atomic
 from interp.errors import ResultError, closest
 from interp.results.confidence import ConfidenceComparison
-from interp.results.files import RESULT, read_description, read_result
+from interp.results.files import read_description, read_result
+from interp.results.folders import result_folder
 from interp.results.formation import FormationRun
 from interp.results.head_ablation import HeadAblations
 from interp.results.heads import HeadScores
@@ -36,7 +36,6 @@ Result = (
 )
 CLASSES: tuple[type[Result], ...] = get_args(Result)
 KINDS: tuple[str, ...] = tuple(kind.KIND for kind in CLASSES)
-Kind = TypeVar("Kind", bound=Result)
 
 
 def result_class(kind: object) -> type[Result]:
@@ -123,51 +122,3 @@ def load(folder: str | Path) -> Result:
     description = read_description(place)
     kind = result_class(description["kind"])
     return read_result(place, description, kind, newest=kind.SCHEMA)
-
-
-def load_as(folder: str | Path, kind: type[Kind]) -> Kind:
-    """The result in a folder, if it is of this kind.
-
-    Raises:
-        ResultError: If it is of another kind, absent or damaged.
-    """
-    place = result_folder(folder)
-    description = read_description(place)
-    if description["kind"] != kind.KIND:
-        raise ResultError(
-            f"{str(place)!r} holds a result of the kind {description['kind']!r}.",
-            expected=f"{kind.KIND!r} was expected.",
-            remedy="Use interp.results.load for any kind.",
-        )
-    return read_result(place, description, kind, newest=kind.SCHEMA)
-
-
-def result_folder(folder: str | Path) -> Path:
-    """The folder that holds `result.json`: the one given, or `result/` inside it.
-
-    Raises:
-        ResultError: If there is neither.
-    """
-    folder = Path(folder).expanduser()
-    folder = folder.parent if folder.name == RESULT else folder
-    inner = folder / "result"
-    for place in (folder, inner):
-        atomic.restore_folder(place)
-        if (place / RESULT).is_file():
-            return place
-    if not folder.exists():
-        raise ResultError(
-            f"There is no folder {str(folder)!r}.",
-            expected="A result or run folder was expected.",
-            remedy="Check the path.",
-        )
-    if (folder / "spec.toml").is_file():
-        raise ResultError(
-            f"The run {str(folder)!r} has no result yet.",
-            remedy="Start it again with the same settings: it resumes.",
-        )
-    raise ResultError(
-        f"{str(folder)!r} holds no {RESULT}.",
-        expected="A result or run folder was expected.",
-        remedy="interp.results.find lists the runs below a folder.",
-    )

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float32, Int32
 from interp.provenance import Provenance
 from interp.results.display import table_html
 from interp.results.files import Number, write_result
+from interp.results.folders import load_as
 from interp.results.knowledge_pairs import PairTokens, ScreenedCell
 from interp.results.map_comparison import Against, Equivalence, Likeness, Measure
 from interp.results.patch_map import Direction
@@ -359,8 +360,6 @@ class KnowledgeComparison:
     @classmethod
     def load(cls, folder: str | Path) -> "KnowledgeComparison":
         """The result of this kind in a folder; see `interp.results.load`."""
-        from interp.results.kinds import load_as
-
         return load_as(folder, cls)
 
     def _repr_html_(self) -> str:

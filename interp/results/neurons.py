@@ -12,6 +12,7 @@ from interp.errors import ConfigError
 from interp.provenance import Provenance
 from interp.results.display import table_html
 from interp.results.files import Number, write_result
+from interp.results.folders import load_as
 
 
 PERCENTILE = 75.0
@@ -165,8 +166,6 @@ class NeuronTable:
     @classmethod
     def load(cls, folder: str | Path) -> "NeuronTable":
         """The result of this kind in a folder; see `interp.results.load`."""
-        from interp.results.kinds import load_as
-
         return load_as(folder, cls)
 
     def _repr_html_(self) -> str:

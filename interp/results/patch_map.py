@@ -11,6 +11,7 @@ from jaxtyping import Float32, Int32
 from interp.provenance import Provenance
 from interp.results.display import table_html
 from interp.results.files import write_result
+from interp.results.folders import load_as
 
 
 Direction = Literal["denoise", "noise"]
@@ -139,8 +140,6 @@ class PatchMap:
     @classmethod
     def load(cls, folder: str | Path) -> "PatchMap":
         """The result of this kind in a folder; see `interp.results.load`."""
-        from interp.results.kinds import load_as
-
         return load_as(folder, cls)
 
     def _repr_html_(self) -> str:

@@ -12,6 +12,7 @@ from jaxtyping import Float32, Int32
 from interp.provenance import Provenance
 from interp.results.display import table_html
 from interp.results.files import Number, write_result
+from interp.results.folders import load_as
 from interp.results.refusal_rows import (
     Completion as Completion,
     InstructionCount as InstructionCount,
@@ -184,8 +185,6 @@ class RefusalComparison:
     @classmethod
     def load(cls, folder: str | Path) -> "RefusalComparison":
         """The result of this kind in a folder; see `interp.results.load`."""
-        from interp.results.kinds import load_as
-
         return load_as(folder, cls)
 
     def _repr_html_(self) -> str:

@@ -7,7 +7,6 @@ shards/           finished parts
 result/           the result, once there is one
 """
 
-import json
 import logging
 import os
 import re
@@ -214,7 +213,7 @@ def run_info(path: Path) -> RunInfo:
     finished = (path / "result" / RESULT).is_file()
     last = _last_finished(path) if finished else {}
     try:
-        source = json.loads((path / PROVENANCE).read_bytes())
+        source = atomic.parse_json((path / PROVENANCE).read_bytes())
         provenance = from_json(source, where=PROVENANCE)
     except (OSError, ValueError) as error:
         logger.warning("%s: %s", path, error)
@@ -245,16 +244,17 @@ def _last_finished(path: Path) -> Mapping[str, object]:
             return event
     # The process died between the result and its event.
     try:
-        return json.loads((path / "result" / RESULT).read_bytes())
+        found = atomic.parse_json((path / "result" / RESULT).read_bytes())
     except (OSError, ValueError):
         return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _events(data: bytes) -> tuple[dict[str, object], ...]:
     events: list[dict[str, object]] = []
     for line in data.split(b"\n"):
         try:
-            value = json.loads(line)
+            value = atomic.parse_json(line)
         except ValueError:
             continue
         if isinstance(value, dict):

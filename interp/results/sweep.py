@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float32, Int32
 from interp.provenance import Provenance
 from interp.results.display import table_html
 from interp.results.files import Number, write_result
+from interp.results.folders import load_as
 
 
 # What stands in the axis of layers for a site without one.
@@ -222,8 +223,6 @@ class ProbeSweep:
     @classmethod
     def load(cls, folder: str | Path) -> "ProbeSweep":
         """The result of this kind in a folder; see `interp.results.load`."""
-        from interp.results.kinds import load_as
-
         return load_as(folder, cls)
 
     def _repr_html_(self) -> str:

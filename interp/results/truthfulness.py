@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float32, Int32
 from interp.provenance import Provenance
 from interp.results.display import table_html
 from interp.results.files import Number, write_result
+from interp.results.folders import load_as
 from interp.results.truth_rows import (
     ROLES as ROLES,
     CarriedOver as CarriedOver,
@@ -293,8 +294,6 @@ class TruthfulnessComparison:
     @classmethod
     def load(cls, folder: str | Path) -> "TruthfulnessComparison":
         """The result of this kind in a folder; see `interp.results.load`."""
-        from interp.results.kinds import load_as
-
         return load_as(folder, cls)
 
     def _repr_html_(self) -> str:
