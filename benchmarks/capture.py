@@ -315,7 +315,12 @@ def main() -> None:
             "repeats": repeats,
             "clock": options.clock,
         }
-        print(json.dumps({"about": about, "cases": results, "memory": memory}))
+        ratios = [
+            {"name": r["case"], "value": r["ratio"]["interp"], "better": "lower"}
+            for r in results
+        ]
+        report = {"about": about, "cases": results, "memory": memory}
+        print(json.dumps({**report, "ratios": ratios}))
         return
     print()
     for entry in memory:

@@ -1,14 +1,14 @@
 """Entropy neurons of a model of any size from its files: time and memory.
 
     python benchmarks/neurons.py [--d-model N] [--d-mlp N] [--d-vocab N] [--device NAME]
-                                 [--threads N] [--folder DIR] [--json]
+                                 [--threads N] [--folder DIR] [--json] [--quick]
 
 Writes a checkpoint with random weights in bfloat16 that holds the three matrices that
 are read, of the size of Llama 3 8B by default, and reads it in a process of its own.
 Reported are seconds and by how much that process grew: its largest memory from the
 first matrix on, less what it had after its imports, as the kernel counts it. Beside it
 stand what the table of all cosines (neurons x vocabulary in float32) and the three
-matrices themselves would take.
+matrices themselves would take. `--quick` halves every side but the vocabulary's.
 """
 
 import argparse
@@ -112,14 +112,19 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="Where files may be written.")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
+    if options.quick:
+        options.d_model, options.d_mlp = 2048, 7168
     sizes = {name: getattr(options, name) for name in ("d_model", "d_mlp", "d_vocab")}
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         found = measure(
             Path(folder), sizes=sizes, device=options.device, threads=options.threads
         )
     if options.json:
-        print(json.dumps({"sizes": sizes, **found}))
+        grown = found["grown_mib"] / found["matrices_mib"]
+        ratio = {"name": "memory over the matrices'", "value": grown, "better": "lower"}
+        print(json.dumps({"sizes": sizes, **found, "ratios": [ratio]}))
         return
     for name, value in found.items():
         print(f"{name:>24} {value:,.2f}")

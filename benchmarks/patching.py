@@ -337,6 +337,17 @@ def print_result(result: dict[str, Any]) -> None:
     print("yes" if result["goal_met"] else "NO")
 
 
+def ratios_of(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What is compared with stored values: our speed, and ours over attribution's."""
+    ratios: list[dict[str, Any]] = []
+    for result in results:
+        for name, factor in result["faster_than_naive"].items():
+            if name.startswith("interp"):
+                case = f"{result['shape']}, {name}, times the naive loop's rate"
+                ratios.append({"name": case, "value": factor, "better": "higher"})
+    return ratios
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Patching beside its peers.")
     parser.add_argument("--quick", action="store_true", help="the smallest model only")
@@ -373,7 +384,8 @@ def main() -> None:
         "numpy": np.__version__,
     }
     if options.json:
-        print(json.dumps({"facts": facts, "results": results}, indent=2))
+        report = {"facts": facts, "results": results, "ratios": ratios_of(results)}
+        print(json.dumps(report, indent=2))
         return
     print(", ".join(f"{name} {value}" for name, value in facts.items()))
     for result in results:

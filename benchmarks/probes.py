@@ -337,6 +337,12 @@ def line(row: Row) -> str:
     )
 
 
+def ratio_of(row: Row) -> dict[str, object]:
+    """What is compared with stored values: times as fast to the same optimum."""
+    value = 0.0 if row.same_optimum is None else row.same_optimum.ratio
+    return {"name": row.case, "value": value, "better": "higher"}
+
+
 def parsed() -> argparse.Namespace:
     """What was asked for."""
     parser = argparse.ArgumentParser(
@@ -392,6 +398,7 @@ def main() -> None:
                 {**asdict(r), "same_optimum": r.same_optimum and asdict(r.same_optimum)}
                 for r in rows
             ],
+            "ratios": [ratio_of(row) for row in rows],
         }
         print(json.dumps(report, indent=1))
 

@@ -218,7 +218,15 @@ def main() -> None:
                 print_result(result)
     if options.json:
         about = {"torch": torch.__version__, "transformers": transformers.__version__}
-        print(json.dumps({"about": about, "cases": results}))
+        ratios = [
+            {
+                "name": f"{r['shape']}, {r['opening']} opening, grid over published",
+                "value": r["over_published_all"]["grid"],
+                "better": "lower",
+            }
+            for r in results
+        ]
+        print(json.dumps({"about": about, "cases": results, "ratios": ratios}))
 
 
 def print_result(result: dict[str, Any]) -> None:
