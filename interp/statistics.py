@@ -68,7 +68,7 @@ def auroc(
     scores, labels = _checked(scores, labels)
     positives = int(labels.sum())
     negatives = labels.size - positives
-    ranks = _ranks(scores)
+    ranks = average_ranks(scores)
     wins = ranks[..., labels].sum(axis=-1) - positives * (positives + 1) / 2
     return np.asarray(wins / (positives * negatives))
 
@@ -253,7 +253,7 @@ def permutation_p(
         0.01
     """
     scores, labels = _checked(scores, labels)
-    ranks = _ranks(scores)
+    ranks = average_ranks(scores)
     observed = ranks[..., labels].sum(axis=-1)
     rng = np.random.default_rng(seed)
     shuffled = rng.permuted(np.tile(labels, (permutations, 1)), axis=1)
@@ -263,11 +263,31 @@ def permutation_p(
     return np.asarray((1 + reached) / (1 + permutations))
 
 
-def _ranks(scores: np.ndarray) -> np.ndarray:
-    # scipy.stats takes longer to import than a folder of results to open.
-    from scipy.stats import rankdata
+def average_ranks(
+    scores: Float[np.ndarray, "*batch example"],
+) -> Float[np.ndarray, "*batch example"]:
+    """The rank of each score in its row, from 1; equal scores share their mean rank.
 
-    return np.asarray(rankdata(scores, axis=-1))
+    To import `scipy.stats` for it takes longer than to open a folder of results.
+
+    Args:
+        scores: The last axis is ranked; a row that holds a NaN becomes NaN.
+
+    Example:
+        >>> average_ranks(np.array([0.5, 2.0, 0.5])).tolist()
+        [1.5, 3.0, 1.5]
+    """
+    order = np.argsort(scores, axis=-1, kind="stable")
+    ascending = np.take_along_axis(scores, order, axis=-1)
+    begins, ends = (np.ones(scores.shape, dtype=bool) for _ in range(2))
+    begins[..., 1:] = ends[..., :-1] = ascending[..., 1:] != ascending[..., :-1]
+    n, place = scores.shape[-1], np.arange(scores.shape[-1])
+    first = np.maximum.accumulate(np.where(begins, place, 0), axis=-1)
+    last = np.minimum.accumulate(np.where(ends, place, n)[..., ::-1], axis=-1)
+    ranks = np.empty(scores.shape)
+    np.put_along_axis(ranks, order, (first + last[..., ::-1]) / 2 + 1, axis=-1)
+    ranks[np.isnan(scores).any(axis=-1)] = np.nan
+    return ranks
 
 
 def _checked(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

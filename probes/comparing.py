@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
-from scipy.stats import rankdata
 
 from interp.errors import DataError, ShapeError
 from interp.results.sweep import NO_LAYER, ProbeSweep
-from interp.statistics import Interval, auroc, auroc_difference
+from interp.statistics import Interval, auroc, auroc_difference, average_ranks
 from probes.evaluate import aurocs
 from probes.folds import group_codes
 from probes.p_values import permutation_p_values
@@ -164,7 +163,7 @@ def _swapped(
     labels = sweep.labels
     codes = group_codes(sweep.groups or None, labels.size)
     # Only ranks can be swapped: the two logits have scales of their own.
-    ranks_a, ranks_b = rankdata(scores_a, axis=-1), rankdata(scores_b, axis=-1)
+    ranks_a, ranks_b = average_ranks(scores_a), average_ranks(scores_b)
     rng = np.random.default_rng(seed)
     at_once = max(1, VALUES_AT_ONCE // ranks_a.size)
     swaps = np.zeros((permutations + 1, int(codes.max()) + 1), dtype=bool)

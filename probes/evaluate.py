@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import expit
-from scipy.stats import rankdata
 
 from interp.errors import ShapeError
+from interp.statistics import average_ranks
 
 
 ECE_BINS = 10
@@ -67,7 +67,7 @@ def aurocs(
         >>> aurocs(np.array([[1.0, 2], [1, 2]]), np.array([[False, True]] * 2)).tolist()
         [1.0, 1.0]
     """
-    ranks = rankdata(scores, axis=-1)
+    ranks = average_ranks(np.asarray(scores))
     positives = labels.sum(-1)
     pairs = positives * (labels.shape[-1] - positives)
     wins = (ranks * labels).sum(-1) - positives * (positives + 1) / 2

@@ -3,7 +3,7 @@ import time
 import jaxtyping
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, rankdata
 from sklearn.metrics import roc_auc_score
 
 from interp import statistics
@@ -185,3 +185,15 @@ def test_intervals_of_many_layers_are_fast():
     statistics.auroc_interval(scores, labels, resamples=1000)
     # 48 readouts x 1000 resamples; scikit-learn would need about a minute.
     assert time.perf_counter() - start < 20
+
+
+def test_ranks_equal_scipy_with_ties_and_without_numbers():
+    values = np.array([-np.inf, -1.0, -0.0, 0.0, 1.0, 1.5, np.inf, np.nan])
+    rng = np.random.default_rng(0)
+    for n in range(1, 40):
+        # Few rows hold a NaN, which makes the whole row one.
+        chances = np.array([1.0] * 7 + [0.2])
+        scores = rng.choice(values, (3, 2, n), p=chances / chances.sum())
+        np.testing.assert_array_equal(
+            statistics.average_ranks(scores), rankdata(scores, axis=-1)
+        )
