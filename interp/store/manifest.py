@@ -111,8 +111,11 @@ def prepare_folder(folder: Path, spec: StoreSpec, *, n_rows: int, content: str) 
             f"{str(folder)!r} is a file.", remedy="Choose a folder for the store."
         )
     if not (folder / MANIFEST).exists():
-        _require_empty(folder)
-        return False
+        other = _other_files(folder)
+        # Another process may have begun this very store in the meantime.
+        if not (folder / MANIFEST).exists():
+            _require_none(other, folder)
+            return False
     manifest = read_manifest(folder)
     require_same(manifest.spec, spec, where=str(folder))
     if manifest.rows_content != content:
@@ -201,14 +204,27 @@ def rows_are_whole(folder: Path, manifest: Manifest) -> bool:
     return hashlib.sha256(path.read_bytes()).hexdigest() == manifest.rows_sha256
 
 
-def read_rows(folder: Path) -> pd.DataFrame:
-    """The table of rows as a data frame."""
+def read_rows(folder: Path, *, n_rows: int) -> pd.DataFrame:
+    """The table of rows as a data frame.
+
+    Args:
+        folder: The store.
+        n_rows: How many it must hold.
+
+    Raises:
+        StoreError: If it is absent, damaged, or holds another number of rows.
+    """
     try:
-        return pq.read_table(folder / ROWS).to_pandas()
-    except (pa.ArrowException, OSError) as error:
+        # Few bytes may claim many rows, so they are counted before they are read.
+        with pq.ParquetFile(folder / ROWS) as file:
+            if file.metadata.num_rows != n_rows:
+                found = file.metadata.num_rows
+                raise ValueError(f"there are {found} rows for {n_rows} examples")
+            return file.read().to_pandas()
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise StoreError(
             f"The rows of the store {str(folder)!r} cannot be read: "
-            f"{str(error).splitlines()[0]}",
+            f"{' '.join(str(error).split())[:200]}.",
             remedy="Capture again with the same command: only the rows are rewritten.",
         ) from error
 
@@ -221,14 +237,19 @@ def _plain_field(field: pa.Field) -> pa.Field:
     return pa.field(field.name, kind)
 
 
-def _require_empty(folder: Path) -> None:
+def _other_files(folder: Path) -> list[str]:
+    """What lies in a folder and could not be that of a store without a manifest."""
     own = {ROWS, SHARDS, PROVENANCE}
     if not folder.is_dir():
-        return
+        return []
     other = [path.name for path in folder.iterdir() if path.name not in own]
     other = [name for name in other if not name.endswith(atomic.UNFINISHED)]
     if any((folder / SHARDS).glob("*")):
         other.append(SHARDS)
+    return other
+
+
+def _require_none(other: Sequence[str], folder: Path) -> None:
     if other:
         raise StoreError(
             f"The folder {str(folder)!r} is not empty and not a store: "
