@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from transformers import LlamaForCausalLM
 
 from interp.progress import Progress
+from interp.stopping import stop_if_requested
 
 from .corpus import Batch
 from .network import logits_at
@@ -62,9 +63,14 @@ def optimise(
     bar: Progress,
     after_step: Callable[[float], None] = lambda loss: None,
 ) -> None:
-    """Take one step for each learning rate; `after_step` is told the loss of each."""
+    """Take one step for each learning rate; `after_step` is told the loss of each.
+
+    Raises:
+        StoppedError: If a signal asked for it: a family is whole or absent.
+    """
     parameters = [p for p in model.parameters() if p.requires_grad]
     for rate in rates:
+        stop_if_requested("the family was not whole and nothing of it is kept")
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.zero_grad(set_to_none=True)
