@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path, PurePath
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from interp.errors import DiskFullError, InterpError, UnwritableError
 
@@ -124,6 +124,23 @@ def json_text(value: object, *, compact: bool = False) -> str:
     return text if compact else text + "\n"
 
 
+def parse_json(text: str | bytes) -> Any:
+    """The value that JSON says, for files that may come from anywhere.
+
+    Raises:
+        ValueError: If it is not JSON, or nested deeper than can be read.
+
+    Example:
+        >>> parse_json("[" * 100_000)
+        Traceback (most recent call last):
+        ValueError: it is nested too deep
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+
+
 def json_hash(value: object, *, length: int = 16) -> str:
     """A short hexadecimal name for a value: the hash of its compact JSON.
 
@@ -164,17 +181,19 @@ def replacing_folder(path: str | PurePath) -> Iterator[Path]:
     """
     path = Path(path)
     restore_folder(path)
-    beside = path.with_name(_temporary(path.name, UNFINISHED))
-    with clear_errors(path, beside=beside):
-        beside.mkdir(parents=True)
-        try:
+    with clear_errors(path):
+        beside, lock = _new_folder_beside(path)
+    try:
+        with clear_errors(path, beside=beside):
             yield beside
             for inner in sorted(beside.rglob("*")):
                 _flush(inner)
             _flush(beside)
             _exchange(beside, path)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
 
 
 def restore_folder(path: str | PurePath) -> None:
@@ -189,17 +208,18 @@ def restore_folder(path: str | PurePath) -> None:
 
 
 def remove_strays(folder: str | PurePath) -> None:
-    """Remove the unfinished files that processes left in a folder when they died.
+    """Remove what processes left unfinished in a folder when they died.
 
-    A file that another process is writing at this moment is kept: its writer holds a
-    lock on it, which the system lifts when the writer dies.
+    What another process is writing at this moment is kept: its writer holds a lock on
+    it, which the system lifts when the writer dies.
     """
     for path in Path(folder).glob(f".*{UNFINISHED}"):
         with suppress(OSError):
+            if not _abandoned(path):
+                continue
             if path.is_dir():
-                if _old(path):
-                    shutil.rmtree(path)
-            elif _abandoned(path):
+                shutil.rmtree(path)
+            else:
                 path.unlink()
 
 
@@ -271,6 +291,24 @@ def _new_file_beside(path: Path) -> IO[bytes]:
         file.close()
 
 
+def _new_folder_beside(path: Path) -> tuple[Path, int | None]:
+    """An empty folder, and the descriptor whose lock says that it is being filled."""
+    while True:
+        beside = path.with_name(_temporary(path.name, UNFINISHED))
+        beside.mkdir(parents=True)
+        lock = None
+        # Not every system opens folders: then its age tells, see `_abandoned`.
+        with suppress(OSError):
+            lock = os.open(beside, os.O_RDONLY)
+            if fcntl is not None:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        # `remove_strays` may have come between.
+        if beside.exists():
+            return beside, lock
+        if lock is not None:
+            os.close(lock)
+
+
 def _temporary(name: str, suffix: str) -> str:
     # File names end at 255 bytes on the usual file systems.
     return f".{name[:120]}.{secrets.token_hex(8)}{suffix}"
@@ -279,14 +317,16 @@ def _temporary(name: str, suffix: str) -> str:
 def _abandoned(path: Path) -> bool:
     if fcntl is None:
         return _old(path)
-    with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return _old(path)
-        return True
+    number = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return _old(path)
+    finally:
+        os.close(number)
+    return True
 
 
 def _old(path: Path) -> bool:
@@ -294,22 +334,36 @@ def _old(path: Path) -> bool:
 
 
 def _exchange(beside: Path, path: Path) -> None:
-    for tries_left in reversed(range(_TRIES)):
-        aside = path.with_name(_temporary(path.name, SET_ASIDE))
-        there_was_one = path.exists()
-        try:
-            if there_was_one:
-                path.rename(aside)
-            beside.rename(path)
-        except OSError as error:
-            if there_was_one and aside.exists() and not path.exists():
-                aside.rename(path)
-            # Another process puts its own there at this moment.
-            if error.errno not in _OVERTAKEN or not (tries_left and beside.exists()):
-                raise
-            continue
-        shutil.rmtree(aside, ignore_errors=True)
-        return
+    asides: list[Path] = []
+    try:
+        for tries_left in reversed(range(_TRIES)):
+            aside = path.with_name(_temporary(path.name, SET_ASIDE))
+            there_was_one = path.exists()
+            try:
+                if there_was_one:
+                    path.rename(aside)
+                    asides.append(aside)
+                beside.rename(path)
+            except OSError as error:
+                if there_was_one and aside.exists() and not path.exists():
+                    aside.rename(path)
+                # Another process puts its own there at this moment.
+                overtaken = error.errno in _OVERTAKEN and tries_left
+                if not overtaken or not beside.exists():
+                    raise
+                continue
+            return
+    finally:
+        for aside in asides:
+            _discard(aside)
+
+
+def _discard(aside: Path) -> None:
+    # Under another name: half removed it must never be brought back.
+    doomed = aside.with_suffix(UNFINISHED)
+    with suppress(OSError):
+        aside.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _flush(path: Path) -> None:
