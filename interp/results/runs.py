@@ -151,6 +151,8 @@ def open_run(
     resumed = (path / SPEC).is_file()
     with atomic.clear_errors(run.shards):
         run.shards.mkdir(parents=True, exist_ok=True)
+    for folder in (path, run.shards):
+        atomic.remove_strays(folder)
     if not resumed or not (path / PROVENANCE).is_file():
         atomic.write_json(path / PROVENANCE, to_json(provenance))
     if not resumed:
