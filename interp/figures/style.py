@@ -33,7 +33,9 @@ def model_names(models: tuple[str, str]) -> dict[Role, str]:
     """
     short = [name.rstrip("/").split("/")[-1][:40] for name in models]
     return {
-        role: f"{role} · {plain(name)}" for role, name in zip(ROLES, short, strict=True)
+        # A folder is often called what its model is.
+        role: role if name == role else f"{role} · {plain(name)}"
+        for role, name in zip(ROLES, short, strict=True)
     }
 
 

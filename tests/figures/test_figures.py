@@ -41,7 +41,7 @@ def _named(figure: go.Figure, name: str) -> Any:
 def test_layer_curve_draws_each_models_own_direction_with_its_band():
     result = truthfulness()
     figure = figures.layer_curve(result)
-    for i, name in enumerate(("base · base", "post · post")):
+    for i, name in enumerate(("base", "post")):
         trace = _named(figure, name)
         np.testing.assert_array_equal(trace.y, result.auroc[i, i])
         assert trace.line.color == list(MODEL_COLOURS.values())[i]
@@ -139,7 +139,7 @@ def test_score_histogram_counts_every_statement_once():
 def test_refusal_rates_show_every_condition_with_its_wilson_interval():
     result = refusal()
     figure = figures.refusal_rates(result)
-    post = [trace for trace in _traces(figure) if trace.name == "post · post"]
+    post = [trace for trace in _traces(figure) if trace.name == "post"]
     bars = dict(zip(post[0].y, post[0].x, strict=True))
     assert bars == pytest.approx(
         {
