@@ -16,6 +16,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import time
@@ -235,20 +236,22 @@ def clear_errors(
             because a block that writes may also read. A full disk never passes.
 
     Raises:
-        DiskFullError: Instead of "no space left" and its relatives.
+        DiskFullError: Instead of "no space left" and its relatives, whoever says it.
         UnwritableError: Instead of any other `OSError`.
     """
     try:
         yield
     except InterpError:
         raise
-    except OSError as error:
-        if error.errno in _FULL:
+    except Exception as error:
+        if _system_error(error) in _FULL:
             raise DiskFullError(
                 f"The disk is full: {str(path)!r} was not written.",
                 expected="What was whole before stays as it was.",
                 remedy="Free some space and run the same command again.",
             ) from error
+        if not isinstance(error, OSError):
+            raise
         if beside and str(beside) not in (error.filename or str(beside)):
             raise
         reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
@@ -274,6 +277,14 @@ def _opened_beside(
         except BaseException:
             beside.unlink(missing_ok=True)
             raise
+
+
+def _system_error(error: Exception) -> int | None:
+    if isinstance(error, OSError):
+        return error.errno
+    # Libraries written in Rust have exceptions of their own, which say it in words.
+    said = re.search(r"\(os error (\d+)\)", str(error))
+    return int(said[1]) if said else None
 
 
 def _new_file_beside(path: Path) -> IO[bytes]:
