@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from interp.directions.shuffling import dealt_labels, exchangeable
 from interp.errors import ConfigError
 from probes.evaluate import aurocs, held_out
 from probes.folds import Groups, group_codes
@@ -56,22 +57,8 @@ def shuffles(
     if count < 1:
         raise ConfigError(f"{count} shuffles were asked for.", expected="1 or more.")
     labels = np.asarray(labels, dtype=bool)
-    folds = np.zeros(labels.size, dtype=int) if folds is None else folds
-    codes = group_codes(groups, labels.size)
-    order = np.argsort(codes, kind="stable")
-    sizes = np.bincount(codes)
-    starts = np.cumsum(sizes) - sizes
-    kinds = np.stack((sizes, folds[order[starts]]), axis=1)
-    rng = np.random.default_rng(seed)
-    found = np.empty((count, labels.size), dtype=bool)
-    for size, fold in np.unique(kinds, axis=0):
-        alike = (kinds == (size, fold)).all(1)
-        # [group, member]: which examples these groups have.
-        members = order[starts[alike][:, None] + np.arange(size)]
-        for row in found:
-            dealt = rng.permutation(labels[members], axis=0)
-            row[members] = rng.permuted(dealt, axis=1)
-    return found
+    members = exchangeable(group_codes(groups, labels.size), folds=folds)
+    return dealt_labels(labels, members, count=count, seed=seed)
 
 
 def shuffled_aurocs(
