@@ -193,7 +193,7 @@ def end_of(architecture: Architecture, name: str) -> tuple[nn.Module, nn.Module]
     if paths.final_norm is None or paths.unembed is None:
         raise UnsupportedModelError(
             f"{name} has no {'final norm' if paths.final_norm is None else 'head'}.",
-            expected="Entropy neurons act through the final norm and the head.",
+            expected="Effects on logits are read through the final norm and the head.",
         )
     norm = hf.get_submodule(paths.final_norm)
     head = hf.get_submodule(paths.unembed)

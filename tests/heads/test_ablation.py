@@ -167,16 +167,8 @@ def test_an_edited_model_is_ablated_as_it_runs():
         )
 
 
-def test_the_hand_built_circuit_falls_with_its_previous_token_head(by_hand):
-    model = by_hand(n_tokens=12, n_positions=37)
-    given = repeated_tokens(
-        model,
-        n_sequences=8,
-        n_tokens=37,
-        periods=(5, 11),
-        bos="always",
-        pool=np.arange(11),
-    )
+def test_the_hand_built_circuit_falls_with_its_previous_token_head(repeats_by_hand):
+    model, given = repeats_by_hand
     found = ablate_heads(model, given)
     after = {
         kind: found.clean_loss.mean() + found.loss_low[found.number(kind)]

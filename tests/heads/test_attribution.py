@@ -136,16 +136,8 @@ def test_a_head_behind_a_norm_adds_what_vanishes_with_it():
     assert found.heads[last, head, 0] == pytest.approx(change, abs=1e-4)
 
 
-def test_the_hand_built_induction_head_does_the_copying(by_hand):
-    model = by_hand(n_tokens=12, n_positions=37)
-    given = repeated_tokens(
-        model,
-        n_sequences=8,
-        n_tokens=37,
-        periods=(5, 11),
-        bos="always",
-        pool=np.arange(11),
-    )
+def test_the_hand_built_induction_head_does_the_copying(repeats_by_hand):
+    model, given = repeats_by_hand
     found = attribute_heads(model, given, against="mean", resamples=50)
     assert found.top(k=1) == ("L1H0",)
     assert found.mean.low[1, 0] > 1.0

@@ -8,7 +8,7 @@ import torch
 from tiny import tiny_model
 
 import interp
-from interp.heads import copying_by_activation, repeated_tokens
+from interp.heads import copying_by_activation
 
 
 ROWS = [[7, 9, 12, 5, 30, 9, 7], [11, 6, 5, 41], [8, 8, 20, 33]]
@@ -81,16 +81,8 @@ def test_the_score_equals_a_plain_loop(architecture):
         assert found.even[i] == pytest.approx(2 / len(set(row)) - 1)
 
 
-def test_the_hand_built_induction_head_raises_only_what_it_looks_at(by_hand):
-    model = by_hand(n_tokens=12, n_positions=37)
-    given = repeated_tokens(
-        model,
-        n_sequences=8,
-        n_tokens=37,
-        periods=(5, 11),
-        bos="always",
-        pool=np.arange(11),
-    )
+def test_the_hand_built_induction_head_raises_only_what_it_looks_at(repeats_by_hand):
+    model, given = repeats_by_hand
     found = copying_by_activation(model, given, resamples=50)
     assert found.mean.low[1, 0] > 0.5
     # The other heads of this circuit write nothing towards any token's logit.

@@ -90,16 +90,8 @@ def test_scores_equal_a_plain_computation_from_eager_attentions(architecture):
         assert np.isnan(scores.loss[i, n:]).all()
 
 
-def test_a_hand_built_induction_head_scores_one_and_the_others_nothing(by_hand):
-    model = by_hand(n_tokens=12, n_positions=37)
-    given = repeated_tokens(
-        model,
-        n_sequences=8,
-        n_tokens=37,
-        periods=(5, 11),
-        bos="always",
-        pool=np.arange(11),
-    )
+def test_a_hand_built_induction_head_scores_one_and_the_others_nothing(repeats_by_hand):
+    model, given = repeats_by_hand
     scores = score(model, given)
     prefix, previous = (scores.value(m) for m in ("prefix_matching", "previous_token"))
     assert prefix[1, 0] > 0.999
