@@ -6,6 +6,7 @@ import streamlit as st
 
 from interp import atomic
 from interp.errors import InterpError
+from interp.figures.export import csv_bytes
 from interp.results.streams import SideBySide
 from interp_explorer.lab.links import SHARE, forget_link
 from interp_explorer.lab.models import Offer, launched
@@ -14,7 +15,6 @@ from interp_explorer.lab.shares import share
 from interp_explorer.lab.steering import OPERATIONS
 from interp_explorer.lab.writing import Task
 from interp_explorer.state import root
-from interp_explorer.widgets.panel import csv_bytes
 from interp_explorer.widgets.text import escaped
 
 

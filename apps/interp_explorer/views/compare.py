@@ -11,7 +11,7 @@ from interp_explorer.catalog import Entry, settings_of
 from interp_explorer.pages import page_of
 from interp_explorer.state import choose, listed, root
 from interp_explorer.widgets.pair import Two, common_figures, show_numbers, show_pair
-from interp_explorer.widgets.text import date, escaped
+from interp_explorer.widgets.text import date, escaped, models_text
 
 
 def choose_two(entries: Sequence[Entry]) -> tuple[Entry, Entry] | None:
@@ -76,9 +76,9 @@ def may_compare(one: Entry, other: Entry, first: Opened, second: Opened) -> bool
 
 def describe(name: str, entry: Entry) -> None:
     """One of the two: models, time, what was found."""
-    models = " and ".join(entry.models) or "no model"
     with st.container(border=True):
-        st.markdown(f"**{name}** · {escaped(models)} · {date(entry.created)}")
+        models = escaped(models_text(entry.models))
+        st.markdown(f"**{name}** · {models} · {date(entry.created)}")
         st.caption(escaped(entry.headline))
         if page := page_of(entry.kind):
             st.page_link(

@@ -10,7 +10,7 @@ from interp_explorer.glance import glance
 from interp_explorer.missing import missing
 from interp_explorer.pages import STUDIES, page_of
 from interp_explorer.state import listed, root
-from interp_explorer.widgets.text import date, escaped
+from interp_explorer.widgets.text import date, escaped, models_text
 
 
 CARDS_PER_PAGE = 12
@@ -20,10 +20,12 @@ STATES = ("finished", "unfinished", "damaged")
 def show_counts(found: Catalog) -> None:
     """How much is here, and what was not read."""
     finished = sum(entry.state == "finished" for entry in found.entries)
-    counts = st.columns(3)
-    counts[0].metric("Results", finished)
-    counts[1].metric("Not finished", len(found.entries) - finished)
-    counts[2].metric("Models", len({name for e in found.entries for name in e.models}))
+    models = {name for entry in found.entries for name in entry.models}
+    # One row, on a phone as well: what was found comes next.
+    with st.container(horizontal=True):
+        st.metric("Results", finished, width="content")
+        st.metric("Not finished", len(found.entries) - finished, width="content")
+        st.metric("Models", len(models), width="content")
     if found.refused:
         st.warning(
             f"{len(found.refused)} paths lead out of the folder and were not read: "
@@ -70,8 +72,8 @@ def show_card(entry: Entry) -> DeltaGenerator:
         left, right = st.columns([3, 1])
         with left:
             title = page.title if page else entry.study
-            models = " and ".join(entry.models) or "no model"
-            st.markdown(f"**{escaped(title)}** · {escaped(models)}")
+            models = escaped(models_text(entry.models))
+            st.markdown(f"**{escaped(title)}** · {models}")
             st.caption(f"{date(entry.created)} · {escaped(entry.name)}")
             if entry.state == "finished":
                 st.markdown(escaped(entry.headline))
@@ -101,8 +103,7 @@ def show_missing(found: Catalog) -> None:
         return
     with st.expander(f"Not measured yet ({len(hints)})"):
         for hint in hints:
-            models = " and ".join(hint.models)
-            of = f" of {escaped(models)}" if models else ""
+            of = f" of {escaped(models_text(hint.models))}" if hint.models else ""
             st.markdown(f"**{hint.page.title}**{of}")
             st.code(hint.command, language="bash", wrap_lines=True)
 

@@ -12,7 +12,7 @@ from interp_explorer.pages import StudyPage
 from interp_explorer.state import choose, choose_entry, listed
 from interp_explorer.widgets.origin import show_origin
 from interp_explorer.widgets.panel import Draw, heading, show_hidden, show_panel
-from interp_explorer.widgets.text import date, escaped
+from interp_explorer.widgets.text import date, escaped, models_text
 
 
 ALL = "All figures"
@@ -76,7 +76,7 @@ def show_rest(entry: Entry, found: Opened, *, key: str) -> None:
 
 
 def _show_findings(entry: Entry, found: Opened) -> None:
-    models = " and ".join(entry.models) or "activations given as arrays"
+    models = models_text(entry.models) if entry.models else "arrays of activations"
     st.markdown(f"**{escaped(found.section.summary)}**")
     st.caption(
         f"{escaped(found.section.title)} · {escaped(models)} · {date(entry.created)}"

@@ -1,6 +1,8 @@
 """Texts of models, prompts, files and columns, shown letter for letter."""
 
 import re
+from collections.abc import Sequence
+from pathlib import PurePath
 
 
 # Streamlit's Markdown would load an image from an address and turn words into links,
@@ -16,6 +18,41 @@ def escaped(text: str) -> str:
         \!\[x\]\(http\:\/\/a\) \<b\>
     """
     return _MARKS.sub(r"\\\1", " ".join(text.split()))
+
+
+def models_text(models: Sequence[str]) -> str:
+    """Names of models as people say them; of a folder its own name and its parent's.
+
+    Where two lie in one folder, its name stands once. The whole paths are in the
+    origin of a result.
+
+    Example:
+        >>> models_text(["/home/me/models/tiny/base", "/home/me/models/tiny/post"])
+        'tiny/base and post'
+        >>> models_text(["owner/model"]), models_text([])
+        ('owner/model', 'no model')
+    """
+    shown: list[str] = []
+    last = ""
+    for model in models:
+        path = PurePath(model)
+        folder = str(path.parent) if path.is_absolute() else ""
+        if folder and folder == last:
+            shown.append(path.name)
+        else:
+            shown.append("/".join(path.parts[1:][-2:]) if folder else model)
+        last = folder
+    return " and ".join(shown) or "no model"
+
+
+def spoken(name: str) -> str:
+    """The name of a measure in the code as words.
+
+    Example:
+        >>> spoken("prefix_matching")
+        'prefix matching'
+    """
+    return name.replace("_", " ")
 
 
 def date(created: str) -> str:

@@ -18,7 +18,7 @@ from interp_explorer.catalog import Entry
 from interp_explorer.state import choose, listed
 from interp_explorer.widgets.chart import show_figure
 from interp_explorer.widgets.clickable import Choice, choose_cell
-from interp_explorer.widgets.text import escaped
+from interp_explorer.widgets.text import escaped, spoken
 from interp_explorer.widgets.titles import show_title
 
 
@@ -75,7 +75,7 @@ def show_heads(result: HeadTimeline, panel: Panel) -> None:
             names=tuple(str(step) for step in result.steps),
             default=len(result.steps) - 1,
         ),
-        alt=f"A map of {metric} by head and checkpoint; highest at the end: "
+        alt=f"A map of {spoken(metric)} by head and checkpoint; highest at the end: "
         f"{', '.join(result.top(metric))}.",
     )
     _show_head(result, metric, heads[at[0]], checkpoint=at[1])
@@ -92,7 +92,7 @@ def _show_head(
     )
     plus = f" ± {error:.3f}" if np.isfinite(error) else ""
     st.markdown(
-        f"**{head} at step {result.steps[checkpoint]}:** {escaped(metric)} "
+        f"**{head} at step {result.steps[checkpoint]}:** {escaped(spoken(metric))} "
         f"{value:.3f}{plus} (standard error over sequences)"
     )
     show_figure(
@@ -115,6 +115,9 @@ def _show_first_steps(result: HeadTimeline, metric: str) -> None:
         help="The first step at which each head's score is above this.",
     )
     rows = first_above(result, metric, float(threshold))
+    if rows.empty:
+        st.caption("No head is ever above it.")
+        return
     st.caption(
         f"{len(rows)} heads are ever above it; the first step, the step from which a "
         "head stays above it, and its score at the end:"
