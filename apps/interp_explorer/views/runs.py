@@ -1,6 +1,5 @@
 """Runs: how far each is, where it comes from, how to go on, its files and events."""
 
-import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
+from interp import atomic
 from interp.errors import InterpError
 from interp.provenance import from_json
 from interp.results.runs import PROVENANCE
@@ -16,7 +16,7 @@ from interp_explorer.catalog import Entry, check_inside
 from interp_explorer.going import Going, duration, events_of, going
 from interp_explorer.state import choose_entry, listed, root
 from interp_explorer.widgets.origin import show_origin
-from interp_explorer.widgets.text import date, escaped
+from interp_explorer.widgets.text import date, escaped, models_text
 
 
 MAX_FILES = 500
@@ -74,11 +74,11 @@ def show_run(entry: Entry) -> None:
         follow(entry)
         try:
             check_inside(entry.path / PROVENANCE, root())
-            source = json.loads((entry.path / PROVENANCE).read_bytes())
+            source = atomic.parse_json((entry.path / PROVENANCE).read_bytes())
             show_origin(from_json(source), entry)
         except (InterpError, OSError, ValueError) as error:
             st.error(escaped(str(error)))
-    with st.expander("Files", expanded=True):
+    with st.expander("Files"):
         st.dataframe(files(entry.path), hide_index=True)
     if entry.is_run:
         with st.expander("Events"):
@@ -101,7 +101,7 @@ def table(entries: tuple[Entry, ...]) -> pd.DataFrame:
                 "made": date(entry.created),
                 "study": entry.study,
                 "state": entry.state,
-                "models": " and ".join(entry.models),
+                "models": models_text(entry.models),
                 "done": f"{step.done} of {step.of} {step.unit}" if step else "",
                 "per minute": step.per_minute if step else None,
                 "left": duration(step.seconds_left) if step else "",
@@ -128,20 +128,27 @@ else:
         placeholder="All",
     )
     entries = tuple(e for e in found.entries if not states or e.state in states)
-    if not entries:
-        st.info("No run is in such a state.")
-    elif entry := choose_entry(entries, key="n_run"):
-        st.caption(
-            f"{escaped(entry.study)} · {escaped(' and '.join(entry.models))} · "
-            f"{entry.state} · {date(entry.created)}"
-        )
-        st.markdown(f"**{escaped(entry.headline or 'There is no result yet.')}**")
-        show_run(entry)
-    st.subheader("All runs", anchor=False)
+
+    def pick() -> None:
+        for at in st.session_state["n_table"].selection.rows:
+            st.session_state["n_run"] = entries[at].name
+
     st.dataframe(
         table(entries),
         hide_index=True,
+        key="n_table",
+        on_select=pick,
+        selection_mode="single-row",
+        alt="One row for each run, the newest first.",
         column_config={
             "per minute": st.column_config.NumberColumn(format="%.3g"),
         },
     )
+    st.caption(f"{len(entries)} runs, the newest first. A click on a row opens it.")
+    if entry := choose_entry(entries, key="n_run"):
+        st.caption(
+            f"{escaped(entry.study)} · {escaped(models_text(entry.models))} · "
+            f"{entry.state} · {date(entry.created)}"
+        )
+        st.markdown(f"**{escaped(entry.headline or 'There is no result yet.')}**")
+        show_run(entry)
