@@ -8,6 +8,7 @@ with them (`interp.models.traced_body`).
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, assert_never
 
@@ -111,6 +112,7 @@ def _operations(
             where = locate(reading, read_places(one.positions, one.when), one.when)
             if where.chosen is not None and not bool(where.chosen.any()):
                 continue
+            where = replace(where, site=point.site.short)
             value = _stand_in(model, point, one)
             operations.append(_operation(one, value, where, reading))
         found.append((point, operations))

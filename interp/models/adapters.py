@@ -2,10 +2,13 @@
 
 The only file that touches TransformerLens' internals. The adapter is built from the
 config alone and never wraps or changes the model; all that is taken from it is data: an
-`ArchitectureMap` of dotted paths.
+`ArchitectureMap` of dotted paths. For `interp.interchange` two of its objects are made
+here as well: a bridge around a twin of the model, and a cache.
 """
 
+import copy
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -38,6 +41,46 @@ def map_from_adapter(hf: PreTrainedModel) -> ArchitectureMap | None:
     except Exception as error:  # an adapter may fail in any way on a new config
         logger.info("no TransformerLens adapter for %s: %s", architecture, error)
         return None
+
+
+def bridge_around(hf: PreTrainedModel, tokenizer: Any, name: str) -> Any:
+    """A `TransformerBridge` on the weights of a model that stays as it is.
+
+    A bridge puts modules of its own in the place of the model's and may switch its
+    attention, so it gets a second tree of modules with the same tensors in it.
+
+    Args:
+        hf: The model.
+        tokenizer: Its tokenizer, or None.
+        name: What the bridge calls the model.
+
+    Source:
+        TransformerLens 4.3, `build_bridge_from_module`.
+    """
+    from transformer_lens.model_bridge.sources._bridge_builder import (
+        build_bridge_from_module,
+    )
+
+    shared: dict[int, Any] = {
+        id(tensor): tensor for tensor in (*hf.parameters(), *hf.buffers())
+    }
+    twin = copy.deepcopy(hf, shared)
+    # A tokenizer that lies nowhere cannot be read again, which the bridge does.
+    is_stored = bool(getattr(tokenizer, "init_kwargs", {}).get("name_or_path"))
+    return build_bridge_from_module(
+        twin,
+        type(hf).__name__,
+        hf_config=twin.config,
+        tokenizer=tokenizer if is_stored else None,
+        model_name=name,
+    )
+
+
+def activation_cache(values: Mapping[str, Tensor], bridge: Any) -> Any:
+    """TransformerLens' `ActivationCache` of values `[batch, ...]` by hook name."""
+    from transformer_lens.ActivationCache import ActivationCache
+
+    return ActivationCache(dict(values), bridge, has_batch_dim=True)
 
 
 def _component_mapping(hf: PreTrainedModel, architecture: str) -> dict[str, Any]:

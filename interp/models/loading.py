@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import transformers
@@ -67,7 +67,7 @@ def load(
     dtype: str | torch.dtype = "auto",
     trust_remote_code: bool = False,
     attn: str | None = None,
-    backend: Literal["native", "nnsight"] = "native",
+    backend: str = "native",
     remote: bool = False,
 ) -> LanguageModel:
     """The causal language model that `source` names, unmodified and in eval mode.
@@ -89,8 +89,9 @@ def load(
             `"bfloat16"` or `"float64"`.
         trust_remote_code: Whether Python code that comes with the model may run.
         attn: The attention implementation; None is the default of `transformers`.
-        backend: `"nnsight"` has nnsight run the model (extra `nnsight`): capture, edits
-            and generation are the same, attention patterns cannot be had.
+        backend: `"native"`, or `"nnsight"` to have nnsight run the model (extra
+            `nnsight`): capture, edits and generation are the same, attention patterns
+            cannot be had.
         remote: With `backend="nnsight"`, run it on NDIF, with the key in NDIF_API_KEY
             (and the address in NDIF_HOST). Only config and tokenizer are fetched, and
             the options about weights do not apply.

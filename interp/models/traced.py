@@ -27,7 +27,14 @@ from interp.models.reading import (
     stated_reading,
     statement_of,
 )
-from interp.models.traced_body import Act, Operation, Taken, Task, run_tasks
+from interp.models.traced_body import (
+    Act,
+    Operation,
+    Taken,
+    Task,
+    keep_text,
+    run_tasks,
+)
 from interp.models.traced_remote import (
     prepared,
     remote_backend,
@@ -53,6 +60,11 @@ class TracedModel(LanguageModel):
     envoy: Any
     remote: bool = False
     edits: list[TracedEdit] = field(default_factory=list)
+
+    @property
+    def device(self) -> torch.device:
+        """Where token ids go; what runs on NDIF gets them from the CPU."""
+        return torch.device("cpu") if self.remote else super().device
 
     def complete(
         self,
@@ -197,6 +209,7 @@ def run_traced(
         RemoteError: If the run failed there.
     """
     backend = remote_backend(model.envoy) if model.remote else None
+    keep_text()
     with _found(tasks), translated(backend):
         return run_tasks(
             model.envoy,

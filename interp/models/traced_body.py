@@ -87,19 +87,29 @@ class Task(TypedDict):
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+_TEXT = inspect.getsource(sys.modules[__name__])
+# Differs between versions of the text, since nnsight reads each name only once.
+_NAME = f"<{__name__} {hashlib.sha256(_TEXT.encode()).hexdigest()[:12]}>"
+
+
+def keep_text() -> None:
+    """Have Python find this file's text under its other name.
+
+    Whoever clears Python's cache of lines takes it away, and then functions would be
+    sent as byte code, with the path of this file.
+    """
+    lines = _TEXT.splitlines(keepends=True)
+    linecache.cache[_NAME] = (len(_TEXT), None, lines, _NAME)
+
+
 def _travels(function: F) -> F:
     """The function under a file name that says nothing of this machine.
 
-    The name goes along with a remote run, and is where nnsight looks up the text; it
-    differs between versions of the text, since nnsight reads each name only once.
+    The name goes along with a remote run, and is where nnsight looks up the text.
     Annotations stay here: on the other side their names mean nothing.
     """
     plain: Any = inspect.unwrap(function)
-    text = inspect.getsource(sys.modules[__name__])
-    name = f"<{__name__} {hashlib.sha256(text.encode()).hexdigest()[:12]}>"
-    lines = text.splitlines(keepends=True)
-    linecache.cache[name] = (len(text), None, lines, name)
-    code = plain.__code__.replace(co_filename=name)
+    code = plain.__code__.replace(co_filename=_NAME)
     moved: Any = FunctionType(code, plain.__globals__, plain.__name__)
     moved.__kwdefaults__ = plain.__kwdefaults__
     moved.__doc__, moved.__module__ = plain.__doc__, plain.__module__

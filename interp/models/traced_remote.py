@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from interp.errors import (
     ConfigError,
     InterpError,
@@ -133,9 +131,9 @@ def remote_backend(envoy: Any) -> Any:
     """
     import cloudpickle
     from nnsight.intervention.backends.display import StatusDisplay
-    from nnsight.intervention.backends.remote import RemoteBackend
 
     from interp.models import traced_body
+    from interp.models.traced_answers import CarefulBackend
 
     key, host = key_and_host()
     # The other machine does not have this library.
@@ -147,7 +145,7 @@ def remote_backend(envoy: Any) -> Any:
             f"The hub cannot be asked for {envoy.repo_id}: {_line(error)}.",
             expected="NDIF is told the name as the hub spells it.",
         ) from error
-    backend = RemoteBackend(
+    backend = CarefulBackend(
         name, host=host, api_key=key, env=envoy._remoteable_get_env()
     )
     backend.display = StatusDisplay(enabled=False)  # it prints
@@ -173,11 +171,12 @@ def translated(backend: Any) -> Iterator[None]:
     import httpx
     import websocket
     from nnsight.intervention.backends import remote
+    from nnsight.intervention.interleaver import OutOfOrderError
 
     try:
         with _careful():
             yield
-    except InterpError:
+    except (InterpError, OutOfOrderError):
         raise
     except (websocket.WebSocketBadStatusException, remote.RemoteError) as error:
         refused = any(word in str(error).lower() for word in _REFUSALS)
@@ -194,6 +193,12 @@ def translated(backend: Any) -> Iterator[None]:
         ) from error
     except (OSError, httpx.TransportError, websocket.WebSocketException) as error:
         raise _unreachable(backend.host, error) from error
+    except Exception as error:  # an answer can be wrong in any way
+        raise RemoteError(
+            f"The answer of {backend.host} cannot be read: {type(error).__name__}.",
+            expected="A set of tensors; anything else in it is not opened.",
+            remedy=f"Check {HOST}.",
+        ) from error
 
 
 def _unreachable(host: str, error: BaseException) -> OfflineError:
@@ -212,7 +217,6 @@ def _line(error: BaseException) -> str:
 def _careful() -> Iterator[None]:
     """No endless wait for a connection, and no code in what comes back."""
     import websocket
-    from nnsight.schema.response import Status
 
     force = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
     before, timeout = os.environ.get(force), websocket.getdefaulttimeout()
@@ -220,8 +224,7 @@ def _careful() -> Iterator[None]:
     os.environ[force] = "1"
     websocket.setdefaulttimeout(SECONDS_TO_ANSWER)
     try:
-        with torch.serialization.safe_globals([Status]):
-            yield
+        yield
     finally:
         websocket.setdefaulttimeout(timeout)
         if before is None:
