@@ -57,6 +57,7 @@ from interp.figures.refusal_candidates import (
     refusal_doses as refusal_doses,
     refusal_side_effects as refusal_side_effects,
 )
+from interp.figures.refusal_cosines import cosine_positions as cosine_positions
 from interp.figures.refusal_curves import candidate_curves as candidate_curves
 from interp.figures.refusal_scores import (
     refusal_scores as refusal_scores,

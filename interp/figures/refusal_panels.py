@@ -8,6 +8,7 @@ from interp.figures.refusal_candidates import (
     refusal_doses,
     refusal_side_effects,
 )
+from interp.figures.refusal_cosines import cosine_positions
 from interp.figures.refusal_curves import candidate_curves
 from interp.figures.refusal_scores import refusal_scores, refusal_transfer
 from interp.figures.report import Hidden, Panel
@@ -103,7 +104,17 @@ def refusal_panels(result: RefusalComparison) -> tuple[Panel, ...]:
                 figure=cosine_curve(result),
                 alt="Cosine of the two models' refusal directions by layer, at "
                 f"{result.cosine_position}.",
-                rows=result.cosines_dataframe() if result.cosines else rows,
+                rows=rows,
+            )
+        )
+    if result.cosines:
+        panels.append(
+            Panel(
+                name="cosine_positions",
+                figure=cosine_positions(result),
+                alt="Maps of the cosine of the two models' refusal directions by "
+                "position and layer, in each model's own template and in a common one.",
+                rows=result.cosines_dataframe(),
             )
         )
     return tuple(panels)

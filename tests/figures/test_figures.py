@@ -26,7 +26,7 @@ TRUTH_FIGURES = [
 ALL = [(make, truthfulness) for make in TRUTH_FIGURES]
 ALL += [(figures.refusal_rates, refusal), (figures.cosine_curve, refusal)]
 ALL += [(figures.refusal_candidates, refusal), (figures.refusal_doses, refusal)]
-ALL += [(figures.refusal_side_effects, refusal)]
+ALL += [(figures.refusal_side_effects, refusal), (figures.cosine_positions, refusal)]
 
 
 def _traces(figure: go.Figure) -> list[Any]:
@@ -134,6 +134,19 @@ def test_score_histogram_counts_every_statement_once():
     assert sum(float(np.sum(trace.y)) for trace in _traces(figure)) == 2 * 120
     true = [trace for trace in _traces(figure) if trace.name == "true"]
     assert [float(np.sum(trace.y)) for trace in true] == [60, 60]
+
+
+def test_cosines_by_position_stand_in_the_cell_of_their_position_and_layer():
+    result = refusal()
+    maps = _traces(figures.cosine_positions(result))
+    templates = list(dict.fromkeys(row.template for row in result.cosines))
+    assert len(maps) == len(templates)
+    for one, template in zip(maps, templates, strict=True):
+        own = [row for row in result.cosines if row.template == template]
+        positions = sorted({row.position for row in own}, reverse=True)
+        for row in own:
+            at = positions.index(row.position), list(one.x).index(row.layer)
+            assert one.z[at] == pytest.approx(row.cosine, nan_ok=True)
 
 
 def test_refusal_rates_show_every_condition_with_its_wilson_interval():
