@@ -110,13 +110,13 @@ def measure(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="What the small things cost.")
-    parser.add_argument("--quick", action="store_true", help="3 rounds")
+    parser.add_argument("--quick", action="store_true", help="2 rounds")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--rounds", type=int, default=0)
     parser.add_argument("--model", default="", help="a folder; random by default")
     parser.add_argument("--statements", default="", help="a file, with --model")
     options = parser.parse_args()
-    rounds = options.rounds or (3 if options.quick else 9)
+    rounds = options.rounds or (2 if options.quick else 9)
     with tempfile.TemporaryDirectory() as temporary:
         times = measure(rounds, options.model, options.statements, Path(temporary))
     cpu = {name: statistics.median(c for c, _ in t) for name, t in times.items()}
