@@ -157,7 +157,12 @@ class _Runner:
         logits = None
         if self._cuts_logits and selection.index is not None:
             kept, logits = _cut_logits(selection)
-            arguments["logits_to_keep"] = kept.to(self._model.device)
+            # Numbers, where accelerate spreads the layers: a tensor would be moved to
+            # the first device, and the final stream that it indexes is on the last.
+            spread = hasattr(self._model.hf, "_hf_hook")
+            arguments["logits_to_keep"] = (
+                kept.tolist() if spread else kept.to(self._model.device)
+            )
         self._recorder.begin(Batch(rows=rows, selection=selection), logits=logits)
         with self._stated(rows):
             self._forward(input_ids, mask, arguments)

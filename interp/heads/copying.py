@@ -127,4 +127,4 @@ def _ends(model: LanguageModel) -> tuple[Tensor, Tensor]:
         width=model.d_model,
         name="final norm",
     ).to(head.device)
-    return embedding, norm.folded(head)
+    return embedding, norm.folded(head).to(embedding.device)

@@ -165,6 +165,8 @@ class _Reader:
         # Where attention's output passes a norm, only its gain matters: what it divides
         # by is positive and the same for all tokens.
         norm = path.write_norms[layer]
+        device = self._vectors.device  # layers may lie on several
+        mixed, pattern = mixed.to(device), pattern.to(device)
         vectors = self._vectors if norm is None else norm.folded(self._vectors)
         back = torch.einsum("td,hed->hte", vectors, path.matrices[layer].double())
         raised = torch.einsum("hte,qhe->hqt", back, mixed.double()).clamp(min=0)

@@ -1,7 +1,7 @@
 """The way from what a head writes straight to the logits, with all scales held."""
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -130,7 +130,7 @@ class DirectPath:
         written = torch.einsum("phe,hed->pd", mixed, self.matrices[layer].double())
         bias = getattr(self.projections[layer], "bias", None)
         if isinstance(bias, Tensor):
-            written = written + bias.double()
+            written = written + bias.double().to(written.device)
         return norm.folded(vectors) / norm.scale(written)[:, None]
 
     def head_writes(
@@ -153,12 +153,16 @@ def direct_path(model: LanguageModel) -> DirectPath:
         MissingSiteError: If the last projection of its heads is not known.
     """
     output = output_of(model, with_neurons=False)
+    # Layers may lie on several devices; all that is small is on the first.
+    device = model.device
     head, layers = head_of(output), range(model.n_layers)
-    mean = _mean_row(output)
+    head = replace(head, constant=head.constant.to(device))
+    mean = _mean_row(output).to(device)
+    output = output.with_final_norm(output.final_norm.to(device))
     return DirectPath(
         output=output,
         head=head,
-        matrices=tuple(output_matrices(model, layer) for layer in layers),
+        matrices=tuple(output_matrices(model, layer).to(device) for layer in layers),
         projections=tuple(
             model.architecture.point(f"z.{layer}").module for layer in layers
         ),
@@ -169,10 +173,10 @@ def direct_path(model: LanguageModel) -> DirectPath:
 
 
 def _rows(output: Output, tokens: Tensor) -> Float[Tensor, "token d_model"]:
-    """The head's rows of some tokens, in float64."""
+    """The head's rows of some tokens, in float64, on the device of the tokens."""
     unique, place = tokens.unique(return_inverse=True)
     rows = [output.head.rows(int(token), int(token) + 1) for token in unique.tolist()]
-    return torch.cat(rows).double()[place]
+    return torch.cat(rows).double().to(place.device)[place]
 
 
 def _mean_row(output: Output) -> Float[Tensor, " d_model"]:
@@ -196,6 +200,8 @@ def _write_norm(model: LanguageModel, layer: int) -> Norm | None:
 def _keeper(values: dict[Site, Tensor], site: Site, places: Tensor) -> Callback:
     def keep(value: Tensor) -> None:
         # A copy: Falcon adds what attention wrote into what the MLP wrote, in place.
-        values[site] = value[places.to(value.device)].double()
+        rows = value[places.to(value.device)].double()
+        # Layers may lie on several devices, and what they write is added up.
+        values[site] = rows.to(places.device)
 
     return keep

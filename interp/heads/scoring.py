@@ -199,7 +199,8 @@ class _Tables:
                         first = pattern[where.index(0), :, :size, :size]
                         self.patterns[layer] = first.float().cpu().numpy()
                     for number, name in enumerate(self._metrics):
-                        found = head_scores(name, pattern, targets[name])
+                        own = targets[name].to(pattern.device)
+                        found = head_scores(name, pattern, own)
                         self.samples[number, layer, :, where] = found.cpu().numpy()
 
                 removers += plant(point, listen)

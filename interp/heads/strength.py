@@ -180,6 +180,8 @@ def _weighted(
     pattern: Float[Tensor, "batch head query key"], where: Tensor, counted: Tensor
 ) -> Float[Tensor, "batch what head"]:
     """Sums of the query's attention, weighted by position."""
+    # The layers may lie on several devices.
+    where, counted = where.to(pattern.device), counted.to(pattern.device)
     batch = torch.arange(len(where), device=where.device)
     looked = pattern[batch, :, where].float()  # batch head key
     return torch.einsum("bhk,wbk->bwh", looked, counted)

@@ -34,6 +34,14 @@ class Targets:
     queries: Bool[Tensor, "batch query"]
     uniform: Float[Tensor, " batch"]
 
+    def to(self, device: torch.device) -> "Targets":
+        """The same where a layer's patterns are; layers may lie on several devices."""
+        return Targets(
+            keys=self.keys.to(device),
+            queries=self.queries.to(device),
+            uniform=self.uniform.to(device),
+        )
+
 
 def targets_of(
     metric: PatternMetric,

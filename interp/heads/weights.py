@@ -86,7 +86,8 @@ def _layer(model: LanguageModel, layer: int, norm_path: str | None) -> HeadWeigh
     reading = {}
     for name in ("q", "k", "v"):
         point = model.architecture.point(f"{name}.{layer}")
-        matrix = _reads(point)
+        # The layers may lie on several devices, and heads of two are multiplied.
+        matrix = _reads(point).to(model.device)
         repeats = model.n_heads // matrix.shape[0]
         reading[name] = matrix.repeat_interleave(repeats, dim=0)
     if norm_path is not None:
@@ -106,7 +107,7 @@ def _layer(model: LanguageModel, layer: int, norm_path: str | None) -> HeadWeigh
         query=reading["q"],
         key=reading["k"],
         value=reading["v"],
-        output=output_matrices(model, layer),
+        output=output_matrices(model, layer).to(model.device),
     )
 
 

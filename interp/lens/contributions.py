@@ -69,7 +69,7 @@ def logit_contributions(
         tokens.append(token_id(model, distractor))
     with model.lock, torch.inference_mode():
         head = head_of(output_of(model, with_neurons=False))
-        written = _read(model, ids, positions)
+        written = _read(model, ids, positions, device=head.constant.device)
         tables = [_parts(head, written, token) for token in tokens]
         logits = [written.logits[:, token].double() for token in tokens]
         size = _size(written.logits)
@@ -103,7 +103,11 @@ class _Written:
 
 
 def _read(
-    model: LanguageModel, ids: tuple[int, ...], positions: PositionSpec
+    model: LanguageModel,
+    ids: tuple[int, ...],
+    positions: PositionSpec,
+    *,
+    device: torch.device,
 ) -> _Written:
     last = f"resid_post.{model.n_layers - 1}"
     points = model.architecture.points(["resid_pre.0", "attn_out.*", "mlp_out.*"])
@@ -113,7 +117,7 @@ def _read(
         [ids],
         sites=[*sites, last, "logits"],
         positions=positions,
-        device=model.device,
+        device=device,
     )
     places = acts.resolved.index[0]
     parts = torch.stack([acts[s].reshape(len(places), -1).double() for s in sites])

@@ -102,7 +102,8 @@ def _read(
         [ids],
         sites=["resid_pre.0", "resid_post.*", "logits"],
         positions=positions,
-        device=model.device,
+        # Where norm and head are: layers may lie on several devices.
+        device=head.constant.device,
     )
     places = acts.resolved.index[0]
     shape = (-1, len(places), model.d_model)
@@ -117,7 +118,7 @@ def _read(
         residual=residual,
         logits=logits,
         following=torch.tensor(
-            [following[place + 1] for place in places], device=model.device
+            [following[place + 1] for place in places], device=residual.device
         ),
         positions=tuple(places),
     )

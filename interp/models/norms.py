@@ -164,6 +164,9 @@ def _without_hooks(module: nn.Module, parameters: Mapping[str, Tensor]) -> nn.Mo
     """A stand-in with the module's code and other parameters."""
     bare = type(module).__new__(type(module))
     bare.__dict__.update(module.__dict__)
+    # Where layers lie on several devices, accelerate puts in a `forward` that moves
+    # what enters, and runs the module with its own weights.
+    bare.__dict__.pop("forward", None)
     bare.__dict__["_parameters"] = {
         key: parameters[key].detach().to("cpu", torch.float32)
         if key in parameters

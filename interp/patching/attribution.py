@@ -163,7 +163,7 @@ def _estimate(job: Job, group: Group, prefixes: Prefixes) -> GroupGrid:
         slope = gradient[:, -group.length :]
         for number, unit in enumerate(job.units):
             if unit.component == key[0]:
-                effect = _effect(slope, change, unit)
+                effect = _effect(slope, change, unit).to(base_ld.device)
                 found = base_ld.detach()[:, None] + effect
                 ld[number, :, key[1]][:, wanted] = found[:, wanted].float().cpu()
     length = group.length + (0 if prefix is not None else len(group.prefix))
