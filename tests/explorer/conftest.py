@@ -1,13 +1,16 @@
 """A folder of results of every page, and pages run against it without a browser."""
 
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browser_session import chromium, serving, watched
 from knowledge_samples import knowledge
+from map_samples import save_all, save_hostile
 from sample_results import provenance, refusal, truthfulness
 from streamlit.testing.v1 import AppTest
 from timeline_samples import timeline
@@ -135,6 +138,55 @@ def hostile_folder(tmp_path_factory) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def everything(folder, hostile_folder, tmp_path_factory) -> Path:
+    """What all browsers look at: harmless and hostile results of every page.
+
+    `a` and `seed 5` differ in their seed, and `<b> ![x](y)` in no more than a name.
+    """
+    # Imported here: it brings torch, which no other page needs.
+    from interp.directions import Direction, save
+
+    root = tmp_path_factory.mktemp("everything")
+    for source in (folder, hostile_folder):
+        shutil.copytree(source, root, dirs_exist_ok=True)
+    save_all(root / "maps")
+    save_hostile(root / "hostile", MARKUP)
+    truthfulness().save(root / "a")
+    refusal().save(root / "refused")
+    first, second = provenance().models
+    renamed = replace(provenance(), models=(replace(first, name=MARKUP), second))
+    replace(truthfulness(seed=1), provenance=renamed).save(root / "<b> ![x](y)")
+    reseeded = replace(provenance(), seed=5)
+    replace(truthfulness(), provenance=reseeded).save(root / "seed 5")
+    for seed, name in enumerate(("up", "![x](y) <i>")):
+        vector = np.random.default_rng(seed).normal(size=16)
+        found = Direction.from_vector(vector, site="resid_post.3")
+        save(replace(found, model="m", rule=MARKUP), root / f"{name}.safetensors")
+    return root
+
+
+@pytest.fixture(scope="session")
+def base(everything) -> Iterator[str]:
+    """The address of one explorer of all these results."""
+    with serving(everything) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def context() -> Iterator:
+    """A browser whose tabs share a cache."""
+    with chromium() as browser:
+        yield browser.new_context()
+
+
+@pytest.fixture
+def page(context, base) -> Iterator:
+    """A tab of it, which must not complain or ask for anything outside."""
+    with watched(context, base) as tab:
+        yield tab
+
+
 @pytest.fixture
 def open_page(monkeypatch) -> Open:
     """A page of a folder, run in this process, with parameters in its address."""
@@ -143,7 +195,7 @@ def open_page(monkeypatch) -> Open:
         monkeypatch.setattr(sys, "argv", [str(APP), str(root)])
         app = AppTest.from_file(str(APP), default_timeout=60)
         if view:
-            app.run().switch_page(f"views/{view}.py")
+            app.switch_page(f"views/{view}.py")
         for name, value in parameters.items():
             app.query_params[name] = value
         return app.run()

@@ -1,97 +1,156 @@
-"""The explorer in a real browser: it draws, stays local, and runs nobody's markup."""
+"""The explorer in a real browser: pages, links, keys, and nobody's markup."""
 
-import shutil
-from collections.abc import Iterator
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
+import numpy as np
 import pytest
-from browser_session import DONE, NO_CHROMIUM, Seen, chromium, serving, visit
+from browser_session import (
+    DONE,
+    NO_CHROMIUM,
+    check_harmless,
+    open_all,
+    settle,
+    turn_to,
+    visit,
+    watched,
+)
 
+from interp.interchange import read_vector
 from interp_explorer.pages import STUDIES
 
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.xdist_group("explorer"),
-    NO_CHROMIUM,
-]
-VIEWS = ("", *(page.name for page in STUDIES), "compare", "directions", "runs")
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("explorer"), NO_CHROMIUM]
+NAMED = ("Compare", "Directions", "Runs")
+PLOTS = ".js-plotly-plot .main-svg"
+COLOUR = "getComputedStyle(document.querySelector('.stApp')).backgroundColor"
+TICK = "getComputedStyle(document.querySelector('.xtick text')).fill"
+NONSENSE = quote('<img src=x onerror="window.hacked=1"> ![x](y)')
+# Each page with names, texts and choices of somebody who wants them to run.
+HOSTILE = {
+    "": f"o_words=&o_studies={NONSENSE}&o_page={NONSENSE}",
+    "truthfulness": f"t_run={quote('<img src=x onerror=window.hacked=1>')}"
+    f"&t_layer={NONSENSE}&t_statement={NONSENSE}",
+    "refusal": f"r_run={quote('![x](outside.invalid) $x$ `a`')}&r_layer={NONSENSE}",
+    "knowledge": f"k_run=hostile/knowledge&k_column={NONSENSE}&k_pair={NONSENSE}",
+    "confidence": "c_run=hostile/confidence&c_neuron=5&c_bins=1e9&c_candidates=x",
+    "induction": f"i_run=hostile/timeline&i_head={NONSENSE}&i_threshold=nan",
+    "compare": f"x_kind=truthfulness&x_a=a&x_b={quote('<b> ![x](y)')}"
+    f"&x_figure={NONSENSE}",
+    "directions": f"d_one={quote('![x](y) <i>.safetensors')}&d_names={NONSENSE}",
+    "runs": f"n_run={quote('<img src=x onerror=window.hacked=1>')}&n_states={NONSENSE}",
+}
+# Choices that are not there are said to be not there, in one line.
+SAID = ("truthfulness", "refusal", "induction", "compare")
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
+def box(page, name: str):
+    return page.get_by_role("combobox", name=name, exact=True)
 
 
-@pytest.fixture(scope="module")
-def base(folder, hostile_folder, tmp_path_factory) -> Iterator[str]:
-    """One explorer of all results; the newest of each kind are the harmless ones."""
-    both = tmp_path_factory.mktemp("both")
-    for source in (folder, hostile_folder):
-        shutil.copytree(source, both, dirs_exist_ok=True)
-    with serving(both) as address:
-        yield address
-
-
-def test_pages_draw_follow_links_and_stay_local(base, browser):
-    page = browser.new_page(color_scheme="light")
-    seen = Seen(base=base)
-    seen.watch(page)
-    for view in VIEWS:
-        visit(page, f"{base}/{view}")
+def test_every_page_is_a_click_away_and_back_returns_to_what_was_chosen(page, base):
+    visit(page, f"{base}/?o_words=a")
+    page.locator("img[alt='AUROC by layer']").first.wait_for()
+    for title in (*(study.title for study in STUDIES), *NAMED):
+        turn_to(page, title)
         assert page.get_by_test_id("stException").count() == 0
-        if view not in ("", "compare", "directions", "runs"):
-            page.locator(".js-plotly-plot .main-svg").first.wait_for()
-    # A choice writes itself into the address, and the address reopens the choice.
+        if title not in ("Compare", "Runs"):
+            page.locator(PLOTS).first.wait_for()
+    assert page.evaluate(COLOUR) == "rgb(255, 255, 255)"
+    turn_to(page, "Induction")
+    box(page, "Result").fill("heads")
+    page.get_by_role("option", name="heads", exact=True).click()
+    page.wait_for_url("**i_run=heads**")
+    turn_to(page, "Runs")
+    page.go_back()
+    page.get_by_role("heading", name="Induction", exact=True).wait_for()
+    settle(page)
+    assert box(page, "Result").input_value() == "heads"
+
+
+def test_a_choice_is_in_the_address_which_reopens_it_in_the_dark(page, base, context):
     visit(page, f"{base}/induction?i_run=heads")
-    page.get_by_role("combobox", name="Figure").click()
+    box(page, "Figure").click()
     option = page.get_by_role("option").nth(2)
     chosen = option.inner_text()
     option.click()
     page.wait_for_url("**i_figure=**")
-    again = browser.new_page(color_scheme="dark")
-    seen.watch(again)
-    visit(again, page.url)
-    again.locator(".js-plotly-plot .main-svg").first.wait_for()
-    assert again.get_by_role("combobox", name="Figure").input_value() == chosen
-    assert again.locator(".js-plotly-plot").count() == 1
-    colour = "getComputedStyle(document.querySelector('.stApp')).backgroundColor"
-    assert again.evaluate(colour) == "rgb(21, 23, 27)"
-    assert page.evaluate(colour) == "rgb(255, 255, 255)"
-    tick = "getComputedStyle(document.querySelector('.xtick text')).fill"
-    assert again.evaluate(tick) == "rgb(232, 234, 238)"
-    again.close()
-    page.close()
-    assert (seen.outside, seen.errors) == ([], [])
+    with watched(context, base, dark=True) as again:
+        visit(again, page.url)
+        again.locator(PLOTS).first.wait_for()
+        assert box(again, "Figure").input_value() == chosen
+        assert again.locator(".js-plotly-plot").count() == 1
+        assert again.evaluate(COLOUR) == "rgb(21, 23, 27)"
+        assert again.evaluate(TICK) == "rgb(232, 234, 238)"
 
 
-def test_hostile_texts_run_nothing_and_ask_for_nothing(base, browser):
-    page = browser.new_page()
-    seen = Seen(base=base)
-    seen.watch(page)
+def test_the_keyboard_alone_reaches_a_page_and_its_figures(page, base):
     visit(page, base)
-    assert page.evaluate("typeof window.hacked") == "undefined"
-    assert page.locator("img[src='x']").count() == 0
-    hostile = {
-        "truthfulness": "t_run=" + quote("<img src=x onerror=window.hacked=1>"),
-        "refusal": "r_run=" + quote("![x](outside.invalid) $x$ `a`"),
-        "runs": "n_run=" + quote("<img src=x onerror=window.hacked=1>"),
-    }
-    for view, parameter in hostile.items():
-        visit(page, f"{base}/{view}?{parameter}")
-        chosen = page.get_by_role("combobox", name="Result").input_value()
-        assert chosen == unquote(parameter[6:])
-        page.locator("details:not([open]) > summary").evaluate_all(
-            "all => all.forEach(summary => summary.click())"
-        )
-        page.get_by_test_id("stDataFrame").first.wait_for()
-        for toggle in page.get_by_text("which may be harmful").all():
-            toggle.click()
-            page.get_by_role("combobox", name="Instruction", exact=True).wait_for()
-        page.wait_for_function(DONE)
-        assert page.evaluate("typeof window.hacked") == "undefined"
-        assert page.locator("img[src='x'], a[href^=javascript]").count() == 0
-        assert page.get_by_test_id("stException").count() == 0
-    page.close()
-    assert (seen.outside, seen.errors) == ([], [])
+
+    def tab_to(find: str) -> None:
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            if page.evaluate(f"document.activeElement.matches({find!r})"):
+                # A reader must see where the keys go.
+                assert page.evaluate("document.activeElement.matches(':focus-visible')")
+                return
+        raise AssertionError(f"no way to {find}")
+
+    tab_to("a[href$=confidence]")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Confidence", exact=True).wait_for()
+    settle(page)
+    tab_to("input[role=combobox][aria-label*=Figure]")
+    page.keyboard.press("ArrowDown")
+    page.get_by_role("option").nth(1).wait_for()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**c_figure=**")
+    page.wait_for_function("document.querySelectorAll('.js-plotly-plot').length === 1")
+
+
+@pytest.mark.parametrize("view", HOSTILE)
+def test_hostile_names_texts_and_links_run_nothing(view, page, base):
+    visit(page, f"{base}/{view}?{HOSTILE[view]}")
+    check_harmless(page)
+    if view in SAID:
+        page.get_by_text("This link asks for").first.wait_for()
+    if view == "":
+        return
+    open_all(page)
+    for toggle in page.get_by_text("which may be harmful").all():
+        toggle.click()
+        box(page, "Instruction").wait_for()
+    settle(page)
+    check_harmless(page)
+
+
+def test_what_is_not_comparable_is_refused_until_one_insists(page, base):
+    visit(page, f"{base}/compare?x_kind=truthfulness&x_a=a&x_b=seed+5")
+    page.get_by_text("they differ in seed").wait_for()
+    assert page.locator(".js-plotly-plot").count() == 0
+    page.get_by_text("Look anyway").click()
+    page.get_by_text("Not a fair comparison").wait_for()
+    page.wait_for_url("**x_anyway=true**")
+    page.locator(PLOTS).first.wait_for()
+    page.wait_for_function("document.querySelectorAll('.js-plotly-plot').length === 3")
+
+
+def test_directions_and_figures_go_out_as_files_that_read_back(page, base, tmp_path):
+    visit(page, f"{base}/directions?d_one=up.safetensors")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Neuronpedia JSON").click()
+    download.value.save_as(tmp_path / "v.json")
+    expected = np.random.default_rng(0).normal(size=16)
+    np.testing.assert_allclose(
+        read_vector(tmp_path / "v.json").vector, expected, rtol=1e-5
+    )
+    visit(page, f"{base}/induction?i_run=heads")
+    page.locator(PLOTS).first.wait_for()
+    page.get_by_text("Numbers, downloads, Python").first.click()
+    button = page.get_by_role("button", name="Figure as SVG")
+    button.wait_for()
+    with page.expect_download() as download:
+        button.click()
+    download.value.save_as(tmp_path / "f.svg")
+    assert (tmp_path / "f.svg").read_text().startswith("<svg")
+    page.wait_for_function(DONE)

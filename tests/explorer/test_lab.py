@@ -59,7 +59,7 @@ def open_lab(monkeypatch, facts_family, results):
 
     def opener(*, options=(f"--model={facts_family.post}",), **parameters) -> AppTest:
         monkeypatch.setattr(sys, "argv", [str(APP), str(results), *options])
-        app = AppTest.from_file(str(APP), default_timeout=120).run()
+        app = AppTest.from_file(str(APP), default_timeout=120)
         app.switch_page("views/lab.py")
         for name, value in parameters.items():
             app.query_params[name] = value

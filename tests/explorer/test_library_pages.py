@@ -93,7 +93,7 @@ def test_hundreds_of_runs_are_read_once_and_shown_by_the_page(
     app.run()
     assert len(read) <= MANY
     assert app.number_input(key="o_page").max == MANY // 12
-    rows = open_page(many, "runs").dataframe[-1].value
+    rows = open_page(many, "runs").dataframe[0].value
     assert len(rows) == MANY
 
 

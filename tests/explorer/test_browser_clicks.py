@@ -1,22 +1,19 @@
-"""In a real browser: a click on a cell opens what lies behind it, as a link does."""
+"""In a real browser: a click in a figure opens what lies behind it, as a link does."""
 
-from collections.abc import Iterator
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
-from browser_session import DONE, NO_CHROMIUM, Seen, chromium, serving, visit
+from browser_session import DONE, NO_CHROMIUM, settle, visit, watched
+from confidence_samples import confidence
+from knowledge_samples import knowledge
+from map_samples import figure_title
 from sample_results import refusal, truthfulness
 
-from interp.figures import report_section
 from interp.figures.truthfulness_sites import probe_rows
-from interp_explorer.widgets.panel import heading
 
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.xdist_group("explorer"),
-    NO_CHROMIUM,
-]
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("explorer"), NO_CHROMIUM]
+TRUTH, REFUSAL = "truthfulness?t_run=a", "refusal?r_run=refused"
 # Where a place of the first panel lies on the screen.
 FIND = """(figure, [x, y]) => {
     const {xaxis, yaxis} = figure._fullLayout;
@@ -26,30 +23,6 @@ FIND = """(figure, [x, y]) => {
         box.top + yaxis._offset + yaxis.d2p(y),
     ];
 }"""
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory) -> Iterator[str]:
-    root = tmp_path_factory.mktemp("clicked")
-    truthfulness().save(root / "truth")
-    refusal().save(root / "refused")
-    with serving(root) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
-
-
-def title(name: str) -> str:
-    """How the page calls a figure."""
-    for result in (truthfulness(), refusal()):
-        for at, panel in enumerate(report_section(result).panels, start=1):
-            if panel.name == name:
-                return f"{at}. {heading(panel)}"
-    raise AssertionError(name)
 
 
 def click(page, chart: str, x: float, y: float) -> None:
@@ -80,14 +53,12 @@ def chosen(page, *names: str) -> list[str]:
 
 
 def test_a_click_on_a_cell_opens_its_statements_and_the_link_reopens_them(
-    base, browser
+    page, base, context
 ):
     cells = {(row.model, row.probe, row.layer): row for row in truthfulness().probes}
     rows = probe_rows(truthfulness())
-    page = browser.new_page()
-    seen = Seen(base=base)
-    seen.watch(page)
-    visit(page, f"{base}/truthfulness?t_figure={quote(title('probe_map'))}")
+    figure = quote(figure_title(truthfulness(), "probe_map"))
+    visit(page, f"{base}/{TRUTH}&t_figure={figure}")
     # Not at the middle of a cell: all of it can be clicked. The first cell again after
     # another one, which is a choice too.
     for probe, layer in (("logistic", 3), ("ccs", 5), ("logistic", 3)):
@@ -96,21 +67,15 @@ def test_a_click_on_a_cell_opens_its_statements_and_the_link_reopens_them(
         page.wait_for_url(f"**t_layer={layer}**")
         shows(page, f"{cells['post', probe, layer].auroc:.3f}")
         assert chosen(page, "t_probe") == [f"post · {probe}"]
-    again = browser.new_page(color_scheme="dark")
-    seen.watch(again)
-    visit(again, page.url)
-    assert again.get_by_role("combobox", name="Layer").input_value() == "3"
-    shows(again, f"{cells['post', 'logistic', 3].auroc:.3f}")
-    again.close()
-    page.close()
-    assert (seen.outside, seen.errors) == ([], [])
+    with watched(context, base, dark=True) as again:
+        visit(again, page.url)
+        assert again.get_by_role("combobox", name="Layer").input_value() == "3"
+        shows(again, f"{cells['post', 'logistic', 3].auroc:.3f}")
 
 
-def test_a_click_on_a_point_and_a_choice_by_keyboard_open_a_candidate(base, browser):
-    page = browser.new_page()
-    seen = Seen(base=base)
-    seen.watch(page)
-    visit(page, f"{base}/refusal?r_figure={quote(title('candidate_curves'))}")
+def test_a_click_on_a_point_and_a_choice_by_keyboard_open_a_candidate(page, base):
+    figure = quote(figure_title(refusal(), "candidate_curves"))
+    visit(page, f"{base}/{REFUSAL}&r_figure={figure}")
     one = next(
         one for one in refusal().candidates if (one.position, one.layer) == (-2, 3)
     )
@@ -124,5 +89,38 @@ def test_a_click_on_a_point_and_a_choice_by_keyboard_open_a_candidate(base, brow
     box.press("Enter")
     page.wait_for_url("**r_layer=7**")
     page.get_by_text("layer 7 is not below 6").wait_for()
-    page.close()
-    assert (seen.outside, seen.errors) == ([], [])
+
+
+def test_a_click_on_a_cell_shows_its_pairs_and_the_link_brings_them_back(
+    page, base, context
+):
+    figure = quote(figure_title(knowledge(), "knowledge_maps"))
+    visit(page, f"{base}/knowledge?k_run=maps/knowledge&k_figure={figure}")
+    points = page.locator(".js-plotly-plot").first.locator(".scatterlayer .point")
+    points.first.wait_for(state="attached")
+    # Markers lie row by row: the fourth column of the third row.
+    points.nth(2 * 5 + 3).click(force=True)
+    page.wait_for_url("**k_column=object+last**")
+    page.get_by_text("Layer 2, object last:").wait_for()
+    assert "k_layer=2" in page.url
+    settle(page)
+    with watched(context, base, dark=True) as again:
+        visit(again, page.url)
+        again.get_by_text("Layer 2, object last:").wait_for()
+        layer = again.get_by_role("combobox", name="Layer", exact=True)
+        assert layer.input_value() == "2"
+        tokens = again.locator(".interp-token-pairs [data-pos]")
+        tokens.nth(4).wait_for()
+        assert tokens.count() == 5
+
+
+def test_a_slider_changes_which_neurons_are_shared(page, base):
+    figure = quote(figure_title(confidence(), "overlap_curve"))
+    link = f"{base}/confidence?c_run=maps/confidence&c_figure={figure}&c_candidates=2"
+    visit(page, link)
+    page.get_by_text("2 shared of 2:").wait_for()
+    slider = page.get_by_role("slider", name="Candidates of each model")
+    slider.focus()
+    slider.press("ArrowRight")
+    page.get_by_text("2 shared of 4:").wait_for()
+    page.wait_for_function("!location.search.includes('c_candidates=2')")
