@@ -63,6 +63,12 @@ def read_spec(path: str | Path, kind: type[Spec]) -> Spec:
         raise ConfigError(
             f"Cannot read {str(path)!r}: {error.strerror}.", remedy="Check the path."
         ) from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"{str(path)!r} cannot be read: a number is too long, or values are nested "
+            "too deep.",
+            remedy="Correct that place.",
+        ) from error
     return parse_spec(values, kind, where=path.name)
 
 
@@ -220,7 +226,7 @@ def _expected(kind: type, path: tuple[int | str, ...]) -> str:
 def _assigned(spec: Spec, path: tuple[str, ...], text: str, assignment: str) -> Spec:
     kind = type(spec)
     choices: list[object] = [text]
-    with suppress(tomllib.TOMLDecodeError):
+    with suppress(ValueError, RecursionError):
         choices.insert(0, tomllib.loads(f"value = {text}")["value"])
     problem: ConfigError | None = None
     for choice in choices:

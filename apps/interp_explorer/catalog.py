@@ -142,7 +142,7 @@ def settings_of(entry: Entry, root: Path) -> dict[str, object] | None:
     try:
         check_inside(path, root)
         return tomllib.loads(path.read_bytes().decode()) if entry.is_run else None
-    except (OSError, ValueError, ResultError):
+    except (OSError, ValueError, RecursionError, ResultError):
         return None
 
 

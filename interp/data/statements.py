@@ -351,6 +351,6 @@ def _other_columns(table: Table, used: Sequence[str]) -> pd.DataFrame:
         # Numbers arrive as text from CSV.
         try:
             frame[name] = pd.to_numeric(frame[name])
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             continue
     return frame.reindex(columns=names)

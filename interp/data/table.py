@@ -13,6 +13,9 @@ from interp.errors import DataError, closest
 
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".txt")
 MAX_TEXT_CHARACTERS = 100_000
+MAX_PARQUET_BYTES = 1 << 30
+MAX_PARQUET_ROWS = 10_000_000
+PARQUET_ROWS_AT_ONCE = 256
 Row = Mapping[str, object]
 
 
@@ -163,7 +166,9 @@ def _records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     lines = list(io.StringIO(text_of(path), newline=""))
     start = 0
     while start < len(lines):
-        reader = csv.reader(lines[start:], delimiter=delimiter, strict=True)
+        # By number: a copy of the rest for each odd row would take quadratic time.
+        rest = map(lines.__getitem__, range(start, len(lines)))
+        reader = csv.reader(rest, delimiter=delimiter, strict=True)
         first = start
         try:
             for cells in reader:
@@ -224,7 +229,17 @@ def _json_lines(path: Path, text_column: str) -> Table:
 
 def _parsed(text: str, name: str, *, line: int) -> object:
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        if "\\ud" in text.lower():
+            # Half of a pair of surrogates can be escaped, but is in no text.
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{name}{f', line {line}' if line else ''}: a text holds "
+            f"{error.object[error.start]!r}, half of a character.",
+            remedy="Remove it, or write the file again from its source.",
+        ) from error
     except json.JSONDecodeError as error:
         place = f"line {line or error.lineno}, column {error.colno}"
         raise DataError(
@@ -266,17 +281,36 @@ def _parquet(path: Path) -> Table:
     import pyarrow
     import pyarrow.parquet
 
+    rows: list[Row] = []
+    n_bytes = 0
     try:
         # Opened here: pyarrow would take a path with "=" for a partitioned data set.
         with path.open("rb") as file:
-            rows = pyarrow.parquet.read_table(file).to_pylist()
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
+            # In small batches: a few bytes may stand for very many equal texts.
+            opened = pyarrow.parquet.ParquetFile(file)
+            for batch in opened.iter_batches(batch_size=PARQUET_ROWS_AT_ONCE):
+                n_bytes += batch.nbytes
+                if n_bytes > MAX_PARQUET_BYTES or len(rows) > MAX_PARQUET_ROWS:
+                    raise _too_large(path)
+                rows.extend(batch.to_pylist())
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(
             f"{str(path)!r} is not a readable Parquet file.",
-            expected=str(error).splitlines()[0][:120],
+            expected=" ".join(str(error).split())[:120],
             remedy="Write it again.",
         ) from error
     return _from_objects(path, rows, [f"row {i + 1}" for i in range(len(rows))], "text")
+
+
+def _too_large(path: Path) -> DataError:
+    return DataError(
+        f"{str(path)!r} holds too much for a table of texts.",
+        expected=f"At most {MAX_PARQUET_BYTES / 1e9:.0f} GB and "
+        f"{MAX_PARQUET_ROWS:,} rows are read.",
+        remedy="Keep the rows and columns that you need.",
+    )
 
 
 def _plain(path: Path, text_column: str) -> Table:

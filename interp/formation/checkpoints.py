@@ -3,7 +3,6 @@
 One folder for each step, written whole: `state.safetensors` and `state.json`.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -109,9 +108,9 @@ def steps(folder: Path, identity: str) -> list[int]:
     found: list[int] = []
     for path in sorted(folder.glob("step-*")):
         try:
-            description = json.loads((path / STATE).read_text(encoding="utf-8"))
+            description = atomic.parse_json((path / STATE).read_bytes())
             step, theirs = int(description["step"]), description["experiment"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
             raise _damaged(path / STATE) from error
         if theirs != identity:
             raise IncompatibleError(
@@ -144,11 +143,11 @@ def read(folder: Path, step: int) -> State:
         tensors = load_file(path)
         flat, first, second = (tensors[name] for name in ("flat", "first", "second"))
         states, at = tensors["generators"], tensors["steps"].tolist()
-    except (OSError, SafetensorError, KeyError) as error:
+        generators = [torch.Generator() for _ in states]
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state.clone())
+    except (OSError, SafetensorError, KeyError, RuntimeError, TypeError) as error:
         raise _damaged(path) from error
-    generators = [torch.Generator() for _ in states]
-    for generator, state in zip(generators, states, strict=True):
-        generator.set_state(state.clone())
     curves = {
         name.removeprefix("curve/"): list(tensor.unbind())
         for name, tensor in tensors.items()

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from interp.heads.metrics import Measured
 from interp.heads.series import CheckpointRef
 
 
+# What is kept of each kind, and how many axes it has.
+AXES = {"values": 1, "heads": 3, "vectors": 1, "chance": 1}
 logger = logging.getLogger("interp.heads")
 
 
@@ -65,27 +68,29 @@ class Shards:
                 if facts.get("checkpoint") != _identity(ref):
                     logger.warning("%s has changed: it is measured again.", ref.name)
                     return None
-                arrays = {
-                    key: file.get_tensor(key) for key in json.loads(facts["order"])
-                }
-        except (SafetensorError, OSError, ValueError, KeyError) as error:
+                order = atomic.parse_json(facts["order"])
+                return _measured({key: file.get_tensor(key) for key in order})
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             logger.warning("%s is damaged (%s): measured again.", path, error)
             return None
-        groups: dict[str, dict[str, np.ndarray]] = {
-            kind: {} for kind in ("values", "heads", "vectors", "chance")
-        }
-        for key, array in arrays.items():
-            kind, _, name = key.partition("/")
-            groups[kind][name] = array
-        return Measured(
-            values=groups["values"],
-            heads=groups["heads"],
-            vectors=groups["vectors"],
-            chance={name: float(array[0]) for name, array in groups["chance"].items()},
-        )
 
     def _path(self, ref: CheckpointRef) -> Path:
         return self.folder / f"step-{ref.step:09d}.safetensors"
+
+
+def _measured(arrays: Mapping[str, np.ndarray]) -> Measured:
+    groups: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in AXES}
+    for key, array in arrays.items():
+        kind, _, name = key.partition("/")
+        if array.ndim != AXES[kind] or array.dtype.kind != "f":
+            raise ValueError(f"{key} is {array.dtype}{list(array.shape)}")
+        groups[kind][name] = array
+    return Measured(
+        values=groups["values"],
+        heads=groups["heads"],
+        vectors=groups["vectors"],
+        chance={name: array.item() for name, array in groups["chance"].items()},
+    )
 
 
 def _identity(ref: CheckpointRef) -> str:

@@ -4,7 +4,6 @@ Only safetensors weights are read: pickled weights run code when opened, so they
 refused by name. Nothing here imports a file of the checkpoint.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from interp import atomic
 from interp.errors import (
     ModelAccessError,
     ModelNotFoundError,
@@ -151,16 +151,44 @@ def _weights(folder: Path, where: str, top: set[str]) -> tuple[Path, ...]:
         return (folder / SINGLE,)
     if INDEX not in top:
         raise _without_weights(where, top)
-    shards = sorted(set(read_json(folder / INDEX).get("weight_map", {}).values()))
+    shards = sorted(set(weight_files(folder / INDEX).values()))
     missing = [shard for shard in shards if shard not in top]
     if missing or not shards:
         raise ModelNotFoundError(
             f"{where} lacks {len(missing)} of its {len(shards)} weight files: "
-            f"{', '.join(missing[:5])}.",
+            f"{', '.join(name[:80] for name in missing[:5])}.",
             expected=f"All files that {INDEX} names.",
             remedy="Download or copy the model again.",
         )
     return tuple(folder / shard for shard in shards)
+
+
+def weight_files(index: Path) -> dict[str, str]:
+    """Which file holds each tensor of a checkpoint in shards, by its index.
+
+    Args:
+        index: The file called `model.safetensors.index.json`.
+
+    Raises:
+        UnsupportedModelError: If it is damaged, or names a file elsewhere than beside
+            itself.
+    """
+    places = read_json(index).get("weight_map", {})
+    if not isinstance(places, dict):
+        places = {"weight_map": places}
+    for tensor, name in places.items():
+        if not isinstance(name, str) or not _is_plain_name(name):
+            raise UnsupportedModelError(
+                f"The file {str(index)!r} says that {tensor!r:.80} is in {name!r:.80}.",
+                expected="It names files beside itself.",
+                remedy="Download or copy the model again.",
+            )
+    return places
+
+
+def _is_plain_name(name: str) -> bool:
+    """Whether a name can only be that of a file in the same folder."""
+    return name not in ("", ".", "..") and not set(name) & set("/\\\0")
 
 
 def _check_header(file: Path) -> None:
@@ -171,9 +199,15 @@ def _check_header(file: Path) -> None:
     except (SafetensorError, OSError) as error:
         raise UnsupportedModelError(
             f"The weight file {str(file)!r} is damaged or cut short: {error}.",
-            expected=f"It has {file.stat().st_size} bytes here.",
+            expected=_size(file),
             remedy="Download or copy it again.",
         ) from error
+
+
+def _size(file: Path) -> str:
+    # What an index names may also be a link that leads nowhere.
+    exists = file.is_file()
+    return f"It has {file.stat().st_size} bytes here." if exists else "It is no file."
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -183,7 +217,7 @@ def read_json(file: Path) -> dict[str, Any]:
         UnsupportedModelError: If it cannot be read.
     """
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
+        value = atomic.parse_json(file.read_bytes())
     except (ValueError, OSError) as error:
         raise UnsupportedModelError(
             f"The file {str(file)!r} cannot be read as JSON: {error}.",

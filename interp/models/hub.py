@@ -5,7 +5,6 @@ wrong name, a closed door or a missing network is reported in seconds. What arri
 in the ordinary Hugging Face cache, where `hf download` puts it too.
 """
 
-import json
 import logging
 import os
 import re
@@ -45,6 +44,7 @@ from interp.models.checkpoint import (
     Checkpoint,
     read_json,
     wanted_files,
+    weight_files,
 )
 
 
@@ -271,8 +271,7 @@ def _holds(folder: Path, weights: Sequence[str] | None) -> bool:
         index = folder / INDEX
         if not index.is_file():
             return (folder / SINGLE).is_file()
-        places = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        weights = sorted(set(places.values()))
+        weights = sorted(set(weight_files(index).values()))
     return all((folder / name).is_file() for name in weights)
 
 

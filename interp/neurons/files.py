@@ -5,7 +5,6 @@ come from; of the weights only the last down-projection, the norms and the head 
 opened, the head a few rows at a time.
 """
 
-import json
 from pathlib import Path
 
 import torch
@@ -15,7 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from interp.errors import UnsupportedModelError
 from interp.models import hub
 from interp.models.architecture import architecture_of
-from interp.models.checkpoint import Checkpoint, exists, inspect_folder
+from interp.models.checkpoint import Checkpoint, exists, inspect_folder, read_json
 from interp.models.norms import Norm, norm_of
 from interp.models.safety import check_supported
 from interp.neurons.output import Output, Parts, logit_scale, neuron_rows, parts_of
@@ -47,7 +46,7 @@ def read_output(source: str | Path, *, revision: str | None = None) -> Output:
         checkpoint = inspect_folder(folder, name)
     else:
         folder = hub.fetch(name, revision, weights=()).folder
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = read_json(folder / "config.json")
         checkpoint = Checkpoint(folder=folder, config=config, weights=())
     check_supported(checkpoint, name, trust_remote_code=False)
     hf = _without_storage(folder)

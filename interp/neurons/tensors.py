@@ -1,6 +1,5 @@
 """The tensors of a checkpoint by the names that they have in the model."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from transformers.core_model_loading import (
 )
 
 from interp.errors import ModelNotFoundError, UnsupportedModelError
-from interp.models.checkpoint import INDEX, SINGLE
+from interp.models.checkpoint import INDEX, SINGLE, weight_files
 from interp.neurons.matrices import FiledMatrix, Matrix
 
 
@@ -140,5 +139,5 @@ def _files(folder: Path) -> dict[str, Path]:
     if single.is_file():
         with safe_open(single, framework="pt") as opened:
             return dict.fromkeys(opened.keys(), single)
-    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    return {key: folder / file for key, file in index["weight_map"].items()}
+    places = weight_files(folder / INDEX)
+    return {key: folder / file for key, file in places.items()}

@@ -1,7 +1,6 @@
 """A trained family on disk: which folders it has, and what was measured on it."""
 
 import copy
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -89,20 +88,24 @@ def read_family(folder: str | Path) -> Family:
     """
     folder = Path(folder)
     try:
-        record = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        record = atomic.parse_json((folder / DESCRIPTION).read_bytes())
         checks = tuple(
             Check(**{key: value for key, value in check.items() if key != "held"})
             for check in record["checks"]
         )
+        notes = tuple(record["notes"])
+        whole = isinstance(record["seed"], int) and isinstance(record["spec"], str)
+        if not whole or not all(isinstance(note, str) for note in notes):
+            raise TypeError("a field has another type")
         return Family(
             folder=folder,
             name=record["family"],
             seed=record["seed"],
             spec=record["spec"],
             checks=checks,
-            notes=tuple(record["notes"]),
+            notes=notes,
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise DataError(
             f"{folder} does not hold an embedded model family.",
             expected=f"A folder with {DESCRIPTION}, written by training.",

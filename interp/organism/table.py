@@ -111,7 +111,7 @@ def _rows(path: Path) -> list[Row]:
         raise DataError(
             f"{path} is a folder.", expected="Facts are read from one CSV file."
         ) from None
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(
             f"{path} cannot be read as CSV text: {error}.",
             expected="Facts are a CSV file in UTF-8.",

@@ -6,6 +6,7 @@ other settings are never taken for one's own.
 """
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ class Shards:
         except (OSError, SafetensorError, ValueError) as error:
             logger.warning("%s cannot be read and is computed again: %s", path, error)
             return None
-        if set(arrays) != _FIELDS or arrays["ld"].shape != shape:
+        if not _fits(arrays, shape):
             logger.warning("%s holds something else and is computed again", path)
             return None
         return GroupGrid(
@@ -78,6 +79,14 @@ class Shards:
 
     def _path(self, index: int) -> Path:
         return self._folder / f"{self._key}-{index:05d}.safetensors"
+
+
+def _fits(arrays: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> bool:
+    if set(arrays) != _FIELDS or arrays["token_layers"].dtype.kind != "i":
+        return False
+    wanted = {"ld": shape, "base_ld": shape[1:2], "other_ld": shape[1:2]}
+    wanted["token_layers"] = (1,)
+    return all(arrays[name].shape == axes for name, axes in wanted.items())
 
 
 def shard_key(job: Job, wanted: tuple[tuple[int, ...], ...]) -> str:

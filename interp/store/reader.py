@@ -92,7 +92,7 @@ class Store:
     @cached_property
     def rows(self) -> pd.DataFrame:
         """One row for each example: `row`, `shard`, `shard_row`, and the data's own."""
-        return read_rows(self.folder)
+        return read_rows(self.folder, n_rows=len(self))
 
     @cached_property
     def n_positions(self) -> int | None:

@@ -1,6 +1,5 @@
 """Directions of the embedded models, fitted in a second where none were saved."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from interp import atomic
 from interp.directions import Direction
 
 
@@ -116,7 +116,7 @@ def _fit(
 def _instructions(path: Path) -> tuple[str, ...]:
     try:
         with path.open("rb") as file:
-            rows = json.loads(file.read(MAX_BYTES))
+            rows = atomic.parse_json(file.read(MAX_BYTES))
         return tuple(str(row["instruction"]) for row in rows)
     except (OSError, ValueError, KeyError, TypeError):
         return ()

@@ -1,6 +1,5 @@
 """Which models the Lab offers, and the one that is loaded, shared by all readers."""
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import streamlit as st
 
+from interp import atomic
 from interp.errors import InterpError
 from interp.home import interp_home
 from interp_explorer.catalog import Catalog
@@ -99,7 +99,7 @@ def _embedded(found: Catalog) -> Path | None:
 
 def _is_family(folder: Path) -> bool:
     try:
-        told = json.loads((folder / "family.json").read_bytes())
+        told = atomic.parse_json((folder / "family.json").read_bytes())
     except (OSError, ValueError):
         return False
     return (
