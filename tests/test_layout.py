@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ BASE = {
     "config",
     "provenance",
     "sharding",
+    "lazy",
 }
 ALLOWED = {
     "interp.models": BASE,
@@ -54,6 +56,7 @@ TORCH_FREE = (
 )
 
 
+@cache
 def imported(path: Path) -> set[str]:
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
