@@ -36,7 +36,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM
 
 import interp
@@ -72,17 +71,23 @@ again.site, again.position, again.scale == truth.scale
 # %% [markdown]
 # ## TransformerLens
 #
-# Site names are theirs, and functions take plain arrays wherever they take captured
-# activations. So a cache made there needs no conversion, only the rows you mean. (All
+# A bridge holds the same weights and leaves the model as it is; site names are theirs.
+# Caches go both ways: names and values stay, only the layout is translated. (All
 # statements have one length here, so that one batch holds them without padding.)
 
 # %%
-bridge = TransformerBridge.boot_transformers(str(family.base), device="cpu")
+bridge = interp.interchange.as_bridge(model)
 ids = torch.tensor(model.tokenize(statements.prompts).ids)
 with torch.no_grad():
     _, cache = bridge.run_with_cache(ids, prepend_bos=False)
-theirs = cache[str(interp.Site("resid_post", 2))][:, -1]
-from_cache = interp.directions.mean_difference(theirs, statements.labels)
+theirs = interp.interchange.from_cache(cache, model=model, ids=ids.tolist())
+back = interp.interchange.from_cache(interp.interchange.to_cache(theirs))
+lost["TransformerLens, there and back"] = max(
+    float((back[site] - theirs[site]).abs().max()) for site in theirs.sites
+)
+from_cache = interp.directions.mean_difference(
+    theirs["resid_post.2"][:, -1], statements.labels
+)
 lost["TransformerLens"] = float(np.abs(from_cache.vector - truth.vector).max())
 lost["TransformerLens"], interp.directions.cosine(from_cache, truth)
 

@@ -244,6 +244,9 @@ def _changed(value: Tensor, operation: Operation) -> Tensor:
     n_slots = value.shape[1]
     places = (slice(None), slice(None), *(operation["part"] or ()))
     part = value[places]
+    a: Any
+    b: Any
+    mean: Any
     a, b, mean = [
         given.to(value.device, value.dtype)
         if isinstance(given, torch.Tensor)
