@@ -4,6 +4,7 @@ Every weight is drawn so that no part is a no-op: activations are of order one, 
 gains differ from one and biases from zero, so a forgotten one changes the output.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -208,3 +209,11 @@ def saved_tiny_model(
     tiny_model(architecture, seed, **overrides).save_pretrained(target)
     tiny_tokenizer().save_pretrained(target)
     return target
+
+
+def write_config(folder: Path, **fields: object) -> None:
+    """Change fields of the config of a saved model."""
+    file = folder / "config.json"
+    config = json.loads(file.read_text())
+    config.update(fields)
+    file.write_text(json.dumps(config))

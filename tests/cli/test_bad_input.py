@@ -4,79 +4,27 @@ Each case is a command line. The line on stderr says what happened in the user's
 and what to do; there is never a traceback.
 """
 
-import json
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny import saved_tiny_model
+from bad_commands import (
+    GOOD,
+    Place,
+    corrupt_result,
+    damaged,
+    filled,
+    lines,
+    occupied,
+    pickled,
+    remote,
+    spoilt,
+    truncated,
+    unreadable,
+)
 
-from interp.errors import InterpError
 from probes.cli.run import run
-
-
-GOOD = "statement,label\n" + "".join(
-    f"The city of Town{i} is in Land{i % 5}.,{i % 2}\n" for i in range(40)
-)
-INSTRUCTIONS = json.dumps(
-    [{"instruction": f"Write about topic {i}."} for i in range(40)]
-)
-
-
-class Place:
-    """A folder with good files and good models, to be spoilt by a case."""
-
-    def __init__(self, folder: Path, base: Path, post: Path) -> None:
-        self.folder = folder
-        self.base = base
-        self.post = post
-        self.statements = self.write("good.csv", GOOD)
-        self.harmful = self.write("harmful.json", INSTRUCTIONS)
-        self.harmless = self.write(
-            "harmless.json", INSTRUCTIONS.replace("Write", "Sing")
-        )
-
-    def write(self, name: str, content: str | bytes) -> Path:
-        path = self.folder / name
-        data = content.encode() if isinstance(content, str) else content
-        path.write_bytes(data)
-        return path
-
-    def compare(self, *options: object, statements: object = None) -> list[str]:
-        """A compare command, whose statement file may be a spoilt one."""
-        file = statements if statements is not None else self.statements
-        command = ["compare", self.base, self.post, "--statements", file]
-        command += ["--out", self.folder / "out", *options]
-        return [str(word) for word in command]
-
-    def refusal(self, harmful: object, *options: object) -> list[str]:
-        command = ["compare", self.base, self.post, "--harmful", harmful]
-        command += ["--harmless", self.harmless, "--out", self.folder / "out", *options]
-        return [str(word) for word in command]
-
-    def capture(self, *options: object, data: object = None, model: object = None):
-        words = ["capture", model or self.base, data or self.statements]
-        words += [] if "--out" in options else ["--out", self.folder / "store"]
-        return [str(word) for word in (*words, *options)]
-
-
-@pytest.fixture(scope="session")
-def tiny_pair(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pair")
-    base = saved_tiny_model(folder / "base", "llama")
-    post = saved_tiny_model(folder / "post", "gpt2")
-    return Path(base), Path(post)
-
-
-@pytest.fixture
-def place(tmp_path, tiny_pair):
-    return Place(tmp_path, *tiny_pair)
-
-
-def lines(*rows: str, header: str = "statement,label") -> str:
-    return "\n".join((header, *rows)) + "\n"
 
 
 Build = Callable[[Place], list[str]]
@@ -380,68 +328,6 @@ CASES: dict[str, tuple[Build, int, str]] = {
 }
 
 
-def spoilt(place: Place, spoil: Callable[[Path], None]) -> Path:
-    """A copy of the base model in which one thing is wrong."""
-    folder = place.folder / "spoilt"
-    folder.mkdir()
-    for file in place.base.iterdir():
-        (folder / file.name).write_bytes(file.read_bytes())
-    spoil(folder)
-    return folder
-
-
-def pickled(folder: Path) -> None:
-    (folder / "model.safetensors").unlink()
-    (folder / "pytorch_model.bin").write_bytes(b"\x80\x04.")
-
-
-def truncated(folder: Path) -> None:
-    os.truncate(folder / "model.safetensors", 1000)
-
-
-def remote(folder: Path) -> None:
-    config = json.loads((folder / "config.json").read_text())
-    config["model_type"] = "mystery"
-    config["auto_map"] = {
-        "AutoConfig": "mystery.MysteryConfig",
-        "AutoModelForCausalLM": "mystery.Mystery",
-    }
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "mystery.py").write_text("raise SystemExit('remote code ran')\n")
-
-
-def unreadable(folder: Path) -> None:
-    (folder / "config.json").write_text("{")
-
-
-def occupied(place: Place) -> Path:
-    folder = place.folder / "mine"
-    folder.mkdir()
-    (folder / "diary.txt").write_text("do not lose me")
-    return folder
-
-
-def filled(place: Place, second: list[str]) -> list[str]:
-    """The second command, after a first one has filled the same store."""
-    assert run(place.capture("--limit", 7, "--sites", "resid_post.0")) == 0
-    return second
-
-
-def damaged(place: Place) -> list[str]:
-    command = place.capture("--limit", 7, "--sites", "resid_post.0")
-    assert run(command) == 0
-    (shard,) = (place.folder / "store" / "shards").iterdir()
-    os.truncate(shard, shard.stat().st_size // 2)
-    return command
-
-
-def corrupt_result(place: Place, content: str = '{"kind": ') -> str:
-    folder = place.folder / "run" / "result"
-    folder.mkdir(parents=True)
-    (folder / "result.json").write_text(content)
-    return str(folder)
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_bad_input_ends_with_one_clear_line(name, place, capsys):
     build, expected_code, message = CASES[name]
@@ -469,69 +355,3 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 def test_there_are_enough_cases():
     assert len(CASES) >= 40
-
-
-def test_with_json_the_error_is_an_object_on_stdout(place, capsys):
-    assert run([*place.capture("--sites", "resid_pst.*"), "--json"]) == 2
-    answer = json.loads(capsys.readouterr().out)
-    assert answer["ok"] is False
-    assert answer["error"]["kind"] == "UnknownSiteError"
-    assert "resid_pst" in answer["error"]["message"]
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_an_unwritable_folder_is_named(place, capsys):
-    place.folder.chmod(0o500)
-    try:
-        assert run(place.capture("--out", place.folder / "new")) == 2
-    finally:
-        place.folder.chmod(0o700)
-    assert "new" in capsys.readouterr().err
-
-
-def test_a_full_disk_is_refused_before_anything_is_computed(place, capsys, monkeypatch):
-    import shutil
-
-    usage = shutil.disk_usage(place.folder)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
-    assert run(place.capture()) == 3
-    assert "disk has" in capsys.readouterr().err
-    assert not list((place.folder / "store").rglob("*.safetensors"))
-
-
-def test_a_bug_says_that_it_is_one(place, capsys, monkeypatch):
-    import interp.data
-
-    def broken(*args: object, **kwargs: object) -> None:
-        raise ZeroDivisionError("oops")
-
-    monkeypatch.setattr(interp.data, "prompts", broken)
-    assert run(place.capture()) == 1
-    assert "This is a bug in interp: ZeroDivisionError: oops" in capsys.readouterr().err
-
-
-def test_ctrl_c_says_how_to_go_on(place, capsys, monkeypatch):
-    import interp.store.capturing
-
-    def interrupted(*args: object, **kwargs: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(interp.store.capturing, "capture", interrupted)
-    assert run(place.capture()) == 130
-    assert "Run the same command again" in capsys.readouterr().err
-
-
-def test_every_error_class_is_also_a_builtin():
-    def tree(kind: type) -> list[type]:
-        return [kind, *(k for sub in kind.__subclasses__() for k in tree(sub))]
-
-    bare = [
-        kind.__name__
-        for kind in tree(InterpError)[1:]
-        if not any(
-            issubclass(base, Exception) and base.__module__ == "builtins"
-            for base in kind.__mro__
-            if base not in (Exception, BaseException, object)
-        )
-    ]
-    assert bare == ["StoppedError"]
