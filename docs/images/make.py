@@ -24,7 +24,7 @@ DRAWN = (
 )
 # The harmless example of the Lab, steered towards refusing it.
 LAB = "lab?l_strength=1&l_length=16"
-PICTURES = {"explorer": ("truthfulness", 1000), "lab": (LAB, 1320)}
+PICTURES = {"explorer": ("truthfulness", 1000), "lab": (LAB, 1520)}
 WIDTH = 1280
 
 

@@ -18,7 +18,7 @@ from interp_explorer.lab.settings import (
     drop_unless,
     key_of,
 )
-from interp_explorer.widgets.text import escaped
+from interp_explorer.widgets.text import escaped, models_text
 
 
 if TYPE_CHECKING:
@@ -127,7 +127,8 @@ def choose_steering(model: "LanguageModel", held: tuple[Held, ...]) -> Steering 
     assert one is not None
     if one.is_foreign:
         source = one.direction.model or "a model that its file does not name"
-        st.caption(f"This direction was found in {escaped(source)}.")
+        found = escaped(models_text([source]))
+        st.caption(f"This direction was found in {found}, not in this model.")
     left, right = st.columns([2, 5])
     with left:
         layers = _layers(model, one)
