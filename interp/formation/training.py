@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
-from interp import stopping
+from interp import atomic, stopping
 from interp.errors import ConfigError
 from interp.formation import checkpoints
 from interp.formation.checkpoints import State
@@ -73,8 +73,10 @@ def train(
     folder = None if out is None else Path(out)
     identity = checkpoints.identity(experiment)
     state = _start(experiment)
-    if folder is not None and (last := checkpoints.last(folder, identity)) is not None:
-        state = checkpoints.read(folder, last)
+    if folder is not None:
+        atomic.remove_strays(folder)
+        if (last := checkpoints.last(folder, identity)) is not None:
+            state = checkpoints.read(folder, last)
     state = _run(experiment, state, folder=folder, identity=identity, until=until)
     return _trained(experiment, state)
 
