@@ -56,9 +56,10 @@ from interp.stopping import listen  # noqa: E402
 TWO, LOST = "two processes", "worker lost"
 KINDS: tuple[str, ...] = (*FAULTS, TWO, LOST)
 MOST_IN_A_ROW = 3
-WARM_UPS = 2
 # How often work that a fault came too late for is begun anew.
 AGAIN = 0.8
+# In this share of its operations on files no work is at its last part.
+EARLY = 0.25
 # What each fault may end with, besides 0; -9 is the kill itself.
 CODES = {
     "SIGKILL": {-9},
@@ -142,7 +143,9 @@ class Trial:
         is_new = not self._out.exists()
         ended = injection.run(self._whole, self._base, fault)
         self._judge(kind, str(fault), ended)
-        early = fault.event is not None and 2 * fault.event < self._quiet.ended.events
+        early = (
+            fault.event is not None and fault.event < EARLY * self._quiet.ended.events
+        )
         if kind == "SIGTERM" and early and is_new and ended.code == 0:
             self.problems.append("it did not stop")
 
@@ -267,29 +270,32 @@ def _listening(work: Callable[[], int]) -> int:
 
 def quiet_run(work: Work, base: Path) -> Quiet:
     """An undisturbed run, after a first one that tells which modules to import."""
-    for number in range(WARM_UPS):
-        out = base / f"quiet-{work.name}-{number}"
-        names = base / "modules.json"
-
-        def run(out: Path = out, names: Path = names) -> int:
-            code = _listening(lambda: work.run(out))
-            names.write_text(json.dumps(sorted(sys.modules)))
-            return code
-
-        ended = injection.run(run, base)
-        if ended.code:
-            raise RuntimeError(
-                f"{work.name} undisturbed ends with {ended.code}: {ended.said}"
-            )
-        for name in json.loads(names.read_text()):
-            with contextlib.suppress(Exception):
-                importlib.import_module(name)
-    found = content(out)
+    _undisturbed(work, base / f"quiet-{work.name}-cold", base)
+    out = base / f"quiet-{work.name}"
+    ended = _undisturbed(work, out, base)
     taken = injection.run(lambda: 0 if work.taken(out) else 1, base)
     if taken.code:
         raise RuntimeError(f"{work.name} is not taken for finished: {taken.said}")
     sizes = tuple(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    return Quiet(content=found, ended=ended, sizes=sizes)
+    return Quiet(content=content(out), ended=ended, sizes=sizes)
+
+
+def _undisturbed(work: Work, out: Path, base: Path) -> Ended:
+    names = base / "modules.json"
+
+    def run() -> int:
+        code = _listening(lambda: work.run(out))
+        names.write_text(json.dumps(sorted(sys.modules)))
+        return code
+
+    ended = injection.run(run, base)
+    if ended.code:
+        raise RuntimeError(f"{work.name} ends with {ended.code}: {ended.said}")
+    # Here, so that no child has to do it again.
+    for name in json.loads(names.read_text()):
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+    return ended
 
 
 def soak(options: argparse.Namespace, base: Path, tally: Tally) -> None:
