@@ -3,8 +3,9 @@
 Importing this package imports nothing heavy: every name below is loaded on first use.
 """
 
-import importlib
-from typing import TYPE_CHECKING, no_type_check
+from typing import TYPE_CHECKING
+
+from interp.lazy import lazy_names
 
 
 if TYPE_CHECKING:
@@ -79,21 +80,4 @@ _WHERE = {
 }
 _MODULES = ("estimators",)
 
-__all__ = [*_WHERE, *_MODULES]
-
-
-# Python asks for submodules here before it imports them: too early for type checks.
-@no_type_check
-def __getattr__(name: str) -> object:
-    if name in _WHERE:
-        value = getattr(importlib.import_module(_WHERE[name]), name)
-    elif name in _MODULES:
-        return importlib.import_module(f"probes.{name}")
-    else:
-        raise AttributeError(f"module 'probes' has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _WHERE, _MODULES)

@@ -4,8 +4,9 @@ What can be read without torch, directions in files among it, is imported withou
 every name below is loaded on first use.
 """
 
-import importlib
-from typing import TYPE_CHECKING, no_type_check
+from typing import TYPE_CHECKING
+
+from interp.lazy import lazy_names
 
 
 if TYPE_CHECKING:
@@ -91,16 +92,4 @@ _WHERE = {
     "principal_angles": "interp.directions.subspace",
 }
 
-
-# Python asks for submodules here before it imports them: too early for type checks.
-@no_type_check
-def __getattr__(name: str) -> object:
-    if name not in _WHERE:
-        raise AttributeError(f"module 'interp.directions' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_WHERE[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*_WHERE, *(name for name in globals() if "__" in name)})
+__getattr__, __dir__ = lazy_names(__name__, _WHERE)

@@ -5,15 +5,9 @@ one row for each example, and `shards/` has safetensors files with one tensor fo
 site. See `spec` for what makes two stores the same capture and `layout` for the bytes.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, no_type_check
+from typing import TYPE_CHECKING
 
-from interp.store.spec import (
-    Shard as Shard,
-    ShardPlan as ShardPlan,
-    StoreSpec as StoreSpec,
-    plan_shards as plan_shards,
-)
+from interp.lazy import lazy_names
 
 
 if TYPE_CHECKING:
@@ -24,23 +18,28 @@ if TYPE_CHECKING:
         open as open,
         padding_mask as padding_mask,
     )
+    from interp.store.spec import (
+        Shard as Shard,
+        ShardPlan as ShardPlan,
+        StoreSpec as StoreSpec,
+        plan_shards as plan_shards,
+    )
     from interp.store.writer import StoreWriter as StoreWriter, fill as fill
 
+
 # Specs are made and compared without torch, which takes seconds to import.
-_LAZY = {
-    "fingerprint": "manifest",
-    "SiteView": "reader",
-    "Store": "reader",
-    "open": "reader",
-    "padding_mask": "reader",
-    "StoreWriter": "writer",
-    "fill": "writer",
+_WHERE = {
+    "fingerprint": "interp.store.manifest",
+    "SiteView": "interp.store.reader",
+    "Store": "interp.store.reader",
+    "open": "interp.store.reader",
+    "padding_mask": "interp.store.reader",
+    "Shard": "interp.store.spec",
+    "ShardPlan": "interp.store.spec",
+    "StoreSpec": "interp.store.spec",
+    "plan_shards": "interp.store.spec",
+    "StoreWriter": "interp.store.writer",
+    "fill": "interp.store.writer",
 }
 
-
-# Python asks here for submodules before it imports them: too early for type checks.
-@no_type_check
-def __getattr__(name: str) -> object:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'interp.store' has no attribute {name!r}")
-    return getattr(import_module(f"interp.store.{_LAZY[name]}"), name)
+__getattr__, __dir__ = lazy_names(__name__, _WHERE)
