@@ -26,7 +26,7 @@ _TORCHRUN = ("RANK", None, "WORLD_SIZE")
 _WRITTEN = re.compile(r"(\d{1,9})/(\d{1,9})")
 
 
-class OthersMissingError(InterpError):
+class OthersMissingError(InterpError, RuntimeError):
     """What this shard had to do is on disk; parts of other shards are not yet.
 
     Not a failure: the command line says it and exits with 0.

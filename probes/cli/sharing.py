@@ -56,7 +56,7 @@ ShardsOption = Annotated[
 _ARGUMENTS: ContextVar[tuple[str, ...]] = ContextVar("arguments", default=())
 
 
-class ShardFailedError(InterpError):
+class ShardFailedError(InterpError, RuntimeError):
     """A shard ended with an error; what others finished is kept."""
 
 
