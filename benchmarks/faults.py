@@ -143,9 +143,8 @@ class Trial:
         is_new = not self._out.exists()
         ended = injection.run(self._whole, self._base, fault)
         self._judge(kind, str(fault), ended)
-        early = (
-            fault.event is not None and fault.event < EARLY * self._quiet.ended.events
-        )
+        before = EARLY * self._quiet.ended.events
+        early = fault.event is not None and fault.event < before
         if kind == "SIGTERM" and early and is_new and ended.code == 0:
             self.problems.append("it did not stop")
 
