@@ -11,6 +11,7 @@ from probes.cli.demo import demo
 from probes.cli.doctor import doctor
 from probes.cli.explore import explore
 from probes.cli.export import export
+from probes.cli.plan import plan
 from probes.cli.show import show
 from probes.cli.study import study
 from probes.cli.track import track
@@ -54,6 +55,9 @@ app.command()(compare)
 app.command()(study)
 app.command()(capture)
 app.command()(track)
+app.command(
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+)(plan)
 app.add_typer(train, name="train")
 app.command()(show)
 app.command()(export)

@@ -74,7 +74,7 @@ def capture(
         loaded,
         table.texts[:limit],
         sites=sites or ["resid_post.*"],
-        positions=_position(positions),
+        positions=parsed_position(positions),
         dtype=store_dtype,
         chat=chat,
         columns=[
@@ -106,8 +106,13 @@ def capture(
     return 0
 
 
-def _position(text: str) -> str | int:
-    """A position as the user typed it: a number is an index."""
+def parsed_position(text: str) -> str | int:
+    """A position as the user typed it: a number is an index.
+
+    Example:
+        >>> parsed_position("-2"), parsed_position("last")
+        (-2, 'last')
+    """
     try:
         return int(text)
     except ValueError:

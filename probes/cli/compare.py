@@ -96,23 +96,8 @@ def compare(
     """
     share(shard, ray, shards, device=device)
     from probes.studies.compare import compare as run
-    from probes.studies.kinds import Sources
-    from probes.studies.planning import LEFT_OUT_IF_UNSUITABLE, plan
+    from probes.studies.planning import LEFT_OUT_IF_UNSUITABLE
 
-    sources = Sources(
-        statements=(*(statements or ()), *(more or ())),
-        harmful=tuple(harmful or ()),
-        harmless=tuple(harmless or ()),
-        texts=tuple(texts or ()),
-    )
-    asked = [name.strip() for name in studies.split(",") if name.strip()]
-    specs = plan(
-        base,
-        post,
-        sources,
-        studies=asked,
-        seed=seed,
-    )
     settings = {
         "base_revision": base_revision,
         "post_revision": post_revision,
@@ -121,9 +106,17 @@ def compare(
         "group": group,
         "max_new_tokens": max_new_tokens,
         "batch_size": batch_size,
+        "seed": seed,
     }
+    files = {
+        "statements": [*(statements or ()), *(more or ())],
+        "harmful": harmful,
+        "harmless": harmless,
+        "texts": texts,
+    }
+    asked = named(studies)
     done = run(
-        [_with(spec, settings) for spec in specs],
+        specs_of(base, post, files, asked=asked, settings=settings),
         out=out,
         device=device,
         trust_remote_code=trust_remote_code,
@@ -132,6 +125,44 @@ def compare(
     )
     report(done, as_json=as_json)
     return 0
+
+
+def named(studies: str) -> list[str]:
+    """The names in a list with commas.
+
+    Example:
+        >>> named("truthfulness, refusal,")
+        ['truthfulness', 'refusal']
+    """
+    return [name.strip() for name in studies.split(",") if name.strip()]
+
+
+def specs_of(
+    base: str,
+    post: str,
+    files: Mapping[str, Files],
+    *,
+    asked: list[str],
+    settings: Mapping[str, object],
+) -> "list[StudySpec]":
+    """The settings of every study of a comparison.
+
+    Args:
+        base: Hub id or folder of the base model.
+        post: Hub id or folder of the post-trained model.
+        files: Data by the fields of `Sources`.
+        asked: The studies that were named; none for those whose data is given.
+        settings: Settings of the command line; a study takes those that it has.
+
+    Raises:
+        ConfigError: If a study does not exist or lacks its data.
+    """
+    from probes.studies.kinds import Sources
+    from probes.studies.planning import plan
+
+    sources = Sources(**{name: tuple(given or ()) for name, given in files.items()})
+    specs = plan(base, post, sources, studies=asked)
+    return [_with(spec, settings) for spec in specs]
 
 
 def _with(spec: "StudySpec", settings: Mapping[str, object]) -> "StudySpec":

@@ -1,7 +1,6 @@
 """`interp study`: one study with all its settings from a file."""
 
 import shlex
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +8,7 @@ import typer
 
 from probes.cli.compare import report
 from probes.cli.options import Device, Json, TrustRemoteCode
-from probes.cli.output import emit, say
+from probes.cli.output import say
 from probes.cli.sharing import RayOption, ShardOption, ShardsOption, share
 
 
@@ -32,7 +31,11 @@ def study(
         typer.Option("--set", metavar="KEY=VALUE", help="Another value; repeatable."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check settings and data, run nothing.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Run nothing; say what it would cost, as `interp plan`.",
+        ),
     ] = False,
     resume: Annotated[
         bool,
@@ -54,14 +57,11 @@ def study(
         post = "org/model-instruct"
         statements = ["cities.csv"]
     """
-    from interp.config import override, read_spec
-    from probes.studies.kinds import checked_name, spec_class
-
-    kind = spec_class(checked_name(name))
-    spec = override(read_spec(config, kind), assignments or [])
+    spec = spec_of(name, config, assignments)
     if dry_run:
-        _show_plan(name, spec, out, as_json=as_json)
-        return 0
+        from probes.cli.plan import plan_study
+
+        return plan_study(spec, out, device, trust_remote_code, as_json=as_json)
     share(shard, ray, shards, device=device)
     from probes.studies.compare import compare
 
@@ -80,18 +80,19 @@ def study(
     return 0
 
 
-def _show_plan(name: str, spec: "StudySpec", out: Path, *, as_json: bool) -> None:
-    """Say what would run, after reading the data as the run would."""
-    from interp.config import to_toml
-    from probes.studies.inputs import record_of
-    from probes.studies.kinds import Sources, data_of, sources_of
+def spec_of(name: str, config: Path, assignments: list[str] | None) -> "StudySpec":
+    """The settings of a study from a file and from `--set`.
 
-    given = sources_of(spec)
-    files = [file for kind in fields(Sources) for file in getattr(given, kind.name)]
-    read = record_of(data_of(spec), ", ".join(files))
-    say(f"{name}: {spec.base} and {spec.post}, {read.rows} rows of {read.name}")
-    say(f"results would go to {out / name}")
-    say(f"\n{to_toml(spec)}")
-    if as_json:
-        values = {field.name: getattr(spec, field.name) for field in fields(spec)}
-        emit({"ok": True, "study": name, "rows": read.rows, "settings": values})
+    Args:
+        name: The study.
+        config: The file.
+        assignments: What `--set` says.
+
+    Raises:
+        ConfigError: If there is no such study or setting.
+    """
+    from interp.config import override, read_spec
+    from probes.studies.kinds import checked_name, spec_class
+
+    kind = spec_class(checked_name(name))
+    return override(read_spec(config, kind), assignments or [])

@@ -86,8 +86,10 @@ def track(
     share(shard, ray, shards, device=device)
     from interp import heads
 
-    wanted = _names(metrics, statements, harmful, harmless)
-    chosen = _metrics(wanted, statements, harmful, harmless, layer=layer, limit=limit)
+    wanted = metric_names(metrics, statements, harmful, harmless)
+    chosen = chosen_metrics(
+        wanted, statements, harmful, harmless, layer=layer, limit=limit
+    )
     timeline = heads.track(
         heads.find_series(
             series, revisions=revisions or None, tokens_per_step=tokens_per_step
@@ -106,10 +108,20 @@ def track(
     return EXIT_SOME_FAILED if timeline.failed else 0
 
 
-def _names(
+def metric_names(
     metrics: str, statements: Files, harmful: Files, harmless: Files
 ) -> list[str]:
-    """What is asked for, or by default what is cheap and what there is data for."""
+    """What is asked for, or by default what is cheap and what there is data for.
+
+    Args:
+        metrics: What `--metrics` says.
+        statements: What `--statements` says.
+        harmful: What `--harmful` says.
+        harmless: What `--harmless` says.
+
+    Raises:
+        ConfigError: If there is no such metric, or it lacks its data.
+    """
     from interp.errors import ConfigError, closest
     from interp.heads.targets import PATTERN_METRICS
 
@@ -136,7 +148,7 @@ def _names(
     return list(dict.fromkeys(wanted))
 
 
-def _metrics(
+def chosen_metrics(
     wanted: list[str],
     statements: Files,
     harmful: Files,
@@ -145,6 +157,16 @@ def _metrics(
     layer: int | None,
     limit: int | None,
 ) -> "list[CheckpointMetric]":
+    """The metrics by their names, with the data that they need.
+
+    Args:
+        wanted: What `metric_names` returned.
+        statements: What `--statements` says.
+        harmful: What `--harmful` says.
+        harmless: What `--harmless` says.
+        layer: What `--layer` says.
+        limit: What `--limit` says.
+    """
     from interp import heads
 
     patterns = tuple(name for name in wanted if name not in OTHERS)

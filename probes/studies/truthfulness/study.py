@@ -30,7 +30,7 @@ from interp.results import (
 )
 from interp.results.truthfulness import ROLES
 from probes.studies.directions import keep_directions, of_role, with_class_means
-from probes.studies.pair import require_same_shape
+from probes.studies.same_shape import require_same_shape
 from probes.studies.truthfulness.cosines import CosineTable, cosine_table
 from probes.studies.truthfulness.datasets import TransferTable, transfer_table
 from probes.studies.truthfulness.intervention import Interventions, intervene
@@ -80,7 +80,7 @@ def truthfulness(
     """
     require_same_shape(base, post)
     _check_layers(base, spec)
-    statements = with_negations_together(_with_datasets(statements, spec))
+    statements = with_negations_together(with_datasets(statements, spec))
     splits = split_by_group(
         statements.groups, statements.labels, fractions=spec.fractions, seed=spec.seed
     )
@@ -232,7 +232,7 @@ def _check_layers(model: LanguageModel, spec: TruthfulnessSpec) -> None:
         )
 
 
-def _with_datasets(statements: Statements, spec: TruthfulnessSpec) -> Statements:
+def with_datasets(statements: Statements, spec: TruthfulnessSpec) -> Statements:
     """The statements with their data sets as the settings name them."""
     column = spec.dataset_column
     if column is None:

@@ -1,0 +1,186 @@
+"""`interp plan`: what a command would compute, write and hold, before it runs."""
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, assert_never, get_args
+
+import typer
+
+from interp.errors import ConfigError, closest
+from probes.cli.options import Json
+from probes.cli.output import emit, say, show_table
+
+
+if TYPE_CHECKING:
+    from probes.planning.capturing import Planned
+    from probes.studies.kinds import StudySpec
+
+Command = Literal["capture", "track", "compare", "study"]
+COMMANDS: tuple[Command, ...] = get_args(Command)
+EXIT_DOES_NOT_FIT = 3
+Params = Mapping[str, object]
+
+
+def plan(
+    command: Annotated[
+        str,
+        typer.Argument(
+            metavar="COMMAND [ARG]...",
+            help="capture, track, compare or study, with its own arguments.",
+        ),
+    ],
+    rest: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+    machines: Annotated[
+        int | None,
+        typer.Option(
+            "--machines",
+            "--shards",
+            help="Among how many machines the work would be shared; 1 by default.",
+            min=1,
+        ),
+    ] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate", help="Load the model, time three batches, say how long."
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Say what a command would cost: tokens, FLOPs, bytes, memory; run nothing.
+
+    Put `plan` in front of the command, options of the plan before its name:
+
+        interp plan --machines 4 capture MODEL DATA --out STORE --sites 'resid_post.*'
+
+    Config, tokenizer and data are read, weights only with --calibrate. What is on disk
+    already is left out. The exit code is 0 if it fits and 3 if it does not.
+    """
+    name = _checked(command)
+    params = _parsed(name, rest or [])
+    wanted = machines or params.get("shards") or 1
+    assert isinstance(wanted, int)
+    planned = _planned(name, params)
+    if calibrate:
+        planned = _timed(planned, params)
+    return _told(planned, wanted, as_json=as_json or params["as_json"] is True)
+
+
+def plan_study(
+    spec: "StudySpec",
+    out: Path,
+    device: str,
+    trust_remote_code: bool,
+    *,
+    as_json: bool,
+) -> int:
+    """The plan of a study with its settings, as `interp study --dry-run` shows it.
+
+    Args:
+        spec: The settings.
+        out: Where results would go.
+        device: Where models would run.
+        trust_remote_code: Whether code that comes with a model may run.
+        as_json: Whether to print one object.
+    """
+    from probes.planning.studies import planned_studies
+
+    params = {"out": out, "device": device, "trust_remote_code": trust_remote_code}
+    planned = planned_studies([spec], params, command="study")
+    return _told(planned, 1, as_json=as_json, spec=spec)
+
+
+def _checked(command: str) -> Command:
+    for known in COMMANDS:
+        if command == known:
+            return known
+    raise ConfigError(
+        f"There is no plan of {command!r}.",
+        expected=f"Commands: {', '.join(COMMANDS)}.",
+        remedy=closest(command, COMMANDS),
+    )
+
+
+def _parsed(name: Command, words: list[str]) -> Params:
+    """The parameters of the planned command, as that command reads them."""
+    from probes.cli.app import app
+
+    group = typer.main.get_command(app)
+    # The same object as on the command line, so that errors and defaults are too.
+    own = getattr(group, "commands")[name]  # noqa: B009
+    return own.make_context(f"interp {name}", words).params
+
+
+def _planned(name: Command, params: Params) -> "Planned":
+    from probes.planning.capturing import planned_capture
+    from probes.planning.studies import planned_studies
+    from probes.planning.tracking import planned_track
+
+    match name:
+        case "capture":
+            return planned_capture(params)
+        case "track":
+            return planned_track(params)
+        case "compare" | "study":
+            return planned_studies(_specs(name, params), params, command=name)
+        case _:
+            assert_never(name)
+
+
+def _specs(name: Literal["compare", "study"], params: Params) -> "list[StudySpec]":
+    from probes.cli.compare import named, specs_of
+    from probes.cli.study import spec_of
+
+    if name == "study":
+        config = params["config"]
+        assert isinstance(config, Path)
+        return [spec_of(str(params["name"]), config, _list(params["assignments"]))]
+    files = {
+        kind: _list(params[kind])
+        for kind in ("statements", "harmful", "harmless", "texts")
+    }
+    files["statements"] = [
+        *(files["statements"] or ()),
+        *(_list(params["more"]) or ()),
+    ]
+    return specs_of(
+        str(params["base"]),
+        str(params["post"]),
+        files,
+        asked=named(str(params["studies"])),
+        settings=params,
+    )
+
+
+def _list(value: object) -> list[str] | None:
+    return [str(one) for one in value] if isinstance(value, list | tuple) else None
+
+
+def _timed(planned: "Planned", params: Params) -> "Planned":
+    from probes.planning.calibrating import calibrated
+
+    return replace(planned, plan=calibrated(planned, params))
+
+
+def _told(
+    planned: "Planned", machines: int, *, as_json: bool, spec: "StudySpec | None" = None
+) -> int:
+    from probes.planning import shown
+
+    found = planned.plan
+    if spec is not None:
+        from interp.config import to_toml
+
+        say(f"{to_toml(spec)}")
+    if as_json:
+        settings = {}
+        if spec is not None:
+            values = {one.name: getattr(spec, one.name) for one in fields(spec)}
+            settings = {"settings": values}
+        emit({**shown.as_json(found, machines), **settings})
+    else:
+        show_table(shown.as_table(found, machines))
+    for sentence in shown.sentences(found, machines):
+        say(sentence)
+    return EXIT_DOES_NOT_FIT if found.refusals() else 0

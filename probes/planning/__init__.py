@@ -1,0 +1,1 @@
+"""What a command would compute, hold, read and write, said before it runs."""
