@@ -29,7 +29,7 @@ from probes.studies.knowledge.sums import (
     sums_of,
 )
 from probes.studies.knowledge.tracing import screening, traces
-from probes.studies.pair import require_same_shape
+from probes.studies.same_shape import require_same_shape
 
 
 logger = logging.getLogger("interp.studies")

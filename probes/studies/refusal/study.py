@@ -19,7 +19,6 @@ from interp.results import Completion, RefusalComparison, RefusalDose, condition
 from interp.results.refusal import Instructions, Source
 from interp.results.truthfulness import ROLES, Role
 from probes.studies.directions import keep_directions, of_role
-from probes.studies.pair import require_same_shape
 from probes.studies.refusal.candidates import Candidates, candidates, template_positions
 from probes.studies.refusal.chat import templates
 from probes.studies.refusal.choice import choose, vectors_of
@@ -48,6 +47,7 @@ from probes.studies.refusal.words import (
     punctuation_notes,
     stability_notes,
 )
+from probes.studies.same_shape import require_same_shape
 
 
 SPLITS: tuple[Split, Split] = ("train", "val")
