@@ -288,6 +288,8 @@ def _parquet(path: Path) -> Table:
         with path.open("rb") as file:
             # In small batches: a few bytes may stand for very many equal texts.
             opened = pyarrow.parquet.ParquetFile(file)
+            if opened.metadata.num_rows > MAX_PARQUET_ROWS:
+                raise _too_large(path)
             for batch in opened.iter_batches(batch_size=PARQUET_ROWS_AT_ONCE):
                 n_bytes += batch.nbytes
                 if n_bytes > MAX_PARQUET_BYTES or len(rows) > MAX_PARQUET_ROWS:

@@ -71,7 +71,8 @@ def wanted_files(names: Iterable[str], *, where: str, code: bool = False) -> lis
         ModelNotFoundError: If there is no config or there are no weights.
         UnsafeModelError: If the weights are pickled only.
     """
-    names = list(names)
+    # A repository cannot hold such a name, but what lists it may say anything.
+    names = [name for name in names if not {"..", ""} & set(name.split("/"))]
     top = {name for name in names if "/" not in name}
     if "config.json" not in top:
         raise _without_config(where, top, [])
