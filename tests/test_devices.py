@@ -254,3 +254,10 @@ def test_the_pretended_devices_refuse_what_real_ones_refuse():
         assert two.to(one).device == FIRST
         two[torch.tensor([1])] = 5.0
         assert two.cpu().tolist() == [1, 5, 1]
+
+
+def test_a_trace_enters_blocks_on_two_devices():
+    with pretended_devices():
+        there = interp.load(on_devices(tiny("llama")))
+        notes = trace(there, PAIRS, sites=["resid_post", "attn_out"]).notes
+    assert any("entering the model's blocks" in note for note in notes)

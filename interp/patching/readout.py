@@ -49,6 +49,8 @@ class Readout:
         return self._logit(hidden, positive) - self._logit(hidden, negative)
 
     def _logit(self, hidden: Tensor, token: Tensor) -> Tensor:
+        # Norm and unembedding may lie on two devices.
+        hidden, token = hidden.to(self.weight.device), token.to(self.weight.device)
         logit = (hidden * self.weight[token].to(hidden.dtype)).sum(-1)
         if self.bias is not None:
             logit = logit + self.bias[token].to(hidden.dtype)
@@ -95,6 +97,6 @@ def agrees(
     if recording.final.shape[-1] != weight.shape[1]:
         return False
     found = readout(recording.final, positive, negative)
-    error = (found - recording.final_ld).abs().max()
+    error = (found - recording.final_ld.to(found.device)).abs().max()
     tolerance = 2 * relative_tolerance(weight.dtype) * max(logit_scale, 1e-12)
     return bool(error <= tolerance)

@@ -160,7 +160,7 @@ class Wavefront:
                 hidden = new if hidden is None else torch.cat([hidden, new])
                 inside += len(entering)
         assert hidden is not None
-        return hidden[:, packing.last]
+        return hidden[:, _beside(hidden, packing.last)]
 
     def _through(
         self, layer: int, hidden: Tensor, tiles: Sequence[Tile], packing: Packing
@@ -197,8 +197,10 @@ class Wavefront:
         """The patched tiles as they leave the block of their first patched layer."""
         pairs = self._pairs(tiles)
         # What leaves a block of the unpatched run is what enters the next.
-        hidden = self.recording.inputs[layer + 1][pairs][:, packing.position]
-        hidden[:, packing.first] = self._entry_values(layer, tiles, packing)
+        hidden = self.recording.inputs[layer + 1]
+        hidden = hidden[_beside(hidden, pairs)][:, _beside(hidden, packing.position)]
+        entering = self._entry_values(layer, tiles, packing)
+        hidden[:, _beside(hidden, packing.first)] = entering.to(hidden.device)
         return hidden
 
     def _entry_values(
@@ -213,7 +215,9 @@ class Wavefront:
         values = like.new_empty(len(tiles), len(packing.rows), like.shape[-1])
         if residual:
             source = self.runs.source["resid_post", layer]
-            values[residual] = source[pairs[residual]][:, packing.rows].to(values)
+            picked_pairs = _beside(source, pairs[residual])
+            found = source[picked_pairs][:, _beside(source, packing.rows)]
+            values[residual] = found.to(values)
         if inner:
             picked = [tiles[i] for i in inner]
             whole = self._pack([0])
@@ -234,8 +238,9 @@ class Wavefront:
                             slots=whole.position,
                             positions=whole.position,
                         )
-                output = self._block(layer, like[pairs[inner]], pairs[inner], whole)
-            values[inner] = output[:, packing.rows]
+                own = like[_beside(like, pairs[inner])]
+                output = self._block(layer, own, pairs[inner], whole)
+            values[inner] = output[:, _beside(output, packing.rows)].to(values)
         return values
 
     def _plant(
@@ -252,16 +257,19 @@ class Wavefront:
         """Put the source's values of a component into some tiles of the next call."""
         source = self.runs.source[component, layer]
         number = torch.tensor(at, device=source.device)[:, None]
-        pair = self._pairs(tiles)[list(at)][:, None]
+        pair = _beside(source, self._pairs(tiles)[list(at)][:, None])
+        positions = _beside(source, positions)
         heads = [self.job.units[tiles[n].unit].head for n in at]
 
         def replace(value: Tensor) -> Tensor:
             value = value.clone()
+            row, slot = _beside(value, number), _beside(value, slots)
             if heads[0] is None:
-                value[number, slots] = source[pair, positions].to(value)
+                value[row, slot] = source[pair, positions].to(value)
             else:
                 head = torch.tensor(heads, device=source.device)[:, None]
-                value[number, slots, head] = source[pair, positions, head].to(value)
+                found = source[pair, positions, head].to(value)
+                value[row, slot, _beside(value, head)] = found
             return value
 
         site = Site(layer=layer, component=component)
@@ -278,11 +286,17 @@ class Wavefront:
             keys.append(self.prefix.keys[layer].expand(shape))
             values.append(self.prefix.values[layer].expand(shape))
         if packing.reach:
-            keys.append(recording.keys[layer][pairs][:, :, : packing.reach])
-            values.append(recording.values[layer][pairs][:, :, : packing.reach])
+            own = _beside(recording.keys[layer], pairs)
+            keys.append(recording.keys[layer][own][:, :, : packing.reach])
+            values.append(recording.values[layer][own][:, :, : packing.reach])
         self.token_layers += hidden.shape[0] * hidden.shape[1]
         cache = frozen_cache(layer, keys, values)
         return recording.calls[layer].run(hidden, packing, cache)
 
     def _pairs(self, tiles: Sequence[Tile]) -> Tensor:
         return torch.tensor([tile.pair for tile in tiles], device=self._device)
+
+
+def _beside(value: Tensor, index: Tensor) -> Tensor:
+    """An index where a value is: layers may lie on several devices."""
+    return index.to(value.device)
