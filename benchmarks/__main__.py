@@ -158,6 +158,7 @@ def main() -> int:
     """Run, compare, write the table; 1 if anything got worse or failed."""
     options = parsed()
     stored = {} if options.update else gate.read_stored(options.stored)
+    about = _about(options.runs)
     found: list[Ratio] = []
     ran: list[str] = []
     notes: list[str] = []
@@ -182,7 +183,7 @@ def main() -> int:
         if runs > 1 and not options.update:
             notes.append(f"{benchmark.name}: best of {runs} runs.")
     if options.update and found:
-        gate.store(options.stored, found, _about(options.runs))
+        gate.store(options.stored, found, about)
         stored = gate.read_stored(options.stored)
     return _end(options, found, stored, ran, notes, failed)
 

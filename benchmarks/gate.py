@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Literal
+from typing import Any, Literal
 
 
 LIMIT = 1.2
@@ -138,18 +138,26 @@ def read_stored(path: Path) -> dict[str, float]:
 def store(path: Path, ratios: Sequence[Ratio], about: Mapping[str, object]) -> None:
     """Put ratios in the place of those of the same benchmarks; others stay.
 
+    Args:
+        path: The file.
+        ratios: What was measured.
+        about: When and on what; kept for each benchmark.
+
     Raises:
         ValueError: If a value is no positive number, which nothing could be held to.
     """
     wrong = [r.name for r in ratios if not (math.isfinite(r.value) and r.value > 0)]
     if wrong:
         raise ValueError(f"nothing is stored: {', '.join(wrong)} is not positive")
-    rows = json.loads(path.read_text())["ratios"] if path.is_file() else []
+    empty: dict[str, Any] = {"about": {}, "ratios": []}
+    before = json.loads(path.read_text()) if path.is_file() else empty
     ran = {ratio.name.partition(": ")[0] for ratio in ratios}
-    kept = [row for row in rows if row["name"].partition(": ")[0] not in ran]
+    circumstances = before["about"] | dict.fromkeys(sorted(ran), about)
+    kept = [r for r in before["ratios"] if r["name"].partition(": ")[0] not in ran]
     new = [asdict(replace(r, value=float(f"{r.value:.4g}"))) for r in ratios]
     ordered = sorted([*kept, *new], key=lambda row: row["name"])
-    path.write_text(json.dumps({"about": about, "ratios": ordered}, indent=1) + "\n")
+    content = {"about": circumstances, "ratios": ordered}
+    path.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def table(rows: Sequence[Compared], absent: Sequence[str]) -> str:

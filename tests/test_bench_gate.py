@@ -90,6 +90,8 @@ def test_storing_replaces_what_ran_and_keeps_the_rest(gate, tmp_path):
     renamed = gate.Ratio(name="one: y", value=3.0, better="lower")
     gate.store(path, [renamed], {"load": 1})
     assert gate.read_stored(path) == {"one: y": 3.0, "two: x": 2.0}
+    about = json.loads(path.read_text())["about"]
+    assert about == {"one": {"load": 1}, "two": {"load": 9}}
     before = path.read_bytes()
     broken = gate.Ratio(name="one: y", value=float("nan"), better="lower")
     with pytest.raises(ValueError, match="one: y is not positive"):
