@@ -176,8 +176,14 @@ def _told(
     if as_json:
         settings = {}
         if spec is not None:
-            values = {one.name: getattr(spec, one.name) for one in fields(spec)}
-            settings = {"settings": values}
+            from probes.studies.inputs import record_of
+            from probes.studies.kinds import data_of, study_name
+
+            settings = {
+                "study": study_name(spec),
+                "rows": record_of(data_of(spec), "").rows,
+                "settings": {one.name: getattr(spec, one.name) for one in fields(spec)},
+            }
         emit({**shown.as_json(found, machines), **settings})
     else:
         show_table(shown.as_table(found, machines))
