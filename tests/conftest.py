@@ -16,6 +16,7 @@ os.environ.setdefault("INTERP_PROGRESS", "off")
 
 import pytest
 from organism_fixtures import (
+    demo as demo,
     facts_family as facts_family,
     family_home as family_home,
     induction_family as induction_family,

@@ -4,9 +4,12 @@ They are kept from run to run and shared by all workers; a change of the code th
 them is another spec, so they are trained anew then.
 """
 
+import contextlib
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -61,3 +64,26 @@ def real_facts_family(family_home: Path):
 
     with home_set_to(family_home):
         return train("facts", facts=ROOT / "examples" / "facts.csv", size="small")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demo:
+    """What `interp demo --quick --json` wrote and said."""
+
+    out: Path
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture(scope="session")
+def demo(facts_family, tmp_path_factory) -> Demo:
+    """The demo on the trained family: real results of four studies."""
+    from probes.cli.run import run
+
+    # The fixture has trained the family that the quick demo asks for.
+    del facts_family
+    out = tmp_path_factory.mktemp("demo") / "demo"
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+        assert run(["demo", "--quick", "--out", str(out), "--json"]) == 0
+    return Demo(out=out, stdout=stdout.getvalue(), stderr=stderr.getvalue())

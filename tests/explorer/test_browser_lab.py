@@ -1,10 +1,21 @@
-"""The Lab in a real browser: click a token, move the slider, close a tab."""
+"""Real results and the Lab in a real browser, on the embedded models."""
 
 import re
+from collections.abc import Iterator
 
 import pytest
-from browser_session import DONE, NO_CHROMIUM, Seen, chromium, serving, visit
-from sample_results import truthfulness
+from browser_session import (
+    NO_CHROMIUM,
+    check_harmless,
+    fits,
+    open_all,
+    serving,
+    settle,
+    visit,
+    watched,
+)
+
+from interp_explorer.pages import STUDIES
 
 
 pytestmark = [
@@ -16,24 +27,16 @@ pytestmark = [
 HOSTILE = '<img src=x onerror="window.hacked=1">'
 WRITING = "▍"
 TEXTS = "[data-testid=stHtml]"
+PHONE = {"width": 390, "height": 844}
+# Every embedded result is of a study but the last.
+STUDIED = [page.name for page in STUDIES if page.name != "induction"]
 
 
 @pytest.fixture(scope="module")
-def base(facts_family, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("lab")
-    truthfulness().save(folder / "r")
-    with serving(folder, "--model", str(facts_family.post)) as address:
+def base(demo, facts_family) -> Iterator[str]:
+    """The explorer of the demo's results, with its model."""
+    with serving(demo.out, "--model", str(facts_family.post)) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
-
-
-def settle(page) -> None:
-    page.wait_for_function(DONE, timeout=60_000)
 
 
 def texts(page) -> list[str]:
@@ -48,11 +51,10 @@ def texts(page) -> list[str]:
     return page.locator(TEXTS).all_inner_texts()
 
 
-def test_tokens_open_their_lens_the_slider_writes_and_markup_stays_text(base, browser):
-    page = browser.new_page(color_scheme="dark")
-    seen = Seen(base=base)
-    seen.watch(page)
-    visit(page, f"{base}/lab?l_length=16")
+def test_tokens_open_their_lens_the_slider_writes_and_links_reopen_it(
+    page, base, context
+):
+    visit(page, f"{base}/lab?l_length=16&l_strength=0")
     unchanged, before = texts(page)
     token = page.locator("button.token").nth(2)
     token.click()
@@ -74,38 +76,45 @@ def test_tokens_open_their_lens_the_slider_writes_and_markup_stays_text(base, br
     same, after = texts(page)
     assert same == unchanged
     assert after != before
-    # The address opens what is shown, in another session.
-    again = browser.new_page(color_scheme="light")
-    seen.watch(again)
-    visit(again, page.url)
-    assert texts(again) == [same, after]
-    again.get_by_role("heading", name="Token 3").wait_for()
-    again.close()
-    # A prompt is text everywhere.
+    # The address opens what is shown in another session, and so does a shared link.
+    page.get_by_role("button", name="Share").click()
+    link = page.get_by_text(f"{base}/lab?s=").first.inner_text()
+    for address in (page.url, link):
+        with watched(context, base, dark=True) as again:
+            visit(again, address)
+            assert texts(again) == [same, after]
+            again.get_by_role("heading", name="Token 3").wait_for()
+
+
+def test_a_hostile_prompt_stays_a_text_everywhere(page, base):
+    visit(page, f"{base}/lab?l_length=16&l_token=1&l_model={HOSTILE}")
     box = page.get_by_role("textbox", name="Prompt", exact=True)
     box.fill(HOSTILE)
     box.press("Control+Enter")
     # The family's vocabulary reads it letter by letter.
     page.locator("button.token", has_text=re.compile("^>$")).first.wait_for()
     texts(page)
-    page.locator("details:not([open]) > summary").evaluate_all(
-        "all => all.forEach(summary => summary.click())"
-    )
-    settle(page)
-    assert page.evaluate("typeof window.hacked") == "undefined"
-    assert page.locator("img[src='x']").count() == 0
-    page.close()
-    assert (seen.outside, seen.errors) == ([], [])
+    open_all(page)
+    check_harmless(page)
 
 
-def test_a_closed_tab_does_not_stop_others(base, browser):
-    closing = browser.new_page()
+def test_every_page_of_real_results_draws_and_fits_a_phone(page, base):
+    page.set_viewport_size(PHONE)
+    for view in ("", *STUDIED, "induction", "compare", "lab", "directions", "runs"):
+        visit(page, f"{base}/{view}")
+        assert page.get_by_test_id("stException").count() == 0
+        assert page.get_by_test_id("stAlertContentError").count() == 0
+        if view in STUDIED:
+            page.locator(".js-plotly-plot .main-svg").first.wait_for()
+        assert fits(page), view
+
+
+def test_a_closed_tab_does_not_stop_others(page, base, context):
+    closing = context.new_page()
     # Documents go on to the end of their length, answers stop.
     closing.goto(f"{base}/lab?l_mode=Text&l_prompt=The+city&l_length=256")
     closing.get_by_text(WRITING).first.wait_for(timeout=60_000)
     closing.close()
-    page = browser.new_page()
     visit(page, f"{base}/lab?l_length=12")
     assert all(texts(page))
     assert page.get_by_text("Waiting for another run").count() == 0
-    page.close()

@@ -210,7 +210,7 @@ def test_an_unfinished_run_shows_progress_and_the_command_that_goes_on(
     again = next(code for code in codes if code.startswith("interp study"))
     assert shlex.split(again)[:3] == ["interp", "study", "truthfulness"]
     assert str(run.path / "spec.toml") in again
-    rows = app.dataframe[-1].value
+    rows = app.dataframe[0].value
     assert rows["done"].tolist() == ["40 of 100 prompts"]
     assert rows["per minute"].tolist() == [30.0]
 
@@ -219,7 +219,7 @@ def test_runs_are_narrowed_by_state(tmp_path, open_page):
     opened_run(tmp_path).finish(truthfulness())
     opened_run(tmp_path, seed=1)
     app = open_page(tmp_path, "runs", n_states="unfinished")
-    assert app.dataframe[-1].value["state"].tolist() == ["unfinished"]
+    assert app.dataframe[0].value["state"].tolist() == ["unfinished"]
     app = open_page(tmp_path, o_states="unfinished")
     assert truthfulness().headline() not in texts(app)
 
