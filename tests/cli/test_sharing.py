@@ -17,6 +17,7 @@ import interp
 from interp.errors import ConfigError
 from interp.patching import PromptPairs, trace
 from interp.patching.plan import PAIRS_PER_GROUP
+from interp.results import HeadTimeline
 from interp.sharding import OthersMissingError, Shard, restricted
 from probes.cli.run import run
 from probes.cli.sharing import remember, without_ray
@@ -118,7 +119,7 @@ def test_shards_of_a_series_make_the_timeline_of_one_process(tmp_path):
         code = run([*words, "--out", str(tmp_path / "two"), "--shard", f"{index}/3"])
         assert code == 0
     one, two = (
-        interp.results.load(next((tmp_path / name / "track").rglob("result")))
+        HeadTimeline.load(next((tmp_path / name / "track").rglob("result")))
         for name in ("one", "two")
     )
     np.testing.assert_array_equal(one.heads, two.heads)
