@@ -6,10 +6,14 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from interp.data.text import checked_file, text_of
 from interp.errors import DataError, closest
 
+
+if TYPE_CHECKING:
+    import pyarrow
 
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".txt")
 MAX_TEXT_CHARACTERS = 100_000
@@ -291,7 +295,7 @@ def _parquet(path: Path) -> Table:
             if opened.metadata.num_rows > MAX_PARQUET_ROWS:
                 raise _too_large(path)
             for batch in opened.iter_batches(batch_size=PARQUET_ROWS_AT_ONCE):
-                n_bytes += batch.nbytes
+                n_bytes += sum(_decoded_bytes(column) for column in batch.columns)
                 if n_bytes > MAX_PARQUET_BYTES or len(rows) > MAX_PARQUET_ROWS:
                     raise _too_large(path)
                 rows.extend(batch.to_pylist())
@@ -304,6 +308,13 @@ def _parquet(path: Path) -> Table:
             remedy="Write it again.",
         ) from error
     return _from_objects(path, rows, [f"row {i + 1}" for i in range(len(rows))], "text")
+
+
+def _decoded_bytes(column: "pyarrow.Array") -> int:
+    import pyarrow
+
+    kept_once = pyarrow.types.is_dictionary(column.type)
+    return (column.dictionary_decode() if kept_once else column).nbytes
 
 
 def _too_large(path: Path) -> DataError:
