@@ -129,7 +129,7 @@ def remote_backend(envoy: Any) -> Any:
         ModelAccessError: If there is no key.
         OfflineError: If the hub, which knows the model's full name, cannot be reached.
     """
-    import cloudpickle
+    from nnsight import register
     from nnsight.intervention.backends.display import StatusDisplay
 
     from interp.models import traced_body
@@ -137,7 +137,7 @@ def remote_backend(envoy: Any) -> Any:
 
     key, host = key_and_host()
     # The other machine does not have this library.
-    cloudpickle.register_pickle_by_value(traced_body)
+    register(traced_body)
     try:
         name = envoy.to_model_key()
     except Exception as error:  # the hub's client raises what its transport does
