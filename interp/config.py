@@ -22,6 +22,7 @@ from interp.errors import ConfigError, InterpError, closest
 
 Spec = TypeVar("Spec")
 HASH_LENGTH = 12
+MOST_DOTS = 4000
 
 
 def read_spec(path: str | Path, kind: type[Spec]) -> Spec:
@@ -46,7 +47,11 @@ def read_spec(path: str | Path, kind: type[Spec]) -> Spec:
     """
     path = Path(path).expanduser()
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        # The parser takes memory for the square of the parts of a dotted key.
+        if any(line.count(".") > MOST_DOTS for line in text.split("\n")):
+            raise ValueError("a key of very many parts")
+        values = tomllib.loads(text)
     except FileNotFoundError as error:
         raise ConfigError(
             f"There is no settings file {str(path)!r}.", remedy="Check the path."

@@ -1,0 +1,116 @@
+"""Small files that claim to be large: refused in bounded memory and time."""
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+
+# Above what Python and the libraries take by themselves, far below what is claimed.
+MEMORY = 3 << 30
+SECONDS = 60
+READ = """
+import resource, sys
+from pathlib import Path
+{imports}
+from interp.errors import InterpError
+resource.setrlimit(resource.RLIMIT_AS, ({memory}, {memory}))
+for path in map(Path, sys.argv[1:]):
+    try:
+        {call}
+    except InterpError as error:
+        assert "\\n" not in str(error)
+        print("refused", path.name)
+"""
+FILES = {
+    "from interp.data import prompts": "prompts(path)",
+    "from interp.config import read_spec; from probes.studies.truthfulness.spec "
+    "import TruthfulnessSpec": "read_spec(path, TruthfulnessSpec)",
+    "import interp.directions": "interp.directions.load(path)",
+    "from interp.interchange import read_vector": "read_vector(path)",
+    "from interp.models.checkpoint import inspect_folder": "inspect_folder(path, 'it')",
+    "import interp.store": "interp.store.open(path).rows",
+    "import interp.results": "interp.results.load(path)",
+    "from interp.organism.family import read_family": "read_family(path)",
+}
+DEEP = b"[" * 100_000
+HUGE = (2**60).to_bytes(8, "little")
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + b"\0" * 200
+
+
+def equal_rows(path: Path, *, n: int, text: str) -> None:
+    column = pa.DictionaryArray.from_arrays(np.zeros(n, np.int32), [text])
+    pq.write_table(pa.table({"text": column}), path)
+
+
+def bombs(folder: Path) -> dict[str, list[Path]]:
+    """Files for each of `FILES`, in that order."""
+
+    def made(name: str, content: bytes) -> Path:
+        path = folder / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_bytes(content)
+        return path
+
+    equal_rows(folder / "many.parquet", n=30_000_000, text="a")
+    equal_rows(folder / "long.parquet", n=20_000, text="a" * 100_000)
+    whole = (folder / "long.parquet").read_bytes()
+    tables = [
+        folder / "many.parquet",
+        folder / "long.parquet",
+        made("lying.parquet", whole[:-12] + b"\xff" * 60 + whole[-8:]),
+        made("cut.parquet", b"PAR1" + b"\xff\xff\xff\x7f" + b"PAR1"),
+        made("image.csv", PNG),
+        made("image.parquet", PNG),
+        made("field.csv", b'text\n"' + (b"a" * 999_999 + b"\n") * 100),
+        made("line.csv", b"text\n" + b"a" * 100_000_000),
+        made("deep.json", DEEP),
+        made("deep.jsonl", DEEP),
+        made("number.json", b"[" + b"9" * 1_000_000 + b"]"),
+    ]
+    specs = [
+        made("number.toml", b"seed = " + b"9" * 1_000_000),
+        made("deep.toml", b"seed = " + DEEP),
+        made("deep_keys.toml", b"a." * 50_000 + b"a = 1"),
+    ]
+    header = b'{"unit":{"dtype":"F32","shape":[1152921504606846976],'
+    header += b'"data_offsets":[0,4611686018427387904]}}'
+    tensors = [
+        made("claims.safetensors", HUGE + b"{}"),
+        made("shape.safetensors", len(header).to_bytes(8, "little") + header),
+        made("deep.safetensors", len(DEEP).to_bytes(8, "little") + DEEP),
+    ]
+    vectors = [made("deep_vector.json", DEEP), made("n.json", b"9" * 100_000)]
+    models = [folder / name for name in ("model_header", "model_index")]
+    for place in models:
+        made(f"{place.name}/config.json", b"{}")
+    made("model_header/model.safetensors", HUGE + b"{}")
+    made("model_index/model.safetensors.index.json", b'{"weight_map":' + DEEP)
+    made("store/manifest.json", DEEP)
+    made("result/result.json", DEEP)
+    made("family/family.json", DEEP)
+    groups = [tables, specs, tensors, vectors, models]
+    groups += [[folder / name] for name in ("store", "result", "family")]
+    return dict(zip(FILES, groups, strict=True))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux's")
+def test_claims_cost_neither_memory_nor_time(tmp_path):
+    for imports, paths in bombs(tmp_path).items():
+        code = READ.format(imports=imports, memory=MEMORY, call=FILES[imports])
+        done = subprocess.run(
+            [sys.executable, "-c", code, *map(str, paths)],
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        refused = [line.split()[1] for line in done.stdout.splitlines()]
+        assert refused == [path.name for path in paths], done.stderr[-2000:]
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10
+    assert peak < MEMORY
