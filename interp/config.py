@@ -48,10 +48,7 @@ def read_spec(path: str | Path, kind: type[Spec]) -> Spec:
     path = Path(path).expanduser()
     try:
         text = path.read_text(encoding="utf-8-sig")
-        # The parser takes memory for the square of the parts of a dotted key.
-        if any(line.count(".") > MOST_DOTS for line in text.split("\n")):
-            raise ValueError("a key of very many parts")
-        values = tomllib.loads(text)
+        values = parse_toml(text)
     except FileNotFoundError as error:
         raise ConfigError(
             f"There is no settings file {str(path)!r}.", remedy="Check the path."
@@ -75,6 +72,26 @@ def read_spec(path: str | Path, kind: type[Spec]) -> Spec:
             remedy="Correct that place.",
         ) from error
     return parse_spec(values, kind, where=path.name)
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The values of a TOML document from anywhere, in bounded memory.
+
+    Args:
+        text: The document.
+
+    Raises:
+        ValueError: If it is no TOML, or has a number or a key that is too long.
+        RecursionError: If it is nested too deep.
+
+    Example:
+        >>> parse_toml("a.b = 1")
+        {'a': {'b': 1}}
+    """
+    # The parser takes memory for the square of the parts of a dotted key.
+    if any(line.count(".") > MOST_DOTS for line in text.split("\n")):
+        raise ValueError("a key of very many parts")
+    return tomllib.loads(text)
 
 
 def parse_spec(
@@ -232,7 +249,7 @@ def _assigned(spec: Spec, path: tuple[str, ...], text: str, assignment: str) -> 
     kind = type(spec)
     choices: list[object] = [text]
     with suppress(ValueError, RecursionError):
-        choices.insert(0, tomllib.loads(f"value = {text}")["value"])
+        choices.insert(0, parse_toml(f"value = {text}")["value"])
     problem: ConfigError | None = None
     for choice in choices:
         values = _plain(spec)

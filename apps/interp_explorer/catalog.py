@@ -6,11 +6,11 @@ followed. Knows nothing of Streamlit.
 """
 
 import os
-import tomllib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from interp.config import parse_toml
 from interp.errors import InterpError, ResultError
 from interp.provenance import from_json
 from interp.results import run_info
@@ -141,7 +141,7 @@ def settings_of(entry: Entry, root: Path) -> dict[str, object] | None:
     path = entry.path / SPEC
     try:
         check_inside(path, root)
-        return tomllib.loads(path.read_bytes().decode()) if entry.is_run else None
+        return parse_toml(path.read_text("utf-8")) if entry.is_run else None
     except (OSError, ValueError, RecursionError, ResultError):
         return None
 
