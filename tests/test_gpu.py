@@ -19,7 +19,8 @@ TEXTS = ["Paris is", "the city of Paris is in France", "a b c", "Paris"] * 9
 def both(request):
     """The same model on the CPU and on the device."""
     hf = tiny_model(request.param)
-    there = tiny_model(request.param).cuda()
+    there = tiny_model(request.param)
+    there.to(torch.device("cuda"))  # pyright: ignore[reportArgumentType]
     there.load_state_dict(hf.state_dict())
     tokenizer = tiny_tokenizer()
     return interp.load(hf, tokenizer=tokenizer), interp.load(there, tokenizer=tokenizer)

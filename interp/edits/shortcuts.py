@@ -322,8 +322,10 @@ def _stacked(
 def _require_writes(model: LanguageModel) -> None:
     # Other edits that are in force are not part of the model, and would not add up.
     with unedited(model):
-        is_remote = isinstance(model, TracedModel) and model.remote
-        found = traced_writes(model) if is_remote else writes_add_up(model)
+        if isinstance(model, TracedModel) and model.remote:
+            found = traced_writes(model)
+        else:
+            found = writes_add_up(model)
     if not found.passed:
         raise SelfCheckError(
             f"Ablation was refused for {model.name or type(model.hf).__name__}.",

@@ -15,7 +15,7 @@ from store.samples import filled, sample_spec, shard_file
 from tiny import saved_tiny_model
 
 import interp.store
-from interp.config import read_spec
+from interp.config import read_spec, to_toml
 from interp.data import instructions, prompts, statements
 from interp.directions import Direction, Eraser, Subspace
 from interp.errors import InterpError
@@ -87,13 +87,14 @@ def _table(name: str, folder: Path) -> Path:
 def _read_table(path: Path) -> object:
     # Each is tried, so that one that refuses does not hide the others.
     found: list[object] = []
+    refused: list[InterpError] = []
     for read in (prompts, statements, partial(instructions, column="statement")):
         try:
             found.append(read(path))
         except InterpError as error:
-            found.append(error)
-    if all(isinstance(one, InterpError) for one in found):
-        raise found[0]
+            refused.append(error)
+    if not found:
+        raise refused[0]
     return found
 
 
@@ -269,7 +270,7 @@ def _read_training(path: Path) -> object:
 
 def _spec(folder: Path) -> Path:
     path = folder / "spec.toml"
-    path.write_text(interp.config.to_toml(SPEC))
+    path.write_text(to_toml(SPEC))
     return path
 
 

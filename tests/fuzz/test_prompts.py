@@ -25,16 +25,21 @@ PIECES = (
     *("\ud800", "\udfff", *SPECIAL, "<|im_start|>", "</s>", "{{ x }}", "{% if"),
 )
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=5).map("".join)
-PROMPTS = st.lists(
-    TEXTS | st.text(max_size=12) | st.lists(st.integers(-1, 330), max_size=9),
-    max_size=5,
+IDS = st.lists(st.integers(0, 299), min_size=1, max_size=9)
+ANY = TEXTS | st.text(max_size=12) | st.lists(st.integers(-1, 330), max_size=9)
+PROMPTS = st.lists(TEXTS.map("a".__add__) | IDS, min_size=1, max_size=5) | st.lists(
+    ANY, max_size=5
 )
 SITE_WORDS = (
     *("resid_post.*", "resid_pre.0", "attn_out.1", "mlp_out.*", "z.{0..1}", "embed"),
     *("blocks.1.hook_resid_post", "logits", "final_norm", "resid_post.-1", "x.1"),
     *("resid_post.99", "q.*", ""),
 )
-SITES = st.lists(st.sampled_from(SITE_WORDS), min_size=1, max_size=3)
+N_GOOD_SITES = 9
+# Half of them could be run, or nearly all examples would be refused.
+SITES = st.lists(
+    st.sampled_from(SITE_WORDS[:N_GOOD_SITES]), min_size=1, max_size=3
+) | st.lists(st.sampled_from(SITE_WORDS), min_size=1, max_size=3)
 POSITIONS = st.sampled_from(("last", "all", "mean", 0, -1, 3, -7, [0, -1], "x", 99))
 
 

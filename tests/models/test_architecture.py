@@ -140,7 +140,9 @@ def test_embed_is_the_token_embedding(name):
 def test_structure_alone_finds_what_the_adapter_says_but_for_fused_layouts(name):
     hf = tiny_model(name)
     by_structure = asdict(map_from_structure(hf))
-    by_adapter = asdict(map_from_adapter(hf))
+    adapted = map_from_adapter(hf)
+    assert adapted is not None
+    by_adapter = asdict(adapted)
     unknown = {"source", "fused_qkv"}
     if name == "qwen3_moe":
         # The paths of its dense layers, of which this model has none.

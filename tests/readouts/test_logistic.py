@@ -289,10 +289,11 @@ def test_one_easy_fit_is_solved_alone_and_a_hard_one_is_not(monkeypatch):
             c=10.0,
         )
         model = reference(rows, labels, 10.0, given)
-        values = model.coef_[0], model.intercept_[0], 10.0, given
-        best = objective(rows, labels, *values)
-        values = probe.weights[0], probe.intercept[0], 10.0, given
-        assert abs(objective(rows, labels, *values) - best) <= 1e-6 * best
+        best = objective(rows, labels, model.coef_[0], model.intercept_[0], 10.0, given)
+        ours = objective(
+            rows, labels, probe.weights[0], probe.intercept[0], 10.0, given
+        )
+        assert abs(ours - best) <= 1e-6 * best
         assert len(solved) == wanted
 
 

@@ -107,6 +107,8 @@ def test_directions_are_kept_and_tell_the_classes_apart(done, facts_family):
     direction = directions.load(truth)
     assert direction.layer == done.results["truthfulness"].best_layers[1]
     assert direction.weights == model.identity().weights_hash
+    assert direction.positive_mean is not None
+    assert direction.negative_mean is not None
     apart = direction.positive_mean - direction.negative_mean
     assert apart == pytest.approx(direction.scale, rel=1e-4)
     statements = interp.data.statements(facts_family.statements)
@@ -128,6 +130,8 @@ def test_directions_are_kept_and_tell_the_classes_apart(done, facts_family):
         @ direction.unit
         for path in (facts_family.harmful, facts_family.harmless)
     )
+    assert direction.positive_mean is not None
+    assert direction.negative_mean is not None
     middle = (direction.negative_mean + direction.positive_mean) / 2
     assert np.median(harmless) < middle < np.median(harmful)
 
