@@ -149,7 +149,7 @@ def _specs(name: Literal["compare", "study"], params: Params) -> "list[StudySpec
         str(params["post"]),
         files,
         asked=named(str(params["studies"])),
-        settings=params,
+        settings={name: value for name, value in params.items() if name not in files},
     )
 
 
