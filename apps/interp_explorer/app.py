@@ -5,6 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from interp_explorer.pages import STUDIES, VIEWS
+from interp_explorer.state import keep_choices
 
 
 WIDTH = 1080
@@ -59,6 +60,8 @@ page = st.navigation(
         ],
     }
 )
+# Before any widget of the page, which would take its default.
+keep_choices()
 # Wide enough for maps of many layers, not so wide that lines cannot be read.
 with st.container(width=WIDTH):
     page.run()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from interp_explorer.catalog import Catalog, Entry, catalog
 from interp_explorer.widgets.text import escaped
@@ -18,6 +19,20 @@ def root() -> Path:
 def listed() -> Catalog:
     """What lies below the folder of results now."""
     return catalog(root())
+
+
+def keep_choices() -> None:
+    """Show what was chosen on a page that the back button reaches by a bare address.
+
+    When a page is left, Streamlit takes the choices out of its address before it
+    turns to the next one, which leaves a bare address of the page in between. Back
+    lands there, and for a step in the history Streamlit takes what an address does
+    not say for the default. A run that is no such step restores what was chosen, and
+    puts it into the address, as where a page is opened from the list at the side.
+    """
+    context = get_script_run_ctx()
+    if context and context.is_history_navigation and not st.query_params:
+        st.rerun()
 
 
 def choose(

@@ -47,7 +47,7 @@ def box(page, name: str):
     return page.get_by_role("combobox", name=name, exact=True)
 
 
-def test_every_page_is_a_click_away_and_back_returns_to_it(page, base):
+def test_every_page_is_a_click_away_and_back_returns_to_what_was_chosen(page, base):
     visit(page, f"{base}/?o_words=a")
     page.locator("img[alt='AUROC by layer']").first.wait_for()
     for title in (*(study.title for study in STUDIES), *NAMED):
@@ -63,7 +63,9 @@ def test_every_page_is_a_click_away_and_back_returns_to_it(page, base):
     turn_to(page, "Runs")
     page.go_back()
     page.get_by_role("heading", name="Induction", exact=True).wait_for()
+    page.wait_for_url("**i_run=heads**")
     settle(page)
+    assert box(page, "Result").input_value() == "heads"
     assert page.get_by_test_id("stException").count() == 0
 
 
