@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types docs unit bench notebooks clean
+.PHONY: demo test lint types docs unit slow bench notebooks clean
 
 demo: $(STAMP)
 	$(BIN)/interp demo --out demo
@@ -26,6 +26,9 @@ unit: $(STAMP)
 
 # Short forms of all benchmarks beside their stored ratios: fails if one got 20 % worse.
 # `python benchmarks --update` stores anew.
+slow: $(STAMP)
+	$(BIN)/pytest -m slow
+
 bench: $(STAMP)
 	$(BIN)/python benchmarks
 

@@ -68,7 +68,7 @@ SHAPES = (
 )
 
 
-def objective(rows, labels, weights, intercept, c, used=1.0):
+def objective(rows, labels, weights, intercept, c, used: float | np.ndarray = 1.0):
     rows, weights = rows.astype(np.float64), np.asarray(weights, dtype=np.float64)
     margins = np.where(labels, 1, -1) * (rows @ weights + float(intercept))
     return c * (used * np.logaddexp(0, -margins)).sum() + weights @ weights / 2

@@ -2,11 +2,14 @@
 
 import json
 
+import pytest
 from organism_fixtures import ROOT, real_facts_family as real_facts_family
 
 from probes.cli.run import run
 
 
+# A family of its own is trained for it.
+@pytest.mark.slow
 def test_truth_of_real_facts_is_found_in_both_models(
     real_facts_family, tmp_path, capsys
 ):
