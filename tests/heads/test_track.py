@@ -254,7 +254,8 @@ COMMITS = [f"{number + 1:040x}" for number in range(7)]
 
 
 def weights_under(place: Path) -> int:
-    return len(list(place.rglob("model.safetensors")))
+    # Unlike `rglob`, this passes over folders that the download removes meanwhile.
+    return sum("model.safetensors" in names for _, _, names in os.walk(place))
 
 
 @dataclass(frozen=True, kw_only=True)
