@@ -25,67 +25,67 @@ def knowledge_panels(result: KnowledgeComparison) -> tuple[Panel, ...]:
     Args:
         result: The comparison.
     """
-    panels: list[Panel] = []
-    for unit, name in enumerate(result.units[:MAX_UNITS]):
-        said = "; ".join(
-            f"{row.model}, {row.step}: layer {row.layer:.1f}"
-            for row in result.staircase
-            if row.unit == name
+    return tuple(
+        panel
+        for unit in range(min(len(result.units), MAX_UNITS))
+        for panel in (
+            *_maps(result, unit),
+            *_likeness(result, unit),
+            *_screening(result, unit),
         )
-        panels.append(
-            Panel(
-                name="knowledge_maps",
-                figure=knowledge_maps(result, unit=unit),
-                alt=f"Heat maps of restoration by layer and token of both models for "
-                f"{name}, and their difference. Mean layer of the effect: {said}.",
-                rows=result.to_dataframe().query("unit == @name"),
-            )
-        )
-        panels.append(
-            Panel(
-                name="staircase_curves",
-                figure=staircase_curves(result, unit=unit),
-                alt="Restoration by layer at the last token of the subject, of the "
-                "object and of the prompt, for each model.",
-                rows=pd.DataFrame(
-                    [asdict(row) for row in result.staircase if row.unit == name]
-                ),
-            )
-        )
-        panels.append(
-            Panel(
-                name="cell_scatter",
-                figure=cell_scatter(result, unit=unit),
-                alt="Restoration of every cell in base against that in post, with the "
-                "line on which both are equal.",
-                rows=result.to_dataframe().query(
-                    "unit == @name and run in ('base', 'post')"
-                ),
-            )
-        )
-        panels.append(
-            Panel(
-                name="likeness_bars",
-                figure=likeness_bars(result, unit=unit),
-                alt="Bars of Pearson's r and of the largest difference of the two "
-                "maps, beside halves of the pairs, shifted layers, permuted columns "
-                "and exchanged models.",
-                rows=result.likeness_dataframe().query("unit == @name"),
-            )
-        )
-        panels.append(
-            Panel(
-                name="inside_bars",
-                figure=inside_bars(result, unit=unit),
-                alt="Share of pairs whose patched logit difference stays between that "
-                "of the false and of the true prompt, by run.",
-                rows=pd.DataFrame(
-                    [asdict(row) for row in result.shares if row.unit == name]
-                ),
-            )
-        )
-        panels += _screening(result, unit)
-    return tuple(panels)
+    )
+
+
+def _maps(result: KnowledgeComparison, unit: int) -> tuple[Panel, ...]:
+    name = result.units[unit]
+    cells = result.to_dataframe().query("unit == @name")
+    steps = [row for row in result.staircase if row.unit == name]
+    said = "; ".join(f"{row.model}, {row.step}: layer {row.layer:.1f}" for row in steps)
+    return (
+        Panel(
+            name="knowledge_maps",
+            figure=knowledge_maps(result, unit=unit),
+            alt=f"Heat maps of restoration by layer and token of both models for "
+            f"{name}, and their difference. Mean layer of the effect: {said}.",
+            rows=cells,
+        ),
+        Panel(
+            name="staircase_curves",
+            figure=staircase_curves(result, unit=unit),
+            alt="Restoration by layer at the last token of the subject, of the "
+            "object and of the prompt, for each model.",
+            rows=pd.DataFrame([asdict(row) for row in steps]),
+        ),
+        Panel(
+            name="cell_scatter",
+            figure=cell_scatter(result, unit=unit),
+            alt="Restoration of every cell in base against that in post, with the "
+            "line on which both are equal.",
+            rows=cells.query("run in ('base', 'post')"),
+        ),
+    )
+
+
+def _likeness(result: KnowledgeComparison, unit: int) -> tuple[Panel, ...]:
+    name = result.units[unit]
+    shares = [asdict(row) for row in result.shares if row.unit == name]
+    return (
+        Panel(
+            name="likeness_bars",
+            figure=likeness_bars(result, unit=unit),
+            alt="Bars of Pearson's r and of the largest difference of the two "
+            "maps, beside halves of the pairs, shifted layers, permuted columns "
+            "and exchanged models.",
+            rows=result.likeness_dataframe().query("unit == @name"),
+        ),
+        Panel(
+            name="inside_bars",
+            figure=inside_bars(result, unit=unit),
+            alt="Share of pairs whose patched logit difference stays between that "
+            "of the false and of the true prompt, by run.",
+            rows=pd.DataFrame(shares),
+        ),
+    )
 
 
 def _screening(result: KnowledgeComparison, unit: int) -> tuple[Panel, ...]:

@@ -2,10 +2,10 @@
 
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -16,6 +16,7 @@ from interp.results.display import table_html
 
 
 MAX_TABLE_ROWS = 200
+Shown = TypeVar("Shown")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -33,6 +34,30 @@ class Panel:
     alt: str
     rows: pd.DataFrame | None = None
     name: str = ""
+
+
+def panel(
+    draw: Callable[[Shown], go.Figure],
+    result: Shown,
+    *,
+    alt: str,
+    rows: pd.DataFrame | None = None,
+) -> Panel:
+    """The panel of a figure of a result, under the name of the function that draws it.
+
+    Args:
+        draw: The figure function.
+        result: What it draws.
+        alt: What the figure shows, for readers who cannot see it.
+        rows: The numbers behind it.
+
+    Example:
+        >>> def empty(result: str) -> go.Figure:
+        ...     return go.Figure()
+        >>> panel(empty, "a result", alt="Nothing.").name
+        'empty'
+    """
+    return Panel(name=draw.__name__, figure=draw(result), alt=alt, rows=rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -13,7 +13,7 @@ from interp.figures.heads_ablation import ablation_map, ablation_routes
 from interp.figures.knowledge_panels import knowledge_panels, knowledge_tables
 from interp.figures.patching import patch_heatmap
 from interp.figures.refusal_panels import refusal_panels, refusal_tables
-from interp.figures.report import Hidden, Panel, Section
+from interp.figures.report import Hidden, Panel, Section, panel
 from interp.figures.sweep import probe_curve, probe_heatmap
 from interp.figures.timeline_panels import timeline_panels, timeline_tables
 from interp.figures.truthfulness_panels import (
@@ -91,16 +91,10 @@ def _probe_panels(result: ProbeSweep) -> tuple[Panel, ...]:
     best = f"{result.sites[result.best]} reaches {result.auroc[result.best]:.2f}"
     if len({*result.layers[result.layers >= 0].tolist()}) > 1:
         alt = f"AUROC by layer beside controls and baselines; {best}, chance 0.5."
-        panels.append(
-            Panel(name="probe_curve", figure=probe_curve(result), alt=alt, rows=rows)
-        )
+        panels.append(panel(probe_curve, result, alt=alt, rows=rows))
     if len({*result.positions}) > 1:
         alt = f"A map of AUROC by site and position; {best}."
-        panels.append(
-            Panel(
-                name="probe_heatmap", figure=probe_heatmap(result), alt=alt, rows=rows
-            )
-        )
+        panels.append(panel(probe_heatmap, result, alt=alt, rows=rows))
     return tuple(panels)
 
 
@@ -122,9 +116,9 @@ def _ablation_panels(result: HeadAblations) -> tuple[Panel, ...]:
             f"{', '.join(result.top(kind))}.",
             rows=result.to_dataframe(),
         ),
-        Panel(
-            name="ablation_routes",
-            figure=ablation_routes(result),
+        panel(
+            ablation_routes,
+            result,
             alt="The change of loss of the heads that matter most, by what is put in"
             " their place.",
         ),
@@ -144,9 +138,9 @@ def _head_panels(result: HeadScores) -> tuple[Panel, ...]:
     ]
     if result.periods.any():
         panels.append(
-            Panel(
-                name="copy_curve",
-                figure=copy_curve(result),
+            panel(
+                copy_curve,
+                result,
                 alt="Loss by position, aligned at the start of the second copy.",
                 rows=result.by_copy(),
             )

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from interp.figures.report import Hidden, Panel
+from interp.figures.report import Hidden, Panel, panel
 from interp.figures.timeline import timeline_curves, timeline_map, timeline_scatter
 from interp.results.timeline import HeadTimeline
 
@@ -21,9 +21,9 @@ def timeline_panels(result: HeadTimeline) -> tuple[Panel, ...]:
             for row in found
         )
         panels.append(
-            Panel(
-                name="timeline_curves",
-                figure=timeline_curves(result),
+            panel(
+                timeline_curves,
+                result,
                 alt=f"Curves over training. Changes: {said or 'none'}.",
                 rows=result.phases_dataframe(),
             )
@@ -41,9 +41,9 @@ def timeline_panels(result: HeadTimeline) -> tuple[Panel, ...]:
         )
     if set(SCATTER) <= set(result.metrics):
         panels.append(
-            Panel(
-                name="timeline_scatter",
-                figure=timeline_scatter(result),
+            panel(
+                timeline_scatter,
+                result,
                 alt="Prefix matching and copying of each head at the last checkpoint.",
             )
         )
