@@ -12,11 +12,11 @@ from interp.errors import DataError, PromptError
 from interp.progress import progress_bar
 from interp.results import TruthEffect
 from interp.results.truthfulness import ROLES, Control
+from probes.studies.shards import Shards
 from probes.studies.truthfulness.controls import ALIKE, control_vectors
 from probes.studies.truthfulness.effects import effect
 from probes.studies.truthfulness.places import Asked, Subject, best_place
 from probes.studies.truthfulness.readout import cosines
-from probes.studies.truthfulness.shards import Shards
 from probes.studies.truthfulness.spec import TruthfulnessSpec
 from probes.studies.truthfulness.steering import (
     Place,

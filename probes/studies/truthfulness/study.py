@@ -31,6 +31,7 @@ from interp.results import (
 from interp.results.truthfulness import ROLES
 from probes.studies.directions import keep_directions, of_role, with_class_means
 from probes.studies.same_shape import require_same_shape
+from probes.studies.shards import Shards
 from probes.studies.truthfulness.cosines import CosineTable, cosine_table
 from probes.studies.truthfulness.datasets import TransferTable, transfer_table
 from probes.studies.truthfulness.intervention import Interventions, intervene
@@ -38,7 +39,6 @@ from probes.studies.truthfulness.negation import with_negations_together
 from probes.studies.truthfulness.places import subject_of
 from probes.studies.truthfulness.probing import ProbeTable, probe_table
 from probes.studies.truthfulness.readout import centred, fit
-from probes.studies.truthfulness.shards import Shards
 from probes.studies.truthfulness.shown import principal_components, shown_statements
 from probes.studies.truthfulness.spec import TruthfulnessSpec
 from probes.studies.truthfulness.spots import LAST, slots_of

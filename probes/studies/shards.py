@@ -1,13 +1,16 @@
 """Finished parts of a study on disk, so that a stopped one goes on where it was."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from interp import atomic
 from interp.stopping import stop_if_requested
@@ -16,11 +19,12 @@ from interp.stopping import stop_if_requested
 logger = logging.getLogger("interp.studies")
 
 Part = TypeVar("Part")
+Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shards:
-    """Parts of one run, each a JSON file.
+    """Parts of one run, each a file: JSON of plain values, or safetensors of arrays.
 
     Attributes:
         folder: Where they are, named by settings, weights and data; None keeps nothing.
@@ -51,6 +55,37 @@ class Shards:
         stop_if_requested(f"{name} is finished and kept in {self.folder}")
         return found
 
+    def kept_arrays(
+        self, name: str, names: Collection[str], make: Callable[[], Arrays]
+    ) -> Arrays:
+        """Arrays that are on disk, or are made now and written; see `kept`.
+
+        Args:
+            name: The file, without its ending.
+            names: What the arrays are called.
+            make: Makes them.
+
+        Raises:
+            StoppedError: If a signal asked for it; the part is kept.
+            DiskFullError: If the disk is full.
+            UnwritableError: If the folder cannot be written.
+
+        Example:
+            >>> shards = Shards(folder=getfixture("tmp_path"))
+            >>> made = shards.kept_arrays("a", ["x"], lambda: {"x": np.arange(3)})
+            >>> shards.kept_arrays("a", ["x"], dict)["x"].tolist()
+            [0, 1, 2]
+        """
+        if self.folder is None:
+            return make()
+        path = self.folder / f"{name}.safetensors"
+        found = _read_arrays(path)
+        if found is None or found.keys() != {*names}:
+            found = {key: np.ascontiguousarray(one) for key, one in make().items()}
+            atomic.write_bytes(path, save(found))
+        stop_if_requested(f"{name} is finished and kept in {self.folder}")
+        return found
+
 
 def _read(path: Path, kind: type[Part]) -> Part | None:
     try:
@@ -58,6 +93,16 @@ def _read(path: Path, kind: type[Part]) -> Part | None:
     except FileNotFoundError:
         return None
     except (ValidationError, OSError) as error:
+        logger.warning("%s is damaged and made again: %s", path, error)
+        return None
+
+
+def _read_arrays(path: Path) -> Arrays | None:
+    try:
+        return load(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (SafetensorError, OSError, ValueError) as error:
         logger.warning("%s is damaged and made again: %s", path, error)
         return None
 
