@@ -10,6 +10,7 @@ from interp.lazy import lazy_names
 
 if TYPE_CHECKING:
     from interp.activations import Activations as Activations, capture as capture
+    from interp.directions.files import load_probe as load_probe
     from interp.edits import (
         ablate as ablate,
         clamp as clamp,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "load": "interp.models.loading",
+    "load_probe": "interp.directions.files",
     "LanguageModel": "interp.models.language_model",
     "Site": "interp.sites",
     "InterpError": "interp.errors",

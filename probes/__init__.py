@@ -9,8 +9,10 @@ from interp.lazy import lazy_names
 
 
 if TYPE_CHECKING:
+    from interp.directions.probe import Probe as Probe
     from probes.comparing import compare_sweeps as compare_sweeps
     from probes.controls import Controls as Controls
+    from probes.fitted import fit_probe as fit_probe, probe_of as probe_of
     from probes.linear import Fit as Fit, LinearProbe as LinearProbe
     from probes.logistic import fit_logistic as fit_logistic
     from probes.loops import one_by_one as one_by_one
@@ -52,6 +54,7 @@ _WHERE = {
     "Controls": "probes.controls",
     "Fit": "probes.linear",
     "LinearProbe": "probes.linear",
+    "Probe": "interp.directions.probe",
     "NotConvergedWarning": "probes.optimum",
     "compare_sweeps": "probes.comparing",
     "fit_ccs": "probes.unsupervised",
@@ -60,11 +63,13 @@ _WHERE = {
     "fit_logistic": "probes.logistic",
     "fit_logistic_cv": "probes.path",
     "fit_mean_difference": "probes.means",
+    "fit_probe": "probes.fitted",
     "fit_ridge": "probes.means",
     "fit_ttpd": "probes.ttpd",
     "nie_gap": "probes.studies.truthfulness.effects",
     "nie_saturation": "probes.studies.truthfulness.effects",
     "one_by_one": "probes.loops",
+    "probe_of": "probes.fitted",
     "refusal_rates": "probes.studies.refusal.phrases",
     "refusal_score": "probes.studies.refusal.score",
     "refusal_tokens": "probes.studies.refusal.score",

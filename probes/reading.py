@@ -80,6 +80,9 @@ def readings(activations: Rows) -> list[Reading]:
             for site in activations.sites
             for one in _of_site(activations, site.short, site.layer)
         ]
+    if isinstance(activations, np.ndarray) and min(activations.strides, default=0) < 0:
+        # An array read backwards, which torch has no tensors for.
+        activations = activations.copy()
     rows = torch.as_tensor(activations)
     if not rows.is_floating_point():
         rows = rows.float()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from interp.directions.files import (
         load as load,
         load_eraser as load_eraser,
+        load_probe as load_probe,
         load_subspace as load_subspace,
         save as save,
     )
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         cosine_test as cosine_test,
         isotropic_null as isotropic_null,
     )
+    from interp.directions.probe import Probe as Probe
     from interp.directions.selection import (
         Selection as Selection,
         SelectionRule as SelectionRule,
@@ -69,6 +71,7 @@ _WHERE = {
     "least_squares_direction": "interp.directions.erasure",
     "load": "interp.directions.files",
     "load_eraser": "interp.directions.files",
+    "load_probe": "interp.directions.files",
     "load_subspace": "interp.directions.files",
     "save": "interp.directions.files",
     "checked_labels": "interp.directions.means",
@@ -78,6 +81,7 @@ _WHERE = {
     "CosineTest": "interp.directions.nulls",
     "cosine_test": "interp.directions.nulls",
     "isotropic_null": "interp.directions.nulls",
+    "Probe": "interp.directions.probe",
     "Selection": "interp.directions.selection",
     "SelectionRule": "interp.directions.selection",
     "Stability": "interp.directions.selection",

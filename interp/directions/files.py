@@ -1,19 +1,20 @@
-"""Directions, subspaces and erasers on disk: one safetensors file each."""
+"""Directions, probes, subspaces and erasers on disk: one safetensors file each."""
 
 from pathlib import Path
 from typing import assert_never
 
 from interp.directions.direction import Direction
 from interp.directions.erasure import Eraser
-from interp.directions.stored import Word, read, write
+from interp.directions.probe import Probe
+from interp.directions.stored import Word, read, read_direction, read_probe, write
 from interp.directions.subspace import Subspace
 
 
-Saved = Direction | Subspace | Eraser
+Saved = Direction | Probe | Subspace | Eraser
 
 
 def save(value: Saved, path: str | Path) -> Path:
-    """Write a direction, subspace or eraser as one file, whole or not at all.
+    """Write a direction, probe, subspace or eraser as one file, whole or not at all.
 
     Args:
         value: What to keep.
@@ -37,7 +38,23 @@ def load(path: str | Path) -> Direction:
     Raises:
         ResultError: If the file is absent, damaged, or something else.
     """
-    return read(Direction, Path(path), word="direction")
+    return read_direction(path)
+
+
+def load_probe(path: str | Path) -> Probe:
+    """Read a probe that `save` has written, bit for bit.
+
+    Raises:
+        ResultError: If the file is absent, damaged, or something else.
+
+    Example:
+        >>> import numpy as np, tempfile
+        >>> probe = Probe(weights=np.ones(3), intercept=0.1, site="resid_post.1")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     load_probe(probe.save(f"{folder}/mine.safetensors")).intercept
+        0.1
+    """
+    return read_probe(path)
 
 
 def load_subspace(path: str | Path) -> Subspace:
@@ -62,6 +79,8 @@ def _word(value: Saved) -> Word:
     match value:
         case Direction():
             return "direction"
+        case Probe():
+            return "probe"
         case Subspace():
             return "subspace"
         case Eraser():

@@ -1,4 +1,4 @@
-"""How directions, subspaces and erasers lie in a file. Knows no torch.
+"""How directions, probes, subspaces and erasers lie in a file. Knows no torch.
 
 Arrays are kept as they are, everything else as metadata. Files carry the version of
 their schema, and old ones keep loading: fields that they lack get their defaults.
@@ -16,6 +16,7 @@ from safetensors.numpy import save as to_bytes
 
 from interp import atomic
 from interp.directions.direction import Direction
+from interp.directions.probe import Probe
 from interp.errors import InterpError, ResultError
 
 
@@ -23,19 +24,22 @@ if TYPE_CHECKING:
     from interp.directions.erasure import Eraser
     from interp.directions.subspace import Subspace
 
+    Held = Direction | Probe | Subspace | Eraser
+
 T = TypeVar("T")
-Word = Literal["direction", "subspace", "eraser"]
+Word = Literal["direction", "probe", "subspace", "eraser"]
 # The arrays of each kind of file, with their numbers of axes.
 AXES: Mapping[Word, Mapping[str, int]] = {
     "direction": {"unit": 1},
+    "probe": {"weights": 1},
     "subspace": {"basis": 2},
     "eraser": {"left": 2, "right": 2, "mean": 1},
 }
-# 2: `revision` and `template` of directions; subspaces and erasers.
+# 2: `revision` and `template` of directions; probes, subspaces and erasers.
 SCHEMA = 2
 
 
-def write(value: "Direction | Subspace | Eraser", path: Path, *, word: Word) -> None:
+def write(value: "Held", path: Path, *, word: Word) -> None:
     """Write a value as one file, whole or not at all.
 
     Args:
@@ -50,7 +54,7 @@ def write(value: "Direction | Subspace | Eraser", path: Path, *, word: Word) -> 
     atomic.write_bytes(path, file_bytes(value, word=word))
 
 
-def file_bytes(value: "Direction | Subspace | Eraser", *, word: Word) -> bytes:
+def file_bytes(value: "Held", *, word: Word) -> bytes:
     """The file of a value.
 
     Args:
@@ -79,6 +83,15 @@ def read_direction(path: str | Path) -> Direction:
         ResultError: If the file is absent, damaged, or something else.
     """
     return read(Direction, Path(path), word="direction")
+
+
+def read_probe(path: str | Path) -> Probe:
+    """Read a probe that `interp.directions.save` or its own `save` has written.
+
+    Raises:
+        ResultError: If the file is absent, damaged, or something else.
+    """
+    return read(Probe, Path(path), word="probe")
 
 
 def read(kind: type[T], path: Path, *, word: Word) -> T:
@@ -162,6 +175,8 @@ def _checked(facts: object, kind: type, word: Word) -> dict[str, Any]:
         if name not in known or name in AXES[word]:
             raise ValueError(f"there is no field {name!r}")
         match known[name], value:
+            case bool(), bool():
+                checked[name] = value
             case (float() | None, int() | float()) if not isinstance(value, bool):
                 checked[name] = float(value)
             case None, None:

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.directions.direction import Direction, check_vector
+from interp.directions.probe import Probe
 from interp.errors import ConfigError, DataError, ShapeError
 from interp.sites import Site, parse
 
@@ -63,7 +64,7 @@ class TokenReader:
 
 
 def reader_of(
-    readout: "TokenReader | Direction | LinearReadout",
+    readout: "TokenReader | Direction | Probe | LinearReadout",
     *,
     name: str = "",
     site: str | Site | None = None,
@@ -77,7 +78,7 @@ def reader_of(
     Args:
         readout: A `Direction`, or a linear probe with one row of weights.
         name: What the reader is called; by default the kind and the site.
-        site: Where it reads; by default the direction's own site.
+        site: Where it reads; by default the site of the direction or probe.
 
     Raises:
         ConfigError: If no site is known.
@@ -90,18 +91,19 @@ def reader_of(
     """
     if isinstance(readout, TokenReader):
         return readout
-    own = readout.site if isinstance(readout, Direction) else ""
+    own = readout.site if isinstance(readout, Direction | Probe) else ""
     place = site or own
     if not place:
         raise ConfigError(
             f"No site was given for the reader {name or type(readout).__name__!r}.",
-            expected="A probe or plain direction does not know where it was found.",
+            expected="A fit or plain direction does not know where it was found.",
             remedy="Write site='resid_post.12'.",
         )
     place = place.short if isinstance(place, Site) else parse(place).short
     if isinstance(readout, Direction):
         return _of_direction(readout, name or f"direction at {place}", place)
-    return _of_probe(readout, name or f"probe at {place}", place)
+    kind = (readout.kind if isinstance(readout, Probe) else "") or "probe"
+    return _of_probe(readout, name or f"{kind} at {place}", place)
 
 
 def midpoint(direction: Direction) -> float:
@@ -134,11 +136,12 @@ def _of_probe(probe: LinearReadout, name: str, site: str) -> TokenReader:
             expected="A reader is one probe: one row of weights.",
             remedy="Choose one site and fit, as in replace(probe, weights=...).",
         )
+    threshold = probe.threshold if isinstance(probe, Probe) else 0.0
     return TokenReader(
         name=name,
         site=site,
         weights=weights.reshape(-1).astype(np.float32),
-        offset=float(_array(probe.intercept).reshape(-1)[0]),
+        offset=float(_array(probe.intercept).reshape(-1)[0]) - threshold,
         unit=LOGIT_UNIT,
     )
 
