@@ -11,7 +11,8 @@ from interp.figures import report_section
 from interp.figures.export import csv_bytes, parquet_bytes, python_code
 from interp_explorer.cache import Opened
 from interp_explorer.catalog import catalog
-from interp_explorer.widgets.panel import figure_page
+from interp_explorer.widgets.chart import Drawn
+from interp_explorer.widgets.downloads import figures_page
 
 
 pytestmark = pytest.mark.xdist_group("explorer")
@@ -35,10 +36,14 @@ def test_the_rows_come_back_from_csv_and_parquet(opened):
 
 
 def test_a_downloaded_figure_needs_no_network(opened):
-    page = figure_page(opened, 0).decode()
-    assert "<h3>" in page
+    panels = opened.section.panels[:2]
+    drawn = [Drawn(figure=one.figure, alt=one.alt) for one in panels]
+    page = figures_page(
+        drawn, section=opened.section, provenance=opened.result.provenance
+    ).decode()
+    assert page.count("<h3>") == 2
     assert 'src="http' not in page
-    assert opened.section.panels[0].alt[:20] in page
+    assert all(one.alt[:20] in page for one in panels)
 
 
 def test_the_python_rebuilds_the_figure(folder, monkeypatch):

@@ -1,5 +1,11 @@
-"""How figures look on a page."""
+"""How figures look on a page, and which of them it shows now."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
@@ -11,6 +17,47 @@ PLOT_CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
 TOP, TOP_OF_PANELS, LEGEND = 12, 40, 40
 # Text colours of .streamlit/config.toml.
 INK = {"light": "#1b1e24", "dark": "#e8eaee"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Drawn:
+    """A figure that a page shows.
+
+    Attributes:
+        figure: The figure, with its title.
+        alt: What it shows, for readers who cannot see it.
+        rows: The numbers behind it, if they are known.
+    """
+
+    figure: go.Figure
+    alt: str
+    rows: pd.DataFrame | None = None
+
+
+_drawing: ContextVar[list[Drawn] | None] = ContextVar("drawing", default=None)
+
+
+@contextmanager
+def collected() -> Iterator[list[Drawn]]:
+    """The figures that are shown inside, in their order, for downloads below them."""
+    found: list[Drawn] = []
+    before = _drawing.set(found)
+    try:
+        yield found
+    finally:
+        _drawing.reset(before)
+
+
+def note_drawn(figure: go.Figure, alt: str) -> None:
+    """Say that a figure is shown; whoever collects figures then has it.
+
+    Args:
+        figure: The figure as it was made, with its title.
+        alt: What it shows.
+    """
+    found = _drawing.get()
+    if found is not None:
+        found.append(Drawn(figure=figure, alt=alt))
 
 
 def ink() -> str:
@@ -27,6 +74,7 @@ def show_figure(figure: go.Figure, *, alt: str, key: str) -> None:
         alt: What it shows, for readers who cannot see it.
         key: The key of its widget.
     """
+    note_drawn(figure, alt)
     st.plotly_chart(
         shown(figure), theme="streamlit", config=PLOT_CONFIG, alt=alt, key=key
     )

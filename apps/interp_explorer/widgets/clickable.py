@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from interp_explorer.state import choose
-from interp_explorer.widgets.chart import PLOT_CONFIG, ink, shown
+from interp_explorer.widgets.chart import PLOT_CONFIG, ink, note_drawn, shown
 from interp_explorer.widgets.overlay import (
     COLUMN,
     ROW,
@@ -73,6 +73,7 @@ def choose_cell(
                 st.session_state[rows.key] = unique(rows.names)[at[0]]
                 st.session_state[columns.key] = unique(columns.names)[at[1]]
 
+    note_drawn(figure, alt)
     drawn = shown(figure)
     if any(isinstance(trace, go.Heatmap) for trace in drawn.data):
         shape = (len(rows.names), len(columns.names))
@@ -113,6 +114,7 @@ def choose_point(
             if name in names:
                 st.session_state[points.key] = name
 
+    note_drawn(figure, alt)
     drawn = with_rings(shown(figure), name=names[chosen], name_of=name_of, colour=ink())
     _chart(drawn, alt=alt, key=key, pick=pick)
     return chosen

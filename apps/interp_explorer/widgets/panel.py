@@ -1,17 +1,19 @@
 """One figure with the numbers behind it, downloads, and the Python that rebuilds it."""
 
 import html
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
 
-from interp.figures import Hidden, Panel, Section, report_html
-from interp.figures.export import csv_bytes, parquet_bytes, python_code
+from interp.figures import Hidden, Panel, Section
+from interp.figures.export import python_code
 from interp_explorer.cache import Opened
 from interp_explorer.catalog import Entry
-from interp_explorer.widgets.chart import show_figure
-from interp_explorer.widgets.svg import svg_button
+from interp_explorer.widgets.chart import Drawn, collected, show_figure
+from interp_explorer.widgets.downloads import figure_downloads, show_table
 from interp_explorer.widgets.text import escaped
 
 
@@ -46,16 +48,17 @@ def show_panel(
     panel = opened.section.panels[number]
     place = f"{key}_{number}"
     st.subheader(escaped(heading(panel)), anchor=False)
-    if draw is not None:
-        draw(opened.result, panel)
-    else:
-        show_figure(panel.figure, alt=panel.alt, key=f"{place}_figure")
+    with collected() as drawn:
+        if draw is not None:
+            draw(opened.result, panel)
+        else:
+            show_figure(panel.figure, alt=panel.alt, key=f"{place}_figure")
     box = st.expander(
         "Numbers, downloads, Python", key=f"{place}_more", on_change="rerun"
     )
     if box.open:
         with box:
-            _show_more(entry, opened, number, place=place)
+            _show_more(entry, opened, number, drawn, place=place)
 
 
 @st.fragment
@@ -69,59 +72,33 @@ def show_hidden(table: Hidden, *, key: str) -> None:
     box = st.expander(escaped(table.title), key=key, on_change="rerun")
     if box.open:
         with box:
-            st.dataframe(table.rows, hide_index=True, key=f"{key}_rows")
+            show_table(table.rows, key=f"{key}_rows", name=_file_name(table.title))
 
 
-def figure_page(opened: Opened, number: int) -> bytes:
-    """One figure as an HTML page that works from a disk, with numbers and provenance.
+def _file_name(title: str) -> str:
+    """A title as the name of a file: its letters and digits."""
+    return "-".join(re.findall(r"[a-z0-9]+", title.lower()))[:60] or "table"
 
-    Args:
-        opened: The result.
-        number: Which of its figures.
-    """
+
+def _show_more(
+    entry: Entry, opened: Opened, number: int, drawn: list[Drawn], *, place: str
+) -> None:
     section = opened.section
     panel = section.panels[number]
-    alone = Section(
-        title=section.title,
-        summary=section.summary,
-        panels=(panel,),
-        notes=section.notes,
-    )
-    page = report_html(heading(panel), [alone], opened.result.provenance)
-    return page.encode("utf-8")
-
-
-def _show_more(entry: Entry, opened: Opened, number: int, *, place: str) -> None:
-    panel = opened.section.panels[number]
-    rows = panel.rows
     stem = f"{opened.result.KIND}-{number + 1}"
-    if rows is not None:
-        st.dataframe(rows, hide_index=True, key=f"{place}_rows")
-    with st.container(horizontal=True):
-        if rows is not None:
-            st.download_button(
-                "CSV",
-                lambda: csv_bytes(rows),
-                f"{stem}.csv",
-                "text/csv",
-                key=f"{place}_csv",
-                on_click="ignore",
-            )
-            st.download_button(
-                "Parquet",
-                lambda: parquet_bytes(rows),
-                f"{stem}.parquet",
-                "application/vnd.apache.parquet",
-                key=f"{place}_parquet",
-                on_click="ignore",
-            )
-        st.download_button(
-            "Figure as HTML",
-            lambda: figure_page(opened, number),
-            f"{stem}.html",
-            "text/html",
-            key=f"{place}_html",
-            on_click="ignore",
-        )
-        svg_button(key=f"{place}_svg")
+    if panel.rows is not None:
+        show_table(panel.rows, key=f"{place}_rows", name=stem)
+    about = Section(title=heading(panel), summary=section.summary, notes=section.notes)
+    # The report's own figure has its numbers; what was chosen in has none.
+    figures = [
+        replace(one, rows=panel.rows) if one.figure is panel.figure else one
+        for one in drawn
+    ]
+    figure_downloads(
+        figures,
+        section=about,
+        provenance=opened.result.provenance,
+        key=place,
+        name=stem,
+    )
     st.code(python_code(entry.path, number=number), language="python")

@@ -1,4 +1,4 @@
-"""A button that saves the figure above it as SVG, made in the browser.
+"""A button that saves a figure above it as SVG, made in the browser.
 
 The figure's own bar has a camera that does so, but it is seen only when pointed at.
 """
@@ -7,9 +7,7 @@ from streamlit.components.v2 import component
 
 
 HTML = """
-<button type="button" title="The figure right above, as it is shown">
-  Figure as SVG
-</button>
+<button type="button" title="As it is shown above"></button>
 """
 CSS = """
 button {
@@ -29,8 +27,9 @@ button:hover, button:focus-visible {
 }
 """
 JS = """
-export default function ({ parentElement }) {
+export default function ({ data, parentElement }) {
   const button = parentElement.querySelector("button");
+  button.textContent = data.label;
   button.onclick = () => {
     const root = parentElement.getRootNode();
     const here = root.host ?? parentElement;
@@ -38,20 +37,22 @@ export default function ({ parentElement }) {
       (plot) =>
         here.compareDocumentPosition(plot) & Node.DOCUMENT_POSITION_PRECEDING,
     );
-    const camera = above.at(-1)?.querySelector("[data-title^='Download plot']");
+    const camera = above.at(-1 - data.above)?.querySelector("[data-title^='Download plot']");
     camera?.dispatchEvent(new MouseEvent("click", { bubbles: true }));
   };
 }
 """
 
 
-def svg_button(*, key: str) -> None:
+def svg_button(label: str, *, key: str, above: int = 0) -> None:
     """Draw the button.
 
     Args:
+        label: What it says, in our own words.
         key: The key of its widget.
+        above: How many figures stand between the button and the one that is meant.
     """
-    _BUTTON(key=key)
+    _BUTTON(key=key, data={"label": label, "above": above})
 
 
 _BUTTON = component("interp_svg_button", html=HTML, css=CSS, js=JS)
