@@ -234,7 +234,6 @@ def run_study(spec: StudySpec, data: Data, setting: Setting) -> Result:
     base, post, provenance = setting.base, setting.post, setting.provenance
     match spec:
         case TruthfulnessSpec():
-            from probes.studies.directions import FOLDER
             from probes.studies.truthfulness.study import truthfulness
 
             assert isinstance(data, Statements)
@@ -245,7 +244,7 @@ def run_study(spec: StudySpec, data: Data, setting: Setting) -> Result:
                 spec=spec,
                 provenance=provenance,
                 folder=setting.folder.shards,
-                directions=setting.folder.path / FOLDER,
+                run=setting.folder.path,
             )
         case RefusalSpec():
             from probes.studies.directions import FOLDER
@@ -277,6 +276,13 @@ def run_study(spec: StudySpec, data: Data, setting: Setting) -> Result:
             from probes.studies.confidence.study import confidence
 
             assert isinstance(data, Texts)
-            return confidence(base, post, data, spec=spec, provenance=provenance)
+            return confidence(
+                base,
+                post,
+                data,
+                spec=spec,
+                provenance=provenance,
+                folder=setting.folder.shards,
+            )
         case _:
             assert_never(spec)

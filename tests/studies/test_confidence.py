@@ -1,3 +1,5 @@
+import os
+import signal
 from dataclasses import replace
 from typing import Any
 
@@ -5,6 +7,7 @@ import numpy as np
 import pytest
 import sample_results
 import torch
+from fault_work import content
 from planted_neurons import (
     ENTROPY_NEURON,
     FREQUENCY_NEURON,
@@ -14,12 +17,13 @@ from planted_neurons import (
 from tiny import saved_tiny_model, tiny_model, tiny_tokenizer
 
 import interp
-from interp import figures, results
+from interp import figures, results, stopping
 from interp.errors import ConfigError, DataError, IncompatibleError
 from interp.neurons import swapped_neurons
 from interp.provenance import record
+from probes.cli.run import run
 from probes.studies import compare as compare_module, summary
-from probes.studies.confidence import study
+from probes.studies.confidence import study, swapping
 from probes.studies.confidence.spec import ConfidenceSpec
 from probes.studies.confidence.study import confidence
 from probes.studies.confidence.texts import Texts, texts_of
@@ -258,3 +262,73 @@ def test_a_comparison_goes_on_without_it_where_the_models_do_not_suit(
     )
     assert set(done.results) == {"truthfulness"}
     assert any("confidence: left out" in line and "d_mlp" in line for line in said)
+
+
+@pytest.fixture
+def listening():
+    """Signals are listened to as the command does, and as before afterwards."""
+    numbers = (signal.SIGTERM, signal.SIGUSR1)
+    before = [signal.getsignal(number) for number in numbers]
+    stopping.listen()
+    yield
+    stopping.listen()
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The words of a small study, and what is in its folder where nothing happened."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    words = ["study", "confidence", str(written_settings(folder)), "--out"]
+    assert run([*words, str(folder / "out")]) == 0
+    return words, content(folder / "out")
+
+
+@pytest.mark.usefixtures("listening")
+@pytest.mark.parametrize(
+    ("module", "name", "stops_at", "last", "times"),
+    [
+        (study, "ablated", 1, "effects-base.json", 2),
+        (swapping, "token_confidence", 3, "base-random-neurons-0.safetensors", 8),
+    ],
+    ids=["while-ablating", "while-swapping"],
+)
+def test_a_study_stopped_by_sigterm_goes_on_to_the_same_result(
+    undisturbed, module, name, stops_at, last, times, tmp_path, monkeypatch
+):
+    words, whole = undisturbed
+    original, done = getattr(module, name), []
+
+    def interrupted(*given, **options):
+        done.append(name)
+        if len(done) == stops_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(*given, **options)
+
+    monkeypatch.setattr(module, name, interrupted)
+    assert run([*words, str(tmp_path)]) == stopping.StoppedError.exit_code
+    parts = [*tmp_path.rglob("shards/*")]
+    assert max(parts, key=lambda part: part.stat().st_mtime_ns).name == last
+    assert len(done) == stops_at
+    stopping.listen()
+    assert run([*words, str(tmp_path)]) == 0
+    assert len(done) == times, "a finished part was made again"
+    assert content(tmp_path) == whole
+
+
+SETTINGS = {"effect_texts": 12, "resamples": 20, "controls": 1}
+
+
+def written_settings(folder):
+    """A file of settings, with the two models and texts that it names."""
+    for role, length in (("base", 12.0), ("post", 3.0)):
+        planted_model(length=length).save_pretrained(folder / role)
+        tiny_tokenizer().save_pretrained(folder / role)
+    texts = folder / "texts.csv"
+    texts.write_text("\n".join(["text", *ordinary_texts()]) + "\n")
+    lines = [f"{name} = {value}" for name, value in SETTINGS.items()]
+    lines += [f'{role} = "{folder / role}"' for role in ("base", "post")]
+    path = folder / "confidence.toml"
+    path.write_text("\n".join([*lines, f'texts = ["{texts}"]']) + "\n")
+    return path

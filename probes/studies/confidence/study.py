@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
@@ -27,11 +29,12 @@ from interp.neurons.table import computing_device, table_of
 from interp.provenance import Provenance
 from interp.results.confidence import ConfidenceComparison, NeuronEffect
 from interp.results.neurons import NeuronTable, NeuronTokens
-from interp.results.truthfulness import ROLES
+from interp.results.truthfulness import ROLES, Role
 from probes.studies.confidence.ablation import ablated
 from probes.studies.confidence.spec import ConfidenceSpec
 from probes.studies.confidence.swapping import Swapped, measured
 from probes.studies.confidence.texts import Texts
+from probes.studies.shards import Shards
 
 
 Pair = tuple[LanguageModel, LanguageModel]
@@ -45,6 +48,7 @@ def confidence(
     *,
     spec: ConfidenceSpec,
     provenance: Provenance,
+    folder: Path | None = None,
 ) -> ConfidenceComparison:
     """How sure both models are of the same tokens, and which neurons make them so.
 
@@ -57,11 +61,13 @@ def confidence(
         texts: Ordinary texts.
         spec: The settings.
         provenance: What goes into the result as its origin.
+        folder: Where finished parts are kept, from which a stopped study goes on.
 
     Raises:
         IncompatibleError: If the models have other neurons, vocabularies or tokens.
         UnsupportedModelError: If their last MLP is a mixture of experts.
         PromptError: If no text is long enough.
+        StoppedError: If a signal asked for it; finished parts are kept.
 
     Source:
         Stolfo et al. (2024), arXiv:2406.16254; Du et al. (2025), arXiv:2504.02904.
@@ -80,13 +86,15 @@ def confidence(
         _weighed(model, output, unigram, spec)
         for model, output in zip(models, outputs, strict=True)
     ]
+    shards = Shards(folder=folder)
     effects: list[NeuronEffect] = []
     for role, model, own in zip(ROLES, models, weighed, strict=True):
-        effects += ablated(
-            model, ids, own.table, own.cosine, unigram, role=role, spec=spec
+        ablate = partial(
+            _ablated, model, ids, own, unigram=unigram, role=role, spec=spec
         )
+        effects += shards.kept(f"effects-{role}", Effects, ablate).rows
     tables = (weighed[0].table, weighed[1].table)
-    swapped = measured(models, outputs, ids, tables, spec=spec)
+    swapped = measured(models, outputs, ids, tables, spec=spec, shards=shards)
     tested = sorted({row.neuron for row in effects})
     moved = distance_moved(base, post) if not missing else (math.nan, math.nan)
     return _result(
@@ -176,6 +184,26 @@ def _weighed(
         null_share=spec.null_share,
     )
     return _Weighed(table=table, cosine=cosines_with_target(output, moments, unigram))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effects:
+    """What ablating one model's neurons does; a part that is kept on disk."""
+
+    rows: tuple[NeuronEffect, ...]
+
+
+def _ablated(
+    model: LanguageModel,
+    ids: Ids,
+    own: _Weighed,
+    *,
+    unigram: Float[Tensor, " vocab"],
+    role: Role,
+    spec: ConfidenceSpec,
+) -> Effects:
+    rows = ablated(model, ids, own.table, own.cosine, unigram, role=role, spec=spec)
+    return Effects(rows=rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,7 +1,8 @@
 """How sure the models are, unchanged and with parts of each other in their place."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
 
 import numpy as np
 from jaxtyping import Int
@@ -22,8 +23,10 @@ from interp.results.neurons import NeuronTable
 from interp.results.truthfulness import ROLES, Role
 from interp.statistics import Interval, mean_interval
 from probes.studies.confidence.spec import ConfidenceSpec
+from probes.studies.shards import Shards
 
 
+FIELDS = tuple(field.name for field in fields(TokenConfidence))
 Pair = tuple[LanguageModel, LanguageModel]
 Ids = Sequence[Sequence[int]]
 
@@ -46,11 +49,32 @@ class Swapped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Measured:
-    model: Role
+class _Neurons:
+    """Neurons that are taken from the other model."""
+
     swapped: Swap
     draw: int
-    n_neurons: int
+    neurons: Int[np.ndarray, " chosen"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Run:
+    """One pass over the texts."""
+
+    model: Role
+    swapped: Swap
+    draw: int = 0
+    n_neurons: int = 0
+    make: Callable[[], TokenConfidence]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        done = self.make()
+        return {name: getattr(done, name) for name in FIELDS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Measured:
+    run: _Run
     found: TokenConfidence
 
 
@@ -61,6 +85,7 @@ def measured(
     tables: tuple[NeuronTable, NeuronTable],
     *,
     spec: ConfidenceSpec,
+    shards: Shards | None = None,
 ) -> Swapped:
     """Confidence of both models as they are and with each part swapped in.
 
@@ -70,59 +95,91 @@ def measured(
         ids: The tokens of the texts.
         tables: Their neurons.
         spec: The settings.
+        shards: Keeps what is finished.
+
+    Raises:
+        StoppedError: If a signal asked for it; finished passes are kept.
     """
+    shards = Shards() if shards is None else shards
     chosen = np.union1d(tables[0].candidates, tables[1].candidates)
-    swaps = _neurons(tables[0], chosen, spec)
-    clean = (token_confidence(models[0], ids), token_confidence(models[1], ids))
+    runs = _runs(models, outputs, ids, _neurons(tables[0], chosen, spec))
     found: list[_Measured] = []
-    with progress_bar("swaps", 2 * (len(swaps) + 1), "runs") as bar:
-        for i, role in enumerate(ROLES):
-            model, donor = models[i], models[1 - i]
-            found.append(_as(role, "none", 0, 0, clean[i]))
-            for name, draw, neurons in swaps:
-                with swapped_neurons(model, donor, neurons.tolist()):
-                    done = token_confidence(model, ids, output=outputs[i])
-                found.append(_as(role, name, draw, neurons.size, done))
-                bar.advance()
-            norm = outputs[i].final_norm
-            gain = outputs[1 - i].final_norm.gain.to(norm.gain.device)
-            output = replace(outputs[i], final_norm=replace(norm, gain=gain))
-            done = token_confidence(model, ids, output=output)
-            found.append(_as(role, "final gain", 0, 0, done))
+    with progress_bar("swaps", len(runs), "runs") as bar:
+        for run in runs:
+            name = f"{run.model}-{run.swapped}-{run.draw}".replace(" ", "-")
+            arrays = shards.kept_arrays(name, FIELDS, run.arrays)
+            found.append(_Measured(run=run, found=TokenConfidence(**arrays)))
             bar.advance()
-    options = {"groups": clean[0].groups, "resamples": spec.resamples}
+    base, post = (one.found for one in found if one.run.swapped == "none")
     gap = mean_interval(
-        clean[1].entropy.astype(float) - clean[0].entropy, **options, seed=spec.seed
+        post.entropy.astype(float) - base.entropy,
+        groups=base.groups,
+        resamples=spec.resamples,
+        seed=spec.seed,
     )
     return Swapped(
-        clean=clean,
+        clean=(base, post),
         gap=gap,
-        rows=tuple(_row(one, clean, gap, spec) for one in found),
+        rows=tuple(_row(one, (base, post), gap, spec) for one in found),
         n_neurons=chosen.size,
     )
 
 
+def _runs(
+    models: Pair, outputs: tuple[Output, Output], ids: Ids, swaps: Sequence[_Neurons]
+) -> list[_Run]:
+    """Every pass over the texts: a model as it is, with neurons, with the gain."""
+    runs: list[_Run] = []
+    for i, role in enumerate(ROLES):
+        model, donor, output = models[i], models[1 - i], outputs[i]
+        norm = output.final_norm
+        gain = outputs[1 - i].final_norm.gain.to(norm.gain.device)
+        other = replace(output, final_norm=replace(norm, gain=gain))
+        runs += [
+            _Run(
+                model=role, swapped="none", make=partial(token_confidence, model, ids)
+            ),
+            *(
+                _Run(
+                    model=role,
+                    swapped=one.swapped,
+                    draw=one.draw,
+                    n_neurons=one.neurons.size,
+                    make=partial(_with_neurons, model, donor, one, ids, output),
+                )
+                for one in swaps
+            ),
+            _Run(
+                model=role,
+                swapped="final gain",
+                make=partial(token_confidence, model, ids, output=other),
+            ),
+        ]
+    return runs
+
+
+def _with_neurons(
+    model: LanguageModel, donor: LanguageModel, one: _Neurons, ids: Ids, output: Output
+) -> TokenConfidence:
+    with swapped_neurons(model, donor, one.neurons.tolist()):
+        return token_confidence(model, ids, output=output)
+
+
 def _neurons(
     table: NeuronTable, chosen: Int[np.ndarray, " chosen"], spec: ConfidenceSpec
-) -> list[tuple[Swap, int, Int[np.ndarray, " chosen"]]]:
+) -> list[_Neurons]:
     if not chosen.size:
         return []
-    swaps: list[tuple[Swap, int, np.ndarray]] = [("entropy neurons", 0, chosen)]
+    swaps = [_Neurons(swapped="entropy neurons", draw=0, neurons=chosen)]
     if spec.controls and table.norm.size >= 2 * chosen.size:
         draws = matched_controls(
             table.norm, chosen, draws=spec.controls, seed=spec.seed
         )
-        for number, draw in enumerate(draws):
-            swaps.append(("random neurons", number, draw))
+        swaps += [
+            _Neurons(swapped="random neurons", draw=number, neurons=draw)
+            for number, draw in enumerate(draws)
+        ]
     return swaps
-
-
-def _as(
-    model: Role, swapped: Swap, draw: int, n_neurons: int, found: TokenConfidence
-) -> _Measured:
-    return _Measured(
-        model=model, swapped=swapped, draw=draw, n_neurons=n_neurons, found=found
-    )
 
 
 def _row(
@@ -131,9 +188,9 @@ def _row(
     gap: Interval,
     spec: ConfidenceSpec,
 ) -> ConfidenceRow:
-    found = one.found
+    found, run = one.found, one.run
     options = {"groups": found.groups, "resamples": spec.resamples, "seed": spec.seed}
-    own = ROLES.index(one.model)
+    own = ROLES.index(run.model)
     means = mean_interval(
         np.stack(
             [found.entropy, found.loss, found.top, found.correct, found.brier]
@@ -145,7 +202,7 @@ def _row(
     moved = found.entropy.astype(float) - clean[own].entropy
     change = mean_interval(moved, **options)
     share = (np.nan, np.nan, np.nan)
-    if one.swapped != "none" and (gap.low > 0 or gap.high < 0):
+    if run.swapped != "none" and (gap.low > 0 or gap.high < 0):
         away = clean[1 - own].entropy.astype(float) - clean[own].entropy
         ratio = ratio_interval(moved, away, **options)
         share = (float(ratio.estimate), float(ratio.low), float(ratio.high))
@@ -163,9 +220,9 @@ def _row(
     for name, (estimate, low, high) in triples:
         bounds |= {name: estimate, f"{name}_low": low, f"{name}_high": high}
     return ConfidenceRow(
-        model=one.model,
-        swapped=one.swapped,
-        draw=one.draw,
-        n_neurons=one.n_neurons,
+        model=run.model,
+        swapped=run.swapped,
+        draw=run.draw,
+        n_neurons=run.n_neurons,
         **bounds,
     )
