@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from interp.data.statements import fingerprint
@@ -231,9 +231,27 @@ def _training(
     logits = held.astype(np.float64) @ weights.astype(np.float64) + float(intercept)
     content = sha256(np.ascontiguousarray(held).tobytes()).hexdigest()
     return {
-        "negative_mean": float(logits[~truth].mean()),
-        "positive_mean": float(logits[truth].mean()),
-        "n_negative": int((~truth).sum()),
-        "n_positive": int(truth.sum()),
+        **class_means(logits, truth),
         "fingerprint": fingerprint(content, truth.tolist()),
+    }
+
+
+def class_means(
+    logits: Float[np.ndarray, " example"], labels: Bool[np.ndarray, " example"]
+) -> dict[str, Any]:
+    """The fields of a `Probe` that tell of its classes.
+
+    Args:
+        logits: Of the training examples.
+        labels: Which of them are positive.
+
+    Example:
+        >>> class_means(np.array([-1.0, 3.0]), np.array([False, True]))["positive_mean"]
+        3.0
+    """
+    return {
+        "negative_mean": float(logits[~labels].mean()),
+        "positive_mean": float(logits[labels].mean()),
+        "n_negative": int((~labels).sum()),
+        "n_positive": int(labels.sum()),
     }

@@ -73,7 +73,18 @@ def file_bytes(value: "Held", *, word: Word) -> bytes:
         "schema": str(SCHEMA),
         word: json.dumps(facts, sort_keys=True, allow_nan=False),
     }
-    return to_bytes(arrays, metadata=metadata)
+    return _ordered(to_bytes(arrays, metadata=metadata))
+
+
+def _ordered(file: bytes) -> bytes:
+    """The same file with its header in order: safetensors writes metadata in any."""
+    start = 8 + int.from_bytes(file[:8], "little")
+    header = json.dumps(
+        json.loads(file[8:start]), sort_keys=True, separators=(",", ":")
+    ).encode()
+    # The arrays begin at a multiple of eight bytes, as safetensors lays them.
+    header = header.ljust(-(-len(header) // 8) * 8)
+    return len(header).to_bytes(8, "little") + header + file[start:]
 
 
 def read_direction(path: str | Path) -> Direction:

@@ -1,24 +1,27 @@
-"""The directions that a study found, as files beside its result.
+"""The directions and probes that a study found, as files beside its result.
 
 RUN/directions/truth-post.safetensors    and so on, one for each model
+RUN/probes/logistic-post.safetensors     one for each model and kind of probe
 
 A result tells what a direction does; the file lets others use it on other prompts.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from interp import atomic
-from interp.directions import Direction, save
+from interp.directions import Direction, Probe, save
 from interp.provenance import Provenance
 from interp.results.truthfulness import ROLES, Role
 
 
 FOLDER = "directions"
+PROBES_FOLDER = "probes"
 
 
 def keep_directions(folder: Path, found: Mapping[str, Direction]) -> None:
@@ -32,24 +35,45 @@ def keep_directions(folder: Path, found: Mapping[str, Direction]) -> None:
         DiskFullError: If the disk is full.
         UnwritableError: If the folder cannot be written.
     """
+    _keep(folder, found)
+
+
+def keep_probes(folder: Path, found: Mapping[str, Probe]) -> None:
+    """Write probes into a folder, one file for each name.
+
+    Args:
+        folder: Made if it is not there.
+        found: The probes by name.
+
+    Raises:
+        DiskFullError: If the disk is full.
+        UnwritableError: If the folder cannot be written.
+    """
+    _keep(folder, found)
+
+
+def _keep(folder: Path, found: Mapping[str, Direction] | Mapping[str, Probe]) -> None:
     if not found:
         return
     with atomic.clear_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    for name, direction in found.items():
-        save(direction, folder / f"{name}.safetensors")
+    for name, value in found.items():
+        save(value, folder / f"{name}.safetensors")
 
 
-def of_role(direction: Direction, provenance: Provenance, role: Role) -> Direction:
-    """A direction with the model of a role that a provenance tells of.
+Found = TypeVar("Found", Direction, Probe)
+
+
+def of_role(found: Found, provenance: Provenance, role: Role) -> Found:
+    """A direction or probe with the model of a role that a provenance tells of.
 
     Args:
-        direction: Of that model.
+        found: Of that model.
         provenance: Names base and post, in that order.
         role: Which of them.
     """
     records = dict(zip(ROLES, provenance.models, strict=False))
-    return direction.of_model(records[role]) if role in records else direction
+    return found.of_model(records[role]) if role in records else found
 
 
 def with_class_means(

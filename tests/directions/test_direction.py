@@ -81,6 +81,11 @@ def test_a_saved_direction_comes_back_whole(tmp_path):
         assert np.array_equal(getattr(found, name), getattr(FULL, name)), name
 
 
+def test_a_direction_has_one_spelling_in_a_file(tmp_path):
+    paths = [save(FULL, tmp_path / f"{i}.safetensors") for i in range(8)]
+    assert len({path.read_bytes() for path in paths}) == 1
+
+
 def damaged(path, how):
     whole = path.read_bytes()
     if how == "absent":

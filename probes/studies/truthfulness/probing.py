@@ -24,6 +24,7 @@ from probes.means import fit_lda, fit_mean_difference, fit_ridge
 from probes.optimum import NotConvergedWarning
 from probes.path import fit_logistic_cv
 from probes.studies.truthfulness.negation import negation_of
+from probes.studies.truthfulness.readout import best_layer
 from probes.studies.truthfulness.shown import shown_statements
 from probes.studies.truthfulness.spec import ProbeName, TruthfulnessSpec
 from probes.ttpd import fit_ttpd
@@ -36,13 +37,52 @@ RANDOM_DIRECTIONS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BestProbe:
+    """The probe of the layer that validation statements choose, as plain values.
+
+    Attributes:
+        row: Its row of the table.
+        weights: In the coordinates of the rows that it was fitted to.
+        intercept: What is added to the product.
+    """
+
+    row: int
+    weights: tuple[float, ...]
+    intercept: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeTable:
-    """The probes of one model, and in sentences which could not be fitted."""
+    """The probes of one model, and in sentences which could not be fitted.
+
+    Attributes:
+        rows: One for each probe and layer.
+        notes: The sentences.
+        scores: Test logits of the shown statements in the order of `rows`.
+        best: One probe of each kind; nothing in parts that older versions wrote.
+    """
 
     rows: tuple[ProbeScore, ...]
     notes: tuple[str, ...] = ()
-    # Test logits of the shown statements in the order of `rows`.
     scores: tuple[tuple[float, ...], ...] = ()
+    best: tuple[BestProbe, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Fitted:
+    """A kind of probe at every layer, in the order of the layers.
+
+    Attributes:
+        name: The kind.
+        probe: Its weights, one row for each layer.
+        logits: Of validation and of test statements.
+    """
+
+    name: ProbeName
+    probe: LinearProbe
+    logits: tuple[
+        Float[np.ndarray, "layer validation"], Float[np.ndarray, "layer test"]
+    ]
 
 
 def probe_fit(name: ProbeName, statements: Statements, *, seed: int) -> Fit | str:
@@ -98,71 +138,117 @@ def probe_table(
         splits: Probes are fitted on training and judged on test statements.
         spec: Which probes, how many resamples.
     """
-    parts = (splits.val, splits.test)
-    truth, notes, names = statements.labels, list[str](), list[ProbeName]()
-    logits: list[list[Float[np.ndarray, "layer example"]]] = []
-    converged: list[Bool[np.ndarray, " layer"]] = []
+    notes, fitted = list[str](), list[_Fitted]()
     training = statements.take(splits.train)
-    labels = torch.from_numpy(training.labels)
     with progress_bar(f"probes of {role}", len(spec.probes), "probes") as bar:
         for name in spec.probes:
-            fit = probe_fit(name, training, seed=spec.seed)
-            try:
-                if isinstance(fit, str):
-                    notes.append(f"No {name} probe was fitted: {fit}.")
-                    continue
-                with warnings.catch_warnings():
-                    # Said below, once for all layers.
-                    warnings.simplefilter("ignore", NotConvergedWarning)
-                    found = [
-                        (fit(stack[:, torch.from_numpy(splits.train)], labels), stack)
-                        for stack in _stacks(rows)
-                    ]
-            except InterpError as error:
-                # One probe that these data do not allow must not cost the others.
-                notes.append(f"No {name} probe was fitted: {error}")
+            found = _fitted(name, rows, training, splits, seed=spec.seed)
+            bar.advance()
+            if isinstance(found, str):
+                notes.append(f"No {name} probe was fitted: {found}")
                 continue
-            finally:
-                bar.advance()
-            names.append(name)
-            logits.append([_logits(found, part) for part in parts])
-            reached = np.concatenate([probe.converged.numpy() for probe, _ in found])
-            converged.append(reached)
-            if not reached.all():
-                layers = ", ".join(map(str, np.flatnonzero(~reached)))
+            fitted.append(found)
+            missed = (~found.probe.converged).nonzero().flatten().tolist()
+            if missed:
                 notes.append(
                     f"The {name} probe of {role} did not reach its optimum at layer "
-                    f"{layers}."
+                    f"{', '.join(map(str, missed))}."
                 )
-    if not names:
+    if not fitted:
         return ProbeTable(rows=(), notes=tuple(notes))
-    val, test = (np.stack([both[i] for both in logits]) for i in range(2))
+    truth, layers = statements.labels, rows.shape[1]
+    val, test = (np.stack([one.logits[part] for one in fitted]) for part in range(2))
     judged = _judged(test, statements.take(splits.test), spec)
     judged["validation_auroc"] = auroc(val, truth[splits.val])
-    # The same for every probe: what a direction reaches that knows nothing.
+    judged |= _chance(rows, truth, splits, spec, count=len(fitted))
+    return ProbeTable(
+        rows=tuple(
+            ProbeScore(
+                model=role,
+                probe=one.name,
+                layer=layer,
+                converged=bool(one.probe.converged[layer]),
+                **{field: float(value[k, layer]) for field, value in judged.items()},
+            )
+            for k, one in enumerate(fitted)
+            for layer in range(layers)
+        ),
+        notes=tuple(notes),
+        scores=_rounded(test[:, :, shown_statements(splits, layers, spec)]),
+        best=tuple(
+            _best(one, truth[splits.val], first=k * layers)
+            for k, one in enumerate(fitted)
+        ),
+    )
+
+
+def _fitted(
+    name: ProbeName,
+    rows: Float[Tensor, "example layer d_model"],
+    training: Statements,
+    splits: Splits,
+    *,
+    seed: int,
+) -> _Fitted | str:
+    """A kind of probe at every layer, or in a sentence why these data do not allow it.
+
+    Its error must not cost the other kinds.
+    """
+    fit = probe_fit(name, training, seed=seed)
+    if isinstance(fit, str):
+        return f"{fit}."
+    train = torch.from_numpy(splits.train)
+    labels = torch.from_numpy(training.labels)
+    try:
+        with warnings.catch_warnings():
+            # Said in the table, once for all layers.
+            warnings.simplefilter("ignore", NotConvergedWarning)
+            found = [(fit(stack[:, train], labels), stack) for stack in _stacks(rows)]
+    except InterpError as error:
+        return str(error)
+    return _Fitted(
+        name=name,
+        probe=LinearProbe(
+            weights=torch.cat([one.weights for one, _ in found]),
+            intercept=torch.cat([one.intercept for one, _ in found]),
+            converged=torch.cat([one.converged for one, _ in found]),
+            gap=torch.cat([one.gap for one, _ in found]),
+        ),
+        logits=(_logits(found, splits.val), _logits(found, splits.test)),
+    )
+
+
+def _best(
+    fitted: _Fitted, labels: Bool[np.ndarray, " validation"], *, first: int
+) -> BestProbe:
+    """The probe of the best layer; `first` is the row of its kind's first layer."""
+    layer = best_layer(fitted.logits[0], labels)
+    return BestProbe(
+        row=first + layer,
+        weights=tuple(fitted.probe.weights[layer].detach().tolist()),
+        intercept=float(fitted.probe.intercept[layer]),
+    )
+
+
+def _chance(
+    rows: Float[Tensor, "example layer d_model"],
+    truth: Bool[np.ndarray, " example"],
+    splits: Splits,
+    spec: TruthfulnessSpec,
+    *,
+    count: int,
+) -> dict[str, Float[np.ndarray, "probe layer"]]:
+    """What a direction reaches that knows nothing: the same for every kind of probe."""
     band = random_band(
         rows[torch.from_numpy(splits.test)].transpose(0, 1),
         truth[splits.test],
         count=RANDOM_DIRECTIONS,
         seed=spec.seed,
     )
-    judged["random_auroc"] = np.tile(band.isotropic, (len(names), 1))
-    judged["covariance_auroc"] = np.tile(band.covariance, (len(names), 1))
-    return ProbeTable(
-        rows=tuple(
-            ProbeScore(
-                model=role,
-                probe=name,
-                layer=layer,
-                converged=bool(converged[k][layer]),
-                **{field: float(value[k, layer]) for field, value in judged.items()},
-            )
-            for k, name in enumerate(names)
-            for layer in range(test.shape[1])
-        ),
-        notes=tuple(notes),
-        scores=_rounded(test[:, :, shown_statements(splits, rows.shape[1], spec)]),
-    )
+    return {
+        "random_auroc": np.tile(band.isotropic, (count, 1)),
+        "covariance_auroc": np.tile(band.covariance, (count, 1)),
+    }
 
 
 def _rounded(

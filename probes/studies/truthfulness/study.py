@@ -17,7 +17,6 @@ from torch import Tensor
 
 from interp.activations import capture
 from interp.data import Splits, Statements, split_by_group
-from interp.directions import Direction
 from interp.errors import ConfigError
 from interp.models.language_model import LanguageModel
 from interp.provenance import Provenance
@@ -29,16 +28,22 @@ from interp.results import (
     TruthfulnessComparison,
 )
 from interp.results.truthfulness import ROLES
-from probes.studies.directions import keep_directions, of_role, with_class_means
+from probes.studies.directions import (
+    FOLDER,
+    PROBES_FOLDER,
+    keep_directions,
+    keep_probes,
+)
 from probes.studies.same_shape import require_same_shape
 from probes.studies.shards import Shards
 from probes.studies.truthfulness.cosines import CosineTable, cosine_table
 from probes.studies.truthfulness.datasets import TransferTable, transfer_table
 from probes.studies.truthfulness.intervention import Interventions, intervene
+from probes.studies.truthfulness.kept import found_directions, found_probes
 from probes.studies.truthfulness.negation import with_negations_together
 from probes.studies.truthfulness.places import subject_of
 from probes.studies.truthfulness.probing import ProbeTable, probe_table
-from probes.studies.truthfulness.readout import centred, fit
+from probes.studies.truthfulness.readout import centred
 from probes.studies.truthfulness.shown import principal_components, shown_statements
 from probes.studies.truthfulness.spec import TruthfulnessSpec
 from probes.studies.truthfulness.spots import LAST, slots_of
@@ -56,7 +61,7 @@ def truthfulness(
     spec: TruthfulnessSpec,
     provenance: Provenance,
     folder: Path | None = None,
-    directions: Path | None = None,
+    run: Path | None = None,
 ) -> TruthfulnessComparison:
     """Truth directions of both models, how they carry over, and what they do.
 
@@ -67,7 +72,8 @@ def truthfulness(
         spec: The settings.
         provenance: What goes into the result as its origin.
         folder: Where finished parts are kept, so that a stopped study goes on there.
-        directions: Where each model's direction at its best layer is kept.
+        run: Where each model's direction and probes of their best layers are kept, in
+            folders of that name.
 
     Raises:
         IncompatibleError: If the models differ in depth or width.
@@ -112,10 +118,23 @@ def truthfulness(
     else:
         done = Interventions()
     table = read_out(read, statements, splits, spec)
-    if directions is not None:
+    if run is not None:
         plain = [each[:, :, last] for each in rows]
-        found = _directions(plain, read, statements, splits, table, provenance)
-        keep_directions(directions, found)
+        keep_directions(
+            run / FOLDER,
+            found_directions(plain, read, statements, splits, table, provenance),
+        )
+        keep_probes(
+            run / PROBES_FOLDER,
+            found_probes(
+                plain,
+                statements,
+                splits,
+                measured.tables,
+                provenance=provenance,
+                centred=spec.centring == "transductive",
+            ),
+        )
     return _result(statements, splits, table, measured, done, spec, provenance, base)
 
 
@@ -123,6 +142,7 @@ def truthfulness(
 class _Measured:
     """The tables of both models, and in sentences what they lack or mean."""
 
+    tables: list[ProbeTable]
     probes: tuple[ProbeScore, ...]
     transfer: tuple[DatasetTransfer, ...]
     cosines: tuple[TruthCosine, ...]
@@ -179,6 +199,7 @@ def _measure(
     whole = len(scores) == len(rows_of) > 0
     test = splits.test[shown]
     return _Measured(
+        tables=tables,
         shown=shown,
         scores=_float32(scores if whole else np.empty((0, shown.size))),
         components=_float32(
@@ -194,34 +215,6 @@ def _measure(
         cosines=cosines.rows,
         notes=tuple(dict.fromkeys(notes)),
     )
-
-
-def _directions(
-    rows: list[Tensor],
-    read: list[Tensor],
-    statements: Statements,
-    splits: Splits,
-    table: Table,
-    provenance: Provenance,
-) -> dict[str, Direction]:
-    """Each model's direction at its best layer; `read` may be centred, `rows` not."""
-    train = torch.from_numpy(splits.train)
-    labels = statements.labels[splits.train]
-    found: dict[str, Direction] = {}
-    for role, own, plain, layer in zip(ROLES, read, rows, table.best, strict=True):
-        vector = fit(own[train], labels).direction[layer]
-        if not vector.any():
-            continue
-        direction = with_class_means(
-            vector,
-            plain[train, layer],
-            labels,
-            site=f"resid_post.{layer}",
-            position="last",
-            rule="mean of true minus mean of false statements",
-        )
-        found[f"truth-{role}"] = of_role(direction, provenance, role)
-    return found
 
 
 def _check_layers(model: LanguageModel, spec: TruthfulnessSpec) -> None:
