@@ -1,5 +1,6 @@
 """`compare_sweeps`: two readouts of the same examples, paired."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,8 +110,15 @@ def compare_sweeps(
             expected="At least one site and position in both.",
             remedy="Capture both with the same sites= and positions=.",
         )
+    common = [(i, j) for i, j in common if i in a.scored and j in b.scored]
+    if not common:
+        raise DataError(
+            "The sweeps keep the scores of no site and position that both have.",
+            expected="Single scores, which very large sweeps keep of their best only.",
+            remedy="Sweep fewer sites, positions or examples at once.",
+        )
     of_a, of_b = (list(side) for side in zip(*common, strict=True))
-    scores_a, scores_b = a.scores[of_a], b.scores[of_b]
+    scores_a, scores_b = _scores(a, of_a), _scores(b, of_b)
     groups = np.array(a.groups) if a.groups else None
     null = _swapped(scores_a, scores_b, a, permutations, seed)
     found = permutation_p_values(null)
@@ -149,7 +157,15 @@ def _check_paired(a: ProbeSweep, b: ProbeSweep) -> None:
 def _nested(sweep: ProbeSweep) -> Float[np.ndarray, " example"]:
     """The held-out logit of each example by the probe that its fold chose."""
     at = np.arange(sweep.labels.size)
-    return sweep.scores[sweep.chosen[sweep.folds], at].astype(np.float64)
+    chosen = _scores(sweep, sweep.chosen.tolist())
+    return chosen[sweep.folds, at].astype(np.float64)
+
+
+def _scores(
+    sweep: ProbeSweep, probes: Sequence[int]
+) -> Float[np.ndarray, "probe example"]:
+    places = {int(probe): at for at, probe in enumerate(sweep.scored)}
+    return sweep.scores[[places[probe] for probe in probes]]
 
 
 def _swapped(

@@ -29,6 +29,7 @@ from probes.design import (
 from probes.erasing import erasures
 from probes.evaluate import quality
 from probes.folds import Groups
+from probes.keeping import kept_scores, kept_texts
 from probes.linear import Fit
 from probes.logistic import fit_logistic
 from probes.loops import name_of
@@ -110,13 +111,16 @@ def sweep(
     if not design.pairs:
         notes.append(f"With {design.n_folds} folds no site is chosen inside each.")
     null = np.concatenate([part.null for part in measured], axis=1)
+    judged = _judged(logits, design, controls, seed)
+    scored = kept_scores(judged["auroc"], judged["chosen"], design.labels.size, notes)
+    judged["scores"] = judged["scores"][scored]
     return ProbeSweep(
         fit=name_of(fit),
         split=design.split,
         sites=tuple(one.site for one in given),
         layers=np.array([one.layer for one in given], dtype=np.int32),
         positions=tuple(one.position for one in given),
-        **_judged(logits, design, controls, seed),
+        **judged,
         **_p_values(null),
         **_joined([part.controls for part in measured]),
         baselines=baselines,
@@ -124,6 +128,8 @@ def sweep(
         labels=design.labels,
         groups=tuple(map(str, () if design.groups is None else design.groups)),
         folds=design.folds.astype(np.int32),
+        examples=kept_texts(texts, design.labels.size, notes),
+        scored=scored,
         notes=tuple(dict.fromkeys(notes)),
         provenance=record("sweep", models=_models(activations), seed=seed),
     )

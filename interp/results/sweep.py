@@ -1,6 +1,6 @@
 """The result of fitting probes at many sites and positions, with their controls."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -83,12 +83,14 @@ class ProbeSweep:
         nested_auroc_hi: Upper bound.
         baselines: Words, length, other activations and whatever else was given.
         erasures: What is left after each erasure; nothing if none was asked for.
-        scores: Held-out logits.
+        scores: Held-out logits of the probes in `scored`.
         labels: Which examples are positive.
         groups: The group of each example.
         folds: The fold that held each example out.
         notes: What the reader should know.
         provenance: What produced this.
+        examples: The texts behind the examples; none if only arrays were given.
+        scored: The probes whose single scores are kept: all, unless there are too many.
     """
 
     KIND: ClassVar[str] = "sweep"
@@ -117,13 +119,23 @@ class ProbeSweep:
     nested_auroc_lo: Number
     nested_auroc_hi: Number
     baselines: tuple[Baseline, ...]
-    scores: Float32[np.ndarray, "probe example"]
+    scores: Float32[np.ndarray, "scored example"]
     labels: Bool[np.ndarray, " example"]
     groups: tuple[str, ...]
     folds: Int32[np.ndarray, " example"]
     notes: tuple[str, ...]
     provenance: Provenance
     erasures: tuple[Erasure, ...] = ()
+    examples: tuple[str, ...] = ()
+    scored: Int32[np.ndarray, " scored"] = field(
+        default_factory=lambda: np.empty(0, np.int32)
+    )
+
+    def __post_init__(self) -> None:
+        # Older results keep the scores of all probes and do not say so.
+        if not self.scored.size:
+            every = np.arange(len(self.scores), dtype=np.int32)
+            object.__setattr__(self, "scored", every)
 
     def __repr__(self) -> str:
         return f"ProbeSweep({len(self.sites)} probes: {self.headline()})"
@@ -145,6 +157,40 @@ class ProbeSweep:
         Its own AUROC is optimistic, being the best of many; `nested_auroc` is not.
         """
         return self.sites[self.best]
+
+    def scores_of(self, probe: int) -> Float32[np.ndarray, " example"] | None:
+        """The held-out logits by one probe; None if they were not kept.
+
+        Args:
+            probe: Its place in the axis `probe`.
+        """
+        at = np.flatnonzero(self.scored == probe)
+        return self.scores[at[0]] if at.size else None
+
+    def examples_dataframe(self, probe: int) -> pd.DataFrame:
+        """One row per example with its score by one probe, the most wrong first.
+
+        The score is a held-out logit: above 0 the example is taken for positive.
+        `wrongness` is how far it lies on the wrong side. Empty if the scores of this
+        probe were not kept.
+
+        Args:
+            probe: Its place in the axis `probe`.
+        """
+        score = self.scores_of(probe)
+        if score is None:
+            score = np.empty(0, np.float32)
+        n = score.size
+        frame = pd.DataFrame({"example": np.arange(n)})
+        if self.examples:
+            frame["text"] = self.examples[:n]
+        frame["label"] = self.labels[:n]
+        frame["score"] = score
+        frame["wrongness"] = np.where(self.labels[:n], -score, score)
+        if self.groups:
+            frame["group"] = self.groups[:n]
+        frame["fold"] = self.folds[:n]
+        return frame.sort_values("wrongness", ascending=False, ignore_index=True)
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row per site and position."""

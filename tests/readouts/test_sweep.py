@@ -27,6 +27,7 @@ from interp.provenance import ModelRecord
 from interp.results.sweep import ProbeSweep
 from interp.sites import Site
 from interp.statistics import auroc
+from probes import keeping
 from probes.controls import Controls
 from probes.design import chosen_probes, designed
 from probes.linear import LinearProbe
@@ -149,6 +150,52 @@ def test_a_sweep_survives_its_folder(tmp_path):
     assert report_section(again).title == "Probes"
     assert len(brief_table(again)) == 3
     assert numbers(again)["best_site"] == "activations.1"
+
+
+def test_a_sweep_knows_the_texts_and_scores_behind_every_cell(tmp_path):
+    rows, labels = planted(60)
+    texts = [f"text {i}" for i in range(60)]
+    controls = replace(CHEAP, texts=texts)
+    found = probes.sweep(rows, labels, controls=controls)
+    again = results.load(results.save(found, tmp_path / "sweep"))
+    assert isinstance(again, ProbeSweep)
+    for probe in range(3):
+        frame = again.examples_dataframe(probe)
+        order = frame["example"].to_numpy()
+        assert frame["text"].tolist() == [texts[i] for i in order]
+        np.testing.assert_array_equal(frame["score"], found.scores[probe][order])
+        wrong = np.where(frame["label"], -frame["score"], frame["score"])
+        assert (np.diff(wrong) <= 0).all()
+        area = auroc(frame["score"].to_numpy(), frame["label"].to_numpy())
+        assert area == pytest.approx(found.auroc[probe], abs=1e-6)
+
+
+def test_a_large_sweep_keeps_the_scores_of_its_best_probes(monkeypatch, tmp_path):
+    rows, labels = planted(60)
+    whole = probes.sweep(rows, labels, controls=CHEAP)
+    monkeypatch.setattr(keeping, "MOST_SCORES", 130)
+    found = probes.sweep(rows, labels, controls=CHEAP)
+    assert found.scored.size == 2
+    assert {whole.best, *whole.chosen.tolist()} <= {*found.scored.tolist()}
+    assert any("2 of 3 probes" in note for note in found.notes)
+    again = results.load(results.save(found, tmp_path / "sweep"))
+    assert isinstance(again, ProbeSweep)
+    for probe in range(3):
+        kept = again.scores_of(probe)
+        if probe in found.scored:
+            np.testing.assert_array_equal(kept, whole.scores[probe])
+        else:
+            assert kept is None
+            assert again.examples_dataframe(probe).empty
+    both = probes.compare_sweeps(found, whole, resamples=20, permutations=20)
+    assert both.sites == tuple(whole.sites[i] for i in found.scored)
+
+
+def test_long_texts_are_cut_and_the_cut_is_said(monkeypatch):
+    monkeypatch.setattr(keeping, "MOST_OF_ONE", 5)
+    notes = []
+    assert keeping.kept_texts(["short", "longer"], 2, notes) == ("short", "longe…")
+    assert notes == ["1 of 2 texts are kept up to their letter 5."]
 
 
 def captured(n=60, *, slots=1):

@@ -11,6 +11,8 @@ from interp.figures.truthfulness import score_bars
 from interp.results import ProbeSweep
 from interp_explorer.widgets.chart import show_figure
 from interp_explorer.widgets.clickable import Choice, choose_cell, choose_point
+from interp_explorer.widgets.downloads import table_downloads
+from interp_explorer.widgets.truth_site import link_to_lab
 
 
 MOST_ROWS = 1_000
@@ -74,7 +76,7 @@ def show_probe(result: ProbeSweep, at: int) -> None:
     """Measures, scores and held-out examples of one probe, the most wrong first.
 
     Args:
-        result: The sweep, which knows its examples by number and group only.
+        result: The sweep.
         at: Which of its probes.
     """
     with st.container(horizontal=True):
@@ -85,8 +87,16 @@ def show_probe(result: ProbeSweep, at: int) -> None:
         st.metric("Calibration error", f"{result.ece[at]:.3f}")
         st.metric("Random directions", f"{result.random_auroc[at]:.3f}")
         st.metric("p, corrected", f"{result.permutation_p_corrected[at]:.2g}")
-    scores, labels = result.scores[at], result.labels
-    positive, negative = score_bars(scores, labels)
+    rows = result.examples_dataframe(at)
+    if rows.empty:
+        st.info(
+            "This sweep was too large to keep the scores of all its probes: those of "
+            "the best are kept, and this is none of them."
+        )
+        return
+    positive, negative = score_bars(
+        rows["score"].to_numpy("f4"), rows["label"].to_numpy(bool)
+    )
     bars = [positive.update(name="positive"), negative.update(name="negative")]
     figure = go.Figure(bars).update_layout(barmode="overlay")
     show_figure(
@@ -94,19 +104,42 @@ def show_probe(result: ProbeSweep, at: int) -> None:
         alt="Histograms of the held-out scores of positive and negative examples.",
         key="t_sweep_scores",
     )
-    rows = pd.DataFrame(
-        {
-            "example": np.arange(labels.size),
-            "label": labels,
-            "score": scores,
-            "wrongness": np.where(labels, -scores, scores),
-            "group": result.groups,
-            "fold": result.folds,
-        }
-    ).sort_values("wrongness", ascending=False)
+    _show_rows(rows)
+
+
+def _show_rows(rows: pd.DataFrame) -> None:
+    """Examples by wrongness; a chosen one in full, with a way into the Lab."""
     wrong = int(np.sum(rows["wrongness"].to_numpy() > 0))
+    known = "text" in rows
     st.caption(
-        f"{len(rows)} examples, {wrong} of them judged wrongly; these first. A sweep "
-        "is given activations, not texts: examples are known by number and group."
+        f"{len(rows)} examples, {wrong} of them judged wrongly; these first. "
+        + (
+            "A row shows its text."
+            if known
+            else "This sweep was given arrays without texts: examples are known by "
+            "number and group."
+        )
     )
-    st.dataframe(rows.head(MOST_ROWS), hide_index=True, key="t_sweep_rows")
+    shown = rows.head(MOST_ROWS)
+    picked = st.dataframe(
+        shown,
+        hide_index=True,
+        key="t_sweep_rows",
+        on_select="rerun",
+        selection_mode="single-row",
+    )
+    table_downloads(rows, key="t_sweep_rows", name="examples")
+    # A table that has become shorter may still hold an older choice.
+    chosen = [i for i in picked.selection.rows if i < len(shown)]
+    if known and chosen:
+        row = shown.iloc[chosen[0]]
+        with st.container(border=True):
+            st.caption(f"Example {row['example']}")
+            st.text(row["text"])
+            with st.container(horizontal=True):
+                positive = bool(row["label"])
+                st.badge(
+                    "positive" if positive else "negative",
+                    color="green" if positive else "violet",
+                )
+                link_to_lab(row["text"])
