@@ -19,6 +19,10 @@ MIN_INDUCE = 0.0
 LAYER_SHARE = 0.8
 SCORES = ("bypass", "induce", "kl")
 COLUMNS = ("position", "layer", *SCORES)
+# Why a candidate falls by its scores.
+NOT_LOWERED = "does not lower refusal when ablated"
+CHANGES = "changes harmless answers when ablated"
+NOT_INDUCED = "does not induce refusal when added"
 TOP = 5
 LEVEL = 0.95
 # Bounds the memory of one block of resamples: an array of this many numbers.
@@ -50,6 +54,10 @@ class SelectionRule:
     def first_late_layer(self) -> int:
         """Layers from this one on are left out."""
         return int(self.layer_share * self.n_layers)
+
+    def late_in_words(self) -> str:
+        """Why a candidate of a late layer falls."""
+        return f"in the last layers (from {self.first_late_layer} on)"
 
     def in_words(self) -> str:
         """The rule as a sentence."""
@@ -268,11 +276,8 @@ def stability(
 
 _RANKED = ("bypass", "position", "layer")
 _NOT_A_NUMBER = "a score is not a number"
-_NOT_LOWERED = "does not lower refusal when ablated"
-_CHANGES = "changes harmless answers when ablated"
-_NOT_INDUCED = "does not induce refusal when added"
 # Reasons that another draw of validation prompts can lift.
-_SCORE_REASONS = (_NOT_LOWERED, _CHANGES, _NOT_INDUCED)
+_SCORE_REASONS = (NOT_LOWERED, CHANGES, NOT_INDUCED)
 
 
 def _reason(row: Mapping[str, object], rule: SelectionRule) -> str:
@@ -283,13 +288,13 @@ def _reason(row: Mapping[str, object], rule: SelectionRule) -> str:
     if np.isnan([bypass, induce, kl]).any():
         return _NOT_A_NUMBER
     if int(str(row["layer"])) >= rule.first_late_layer:
-        return f"in the last layers (from {rule.first_late_layer} on)"
+        return rule.late_in_words()
     if rule.max_bypass is not None and bypass >= rule.max_bypass:
-        return _NOT_LOWERED
+        return NOT_LOWERED
     if kl > rule.max_kl:
-        return _CHANGES
+        return CHANGES
     if induce < rule.min_induce:
-        return _NOT_INDUCED
+        return NOT_INDUCED
     return ""
 
 

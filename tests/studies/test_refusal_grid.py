@@ -8,10 +8,11 @@ from tiny import tiny_model, tiny_tokenizer
 import interp
 from interp.edits import ablate, steer
 from interp.models.language_model import LanguageModel
-from probes.studies.refusal import candidates_forward
+from probes.studies.refusal import candidates_clean
 from probes.studies.refusal.candidates import Candidates, Prompts, template_positions
-from probes.studies.refusal.candidates_forward import Forest, grown
-from probes.studies.refusal.candidates_grid import CleanRun, score_grid
+from probes.studies.refusal.candidates_clean import clean_runs, grown
+from probes.studies.refusal.candidates_forward import Forest
+from probes.studies.refusal.candidates_grid import Ablation, Grid
 from probes.studies.refusal.candidates_plain import PlainBatches
 from probes.studies.refusal.candidates_tree import opening_of, plan_trees
 from probes.studies.refusal.chat import templates
@@ -50,6 +51,16 @@ def random_candidates(model: LanguageModel, seed: int = 0) -> Candidates:
         positions=(-2, -1),
         tokens=("a", "b"),
     )
+
+
+def score_grid(model, found, prompts, ablation: Ablation = "plain"):
+    return Grid.of(model, found, prompts, tokens=TOKENS).scored(ablation)
+
+
+def forest_of(model, prompts) -> Forest:
+    forests = grown(model, [prompts])
+    assert forests is not None
+    return forests[0]
 
 
 def last_logits(model, row) -> np.ndarray:
@@ -107,7 +118,7 @@ def test_the_grid_equals_one_candidate_and_prompt_at_a_time(architecture, ablati
     model = LanguageModel(hf=tiny_model(architecture))
     prompts = Prompts(harmful=prompts_like_a_chat(1), harmless=prompts_like_a_chat(2))
     found = random_candidates(model)
-    scores = score_grid(model, found, prompts, tokens=TOKENS, ablation=ablation)
+    scores = score_grid(model, found, prompts, ablation)
     right = one_at_a_time(model, found, prompts, ablation)
     for name, rows in right.items():
         np.testing.assert_allclose(getattr(scores, name), rows, rtol=1e-5, atol=1e-5)
@@ -122,19 +133,18 @@ def test_the_grid_is_exact_where_a_long_opening_is_kept_as_keys_and_values(
     architecture, ablation, monkeypatch
 ):
     # Small trees of unequal size, so that batches hold several of them and padding.
-    monkeypatch.setattr(candidates_forward, "most_nodes_for", lambda width: 9)
+    monkeypatch.setattr(candidates_clean, "most_nodes_for", lambda width: 9)
     model = LanguageModel(hf=tiny_model(architecture))
     prompts = Prompts(
         harmful=prompts_with_a_system_prompt(1),
         harmless=prompts_with_a_system_prompt(2),
     )
-    forest = grown(model, prompts.harmless)
-    assert forest is not None
+    forest = forest_of(model, prompts.harmless)
     assert forest.opening is not None
     assert forest.opening.tree.ids.tolist() == [0, *range(4, 13)]
     assert len({len(clean.tree) for clean in forest.trees}) > 1
     found = random_candidates(model)
-    scores = score_grid(model, found, prompts, tokens=TOKENS, ablation=ablation)
+    scores = score_grid(model, found, prompts, ablation)
     right = one_at_a_time(model, found, prompts, ablation)
     for name, rows in right.items():
         np.testing.assert_allclose(getattr(scores, name), rows, rtol=1e-5, atol=1e-5)
@@ -150,8 +160,7 @@ def test_a_position_inside_the_opening_is_levelled_without_trees():
     model = LanguageModel(hf=tiny_model("llama"))
     opening = tuple(range(4, 14))
     prompts = ((*opening, 20, 5), (*opening, 21, 5))
-    forest = grown(model, prompts)
-    assert forest is not None
+    forest = forest_of(model, prompts)
     assert forest.opening is not None
     units = torch.nn.functional.normalize(torch.ones(1, 32), dim=-1)
     levels = torch.tensor([5.0])
@@ -170,8 +179,8 @@ def test_a_position_inside_the_opening_is_levelled_without_trees():
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_prompts_run_as_trees_where_that_is_exact(architecture):
     model = LanguageModel(hf=tiny_model(architecture))
-    run = CleanRun.of(model, prompts_like_a_chat(1)).run
-    assert isinstance(run, PlainBatches if architecture == "bloom" else Forest)
+    (clean,) = clean_runs(model, prompts_like_a_chat(1))
+    assert isinstance(clean.run, PlainBatches if architecture == "bloom" else Forest)
     assert not any(
         module._forward_hooks or module._forward_pre_hooks
         for module in model.hf.modules()
@@ -183,31 +192,32 @@ def test_a_sliding_window_that_is_too_short_for_trees_is_noticed():
     """Its mask is made from the 2-D mask alone, so trees would see too far."""
     model = LanguageModel(hf=tiny_model("mistral"))
     long = tuple((0, *range(20, 32), end) for end in (5, 6))
-    assert isinstance(CleanRun.of(model, long).run, PlainBatches)
+    (clean,) = clean_runs(model, long)
+    assert isinstance(clean.run, PlainBatches)
 
 
 def test_wrong_logits_and_foreign_edits_keep_trees_away(monkeypatch):
     model = LanguageModel(hf=tiny_model("llama"))
     prompts = prompts_like_a_chat(1)
-    assert grown(model, prompts) is not None
+    assert grown(model, [prompts]) is not None
 
     def wrong(*args, **kwargs):
         logits = interp.capture(*args, **kwargs)["logits"]
         return {"logits": logits + 0.1 * torch.randn_like(logits)}
 
     with monkeypatch.context() as patch:
-        patch.setattr(candidates_forward, "capture", wrong)
-        assert grown(model, prompts) is None
+        patch.setattr(candidates_clean, "capture", wrong)
+        assert grown(model, [prompts]) is None
     with steer(model, torch.ones(32), site="resid_pre.1"):
-        assert isinstance(CleanRun.of(model, prompts).run, PlainBatches)
+        (clean,) = clean_runs(model, prompts)
+    assert isinstance(clean.run, PlainBatches)
 
 
 def test_a_token_that_two_prompts_share_is_levelled_for_one_of_them_only():
     """Position -3 of the first prompt is position -4 of the second one."""
     model = LanguageModel(hf=tiny_model("llama"))
     prompts = ((0, 4, 20, 5, 6), (0, 4, 20, 21, 5, 6))
-    forest = grown(model, prompts)
-    assert forest is not None
+    forest = forest_of(model, prompts)
     assert not forest.trees[0].tree.is_apart(-3)
     units = torch.nn.functional.normalize(torch.ones(1, 32), dim=-1)
 
@@ -222,28 +232,11 @@ def test_a_token_that_two_prompts_share_is_levelled_for_one_of_them_only():
         np.testing.assert_allclose(found, right, atol=1e-5)
 
 
-def test_needed_scores_leave_out_what_falls_anyway():
-    model = LanguageModel(hf=tiny_model("llama"))
-    prompts = Prompts(harmful=prompts_like_a_chat(1), harmless=prompts_like_a_chat(2))
-    found = random_candidates(model)
-    whole = score_grid(model, found, prompts, tokens=TOKENS)
-    least = float(np.nanmedian(whole.induce.mean(1)))
-    some = score_grid(
-        model, found, prompts, tokens=TOKENS, layers=range(2), least_induce=least
-    )
-    early = np.array([layer < 2 for _, layer in whole.places])
-    ablated = early & (whole.induce.mean(1) >= least)
-    assert 0 < ablated.sum() < early.sum()
-    np.testing.assert_array_equal(np.isfinite(some.bypass[:, 0]), ablated)
-    np.testing.assert_allclose(some.kl[ablated], whole.kl[ablated], atol=1e-6)
-    np.testing.assert_allclose(some.induce[early], whole.induce[early], atol=1e-6)
-
-
 def test_memory_that_runs_out_halves_the_rows(monkeypatch):
     model = LanguageModel(hf=tiny_model("llama"))
     prompts = Prompts(harmful=prompts_like_a_chat(1), harmless=prompts_like_a_chat(2))
     found = random_candidates(model)
-    right = score_grid(model, found, prompts, tokens=TOKENS)
+    right = score_grid(model, found, prompts)
     forward = model.hf.forward
 
     def tight(*args, **kwargs):
@@ -252,7 +245,7 @@ def test_memory_that_runs_out_halves_the_rows(monkeypatch):
         return forward(*args, **kwargs)
 
     monkeypatch.setattr(model.hf, "forward", tight)
-    again = score_grid(model, found, prompts, tokens=TOKENS)
+    again = score_grid(model, found, prompts)
     np.testing.assert_allclose(again.bypass, right.bypass, atol=1e-6)
     np.testing.assert_allclose(again.kl, right.kl, atol=1e-6)
 

@@ -3,7 +3,7 @@
 Adding a vector before a block changes nothing in the blocks before it, so such a row
 enters at that block with the clean values. What all prompts begin with runs once for
 each candidate and is kept as keys and values. All of this is exact, and depends on how
-a model treats masks, caches and blocks: `grown` tries it on the unchanged model first.
+a model treats masks, caches and blocks: `candidates_clean` tries it first.
 """
 
 import itertools
@@ -18,12 +18,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from interp.activations import capture
-from interp.activations.batching import plan_batches, run_batches
+from interp.activations.batching import run_batches
 from interp.activations.budget import default_token_budget
 from interp.models.hookpoints import HookPoint
 from interp.models.language_model import LanguageModel
-from interp.models.selfcheck import TOLERANCE
 from interp.sites import Site
 from probes.studies.refusal.candidates_pass import (
     batch_of,
@@ -32,7 +30,6 @@ from probes.studies.refusal.candidates_pass import (
     planted,
     skipped,
     tree_logits,
-    tree_streams,
 )
 from probes.studies.refusal.candidates_plain import (
     Measure,
@@ -43,10 +40,6 @@ from probes.studies.refusal.candidates_plain import (
 from probes.studies.refusal.candidates_tree import (
     Ids,
     PromptTree,
-    most_nodes_for,
-    opening_of,
-    opening_tree,
-    plan_trees,
 )
 
 
@@ -98,6 +91,12 @@ class Forest:
     logits: Float[Tensor, "prompt vocab"]
     cuts: bool
     blocks_give_tuples: bool
+
+    @property
+    def n_tokens(self) -> int:
+        """How many tokens a candidate costs."""
+        start = 0 if self.opening is None else len(self.opening.tree)
+        return start + sum(len(clean.tree) for clean in self.trees)
 
     def ablated(self, units: Vectors, measure: Measure) -> Scores:
         """A number for each candidate and prompt, each direction ablated everywhere."""
@@ -228,109 +227,6 @@ class Forest:
 
     def _point(self, site: Site) -> HookPoint:
         return self.model.architecture.point(site)
-
-
-def grown(model: LanguageModel, prompts: Ids) -> Forest | None:
-    """The prompts as trees, or None if the model gives other logits for them.
-
-    Args:
-        model: The model.
-        prompts: Token ids.
-    """
-    # The tree that holds the longest prompt is tried, since windows cut what is long.
-    longest = max(range(len(prompts)), key=lambda i: len(prompts[i]))
-    starts = dict.fromkeys((opening_of(prompts), 0))
-    for start, cuts in itertools.product(starts, (True, False)):
-        try:
-            with model.lock, torch.inference_mode():
-                forest = _planted_forest(model, prompts, start=start, cuts=cuts)
-            tried = next(t for t in forest.trees if longest in t.tree.prompts)
-            wrong = _error(forest, tried)
-        except Exception as error:  # what a model makes of such a mask is its own
-            logger.debug("trees of prompts failed: %s", error)
-            continue
-        if wrong <= TOLERANCE.get(model.dtype, EXACT):
-            return forest
-    return None
-
-
-def _planted_forest(
-    model: LanguageModel, prompts: Ids, *, start: int, cuts: bool
-) -> Forest:
-    kinds: set[bool] = set()
-
-    def note(module: nn.Module, args: tuple, output: object) -> None:
-        kinds.add(isinstance(output, tuple))
-
-    def streams(trees: Sequence[PromptTree], cache: DynamicCache | None) -> list[Clean]:
-        batch = batch_of(model, trees)
-        values, ends = tree_streams(model, batch, cuts=cuts, cache=cache)
-        order = [prompt for tree in trees for prompt in tree.prompts]
-        logits.update(zip(order, ends.float().cpu(), strict=False))
-        return [
-            Clean(tree=tree, stream=values[:, row, : len(tree)].clone())
-            for row, tree in enumerate(trees)
-        ]
-
-    logits: dict[int, Tensor] = {}
-    trees: list[Clean] = []
-    opening = cache = None
-    handle = model.architecture.blocks[0].register_forward_hook(note)
-    try:
-        if start:
-            cache = new_cache(model)
-            (opening,) = streams([opening_tree(prompts[0][:start])], cache)
-        most = most_nodes_for(model.d_model)
-        planned = plan_trees(prompts, most_nodes=most, start=start)
-        budget = default_token_budget(model)
-        for rows in plan_batches([len(t) for t in planned], token_budget=budget):
-            held = picked(cache, [0] * len(rows))
-            trees += streams([planned[row] for row in rows], held)
-    finally:
-        handle.remove()
-    return Forest(
-        model=model,
-        prompts=prompts,
-        opening=opening,
-        trees=tuple(trees),
-        logits=torch.stack([logits[i] for i in range(len(prompts))]),
-        cuts=cuts,
-        blocks_give_tuples=kinds == {True},
-    )
-
-
-def _error(forest: Forest, tried: Clean) -> float:
-    """The largest difference of logits of some prompts from those by themselves.
-
-    Once in the clean pass over the tree, and once where a clean row enters at a block.
-    """
-    model, which = forest.model, tried.tree.prompts
-    acts = capture(
-        model,
-        [forest.prompts[prompt] for prompt in which],
-        sites="logits",
-        positions="last",
-        dtype="float32",
-    )
-    right = acts["logits"]
-    differences = [(forest.logits[list(which)] - right).abs().max()]
-
-    def measure(prompts: Sequence[int], logits: Tensor) -> Tensor:
-        differences.append((logits.float().cpu() - right).abs().max())
-        return torch.zeros(len(prompts))
-
-    part = Forest(
-        model=model,
-        prompts=forest.prompts,
-        opening=forest.opening,
-        trees=(tried,),
-        logits=forest.logits,
-        cuts=forest.cuts,
-        blocks_give_tuples=forest.blocks_give_tuples,
-    )
-    part.added([model.n_layers // 2], torch.zeros(1, model.d_model), measure)
-    scale = right.square().mean().sqrt().clamp_min(1e-12)
-    return float(torch.stack(differences).max()) / float(scale)
 
 
 def _streams(cleans: Sequence[Clean], layer: int) -> Float[Tensor, "row node d_model"]:

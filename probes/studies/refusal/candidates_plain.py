@@ -31,6 +31,11 @@ class PlainBatches:
     model: LanguageModel
     prompts: Ids
 
+    @property
+    def n_tokens(self) -> int:
+        """How many tokens a candidate costs."""
+        return sum(map(len, self.prompts))
+
     def ablated(self, units: Vectors, measure: Measure) -> Scores:
         """A number for each candidate and prompt, each direction ablated everywhere."""
         first, *others = self.model.architecture.write_sites

@@ -10,6 +10,7 @@ see: then they may be small.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from jaxtyping import Bool, Int
@@ -95,7 +96,8 @@ def plan_trees(
 
     Args:
         prompts: Token ids.
-        most_nodes: A tree is closed before it has more; a longer prompt gets its own.
+        most_nodes: No tree has more, except that of one longer prompt; those that this
+            takes are of even size.
         start: Leave out so many tokens, which all prompts begin with.
 
     Example:
@@ -103,15 +105,50 @@ def plan_trees(
         >>> tree.ids.tolist(), tree.parents, tree.last.tolist()
         ([5, 6, 7, 8, 9], (-1, 0, 1, 1, 0), [2, 3, 4])
     """
+    ordered = sorted(range(len(prompts)), key=lambda i: prompts[i])
+    rests = [prompts[number][start:] for number in ordered]
+    # In this order a prompt shares no more with any earlier one than with the last.
+    shared = [0, *(common_start(pair) for pair in pairwise(rests))]
+    sizes = [len(rest) for rest in rests]
     trees: list[PromptTree] = []
-    growing = _Growing(start)
-    for number in sorted(range(len(prompts)), key=lambda i: prompts[i]):
-        ids = prompts[number][start:]
-        if growing.prompts and growing.size_with(ids) > most_nodes:
-            trees.append(growing.done())
-            growing = _Growing(start)
-        growing.add(number, ids)
-    return (*trees, growing.done()) if growing.prompts else ()
+    for part in _even_parts(sizes, shared, most_nodes):
+        growing = _Growing(start)
+        for at in part:
+            growing.add(ordered[at], rests[at])
+        trees.append(growing.done())
+    return tuple(trees)
+
+
+def _even_parts(
+    sizes: Sequence[int], shared: Sequence[int], most: int
+) -> list[list[int]]:
+    """Neighbours in as few trees as `most` allows, and these of even size.
+
+    Trees stand in one batch, which is padded to the largest.
+    """
+    parts = _parts(sizes, shared, most)
+    low, high = 1, most
+    while low < high:
+        middle = (low + high) // 2
+        tried = _parts(sizes, shared, middle)
+        if len(tried) > len(parts):
+            low = middle + 1
+        else:
+            parts, high = tried, middle
+    return parts
+
+
+def _parts(sizes: Sequence[int], shared: Sequence[int], most: int) -> list[list[int]]:
+    parts: list[list[int]] = []
+    nodes = 0
+    for at, (size, common) in enumerate(zip(sizes, shared, strict=True)):
+        if not parts or nodes + size - common > most:
+            parts.append([])
+            nodes = size
+        else:
+            nodes += size - common
+        parts[-1].append(at)
+    return parts
 
 
 def most_nodes_for(width: int) -> int:
@@ -128,15 +165,6 @@ class _Growing:
         self._depths: list[int] = []
         self._last: list[int] = []
         self._children: dict[tuple[int, int], int] = {}
-
-    def size_with(self, ids: Sequence[int]) -> int:
-        node = -1
-        for depth, token in enumerate(ids):
-            found = self._children.get((node, token))
-            if found is None:
-                return len(self._tokens) + len(ids) - depth
-            node = found
-        return len(self._tokens)
 
     def add(self, number: int, ids: Sequence[int]) -> None:
         node = -1

@@ -4,25 +4,38 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import torch
 
-from interp.directions.selection import Selection, Stability, select, stability
+from interp.directions.selection import (
+    Selection,
+    SelectionRule,
+    Stability,
+    select,
+    stability,
+)
 from interp.results import RefusalCandidate
 from interp.results.refusal import Source
 from interp.results.truthfulness import ROLES, Role
 from probes.studies.refusal.candidates import Candidates
-from probes.studies.refusal.candidates_grid import Ablation, GridScores, score_grid
+from probes.studies.refusal.candidates_grid import Ablation, Grid
 from probes.studies.refusal.completions import Vector, random_vector
+from probes.studies.refusal.grid_scores import (
+    SCORES,
+    GridScores,
+    gap_reasons,
+    without_ablation,
+)
 from probes.studies.refusal.setting import Kept, Side
 from probes.studies.refusal.spec import RefusalSpec
+from probes.studies.shards import Shards
 
 
 # When no candidate passes the rule, adding one must at least bring harmless prompts
 # this share of the way to the score of harmful ones.
 LENIENT_SHARE = 0.25
 DEGENERATE = "the classes do not differ there"
-NOT_INDUCED = "does not induce refusal when added"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -83,6 +96,7 @@ def choose(
     *,
     spec: RefusalSpec,
     only_affine: bool,
+    shards: Shards | None = None,
 ) -> Choice:
     """The direction of a model, by the published rule if any candidate passes it.
 
@@ -96,54 +110,68 @@ def choose(
         tokens: Its refusal tokens; without any there is no candidate.
         spec: The settings.
         only_affine: Whether directions cannot be ablated everywhere.
+        shards: Where finished parts of the scores are kept.
     """
     if not tokens:
         return Choice()
-    prompts = side.prompts(val.harmful, val.harmless)
+    grid = Grid.of(
+        side.model,
+        found,
+        side.prompts(val.harmful, val.harmless),
+        tokens=tokens,
+        shards=shards,
+    )
     ways: tuple[Ablation, ...] = ("affine",) if only_affine else ("plain", "affine")
-    needed = spec.scores == "needed"
     scored: dict[Ablation, GridScores] = {}
     tried: list[Judged] = []
     for is_lenient in (False, True)[: 1 + spec.lenient]:
         for way in ways:
-            if way not in scored:
-                scored[way] = score_grid(
-                    side.model,
-                    found,
-                    prompts,
-                    tokens=tokens,
-                    ablation=way,
-                    layers=range(int(spec.layer_share * found.n_layers))
-                    if needed
-                    else None,
-                    least_induce=spec.min_induce if needed else None,
-                )
-            one = _judged(found, scored[way], spec, way, is_lenient=is_lenient)
+            known = scored.get(way)
+            if known is None and scored:
+                known = without_ablation(next(iter(scored.values())))
+            known = grid.unscored() if known is None else known
+            rule = _rule(known, found, spec, is_lenient=is_lenient)
+            scored[way] = grid.scored(
+                way, known=known, needed_by=rule if spec.scores == "needed" else None
+            )
+            one = _judged(found, scored[way], rule, way, is_lenient=is_lenient)
             tried.append(one)
             if one.selection.chosen is not None:
                 return _choice(side.role, one, spec)
     return _choice(side.role, tried[0], spec)
 
 
-def _judged(
-    found: Candidates,
-    scores: GridScores,
-    spec: RefusalSpec,
-    ablation: Ablation,
-    *,
-    is_lenient: bool,
-) -> Judged:
+def _rule(
+    scores: GridScores, found: Candidates, spec: RefusalSpec, *, is_lenient: bool
+) -> SelectionRule:
     harmful = float(scores.clean_harmful.mean())
     harmless = float(scores.clean_harmless.mean())
     least = harmless + LENIENT_SHARE * (harmful - harmless)
-    selection = select(
-        _table(found, scores, spec),
+    return SelectionRule(
         n_layers=found.n_layers,
         layer_share=spec.layer_share,
         max_kl=math.inf if is_lenient else spec.max_divergence,
         min_induce=least if is_lenient else spec.min_induce,
         # What does not lower refusal at all is no direction of it.
         max_bypass=harmful,
+    )
+
+
+def _judged(
+    found: Candidates,
+    scores: GridScores,
+    rule: SelectionRule,
+    ablation: Ablation,
+    *,
+    is_lenient: bool,
+) -> Judged:
+    selection = select(
+        _table(found, scores, rule),
+        n_layers=rule.n_layers,
+        layer_share=rule.layer_share,
+        max_kl=rule.max_kl,
+        min_induce=rule.min_induce,
+        max_bypass=rule.max_bypass,
     )
     return Judged(
         found=found,
@@ -154,29 +182,20 @@ def _judged(
     )
 
 
-def _table(found: Candidates, scores: GridScores, spec: RefusalSpec) -> pd.DataFrame:
-    late = int(spec.layer_share * found.n_layers)
-    rows = []
-    for row, (slot, layer) in enumerate(scores.places):
-        induce = float(scores.induce[row].mean())
-        reason = ""
-        if found.degenerate[slot, layer]:
-            reason = DEGENERATE
-        elif spec.scores == "needed" and layer >= late:
-            reason = f"in the last layers (from {late} on)"
-        elif spec.scores == "needed" and induce < spec.min_induce:
-            reason = NOT_INDUCED
-        rows.append(
-            {
-                "position": found.positions[slot],
-                "layer": layer,
-                "bypass": float(scores.bypass[row].mean()),
-                "induce": induce,
-                "kl": float(scores.kl[row].mean()),
-                "reason": reason,
-            }
-        )
-    return pd.DataFrame(rows)
+def _table(found: Candidates, scores: GridScores, rule: SelectionRule) -> pd.DataFrame:
+    gaps = gap_reasons(scores, rule=rule)
+    slots, layers = np.array(scores.places).T
+    return pd.DataFrame(
+        {
+            "position": np.array(found.positions)[slots],
+            "layer": layers,
+            **{score: scores.means(score) for score in SCORES},
+            "reason": [
+                DEGENERATE if found.degenerate[place] else gap
+                for place, gap in zip(scores.places, gaps, strict=True)
+            ],
+        }
+    )
 
 
 def _choice(role: Role, judged: Judged, spec: RefusalSpec) -> Choice:

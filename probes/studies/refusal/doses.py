@@ -11,7 +11,7 @@ from interp.results import RefusalDose
 from interp.results.refusal import Instructions, Source
 from interp.results.truthfulness import Role
 from interp.statistics import mean_interval, wilson
-from probes.studies.refusal.candidates_grid import CleanRun, chance_measure
+from probes.studies.refusal.candidates_clean import chance_measure, clean_runs
 from probes.studies.refusal.completions import Vector, random_vector
 from probes.studies.refusal.score import refusal_score
 from probes.studies.refusal.setting import Side
@@ -52,12 +52,13 @@ def doses(
         arms.append(("random", draw, random_vector(length, seed=spec.seed + draw)))
     rows: list[RefusalDose] = []
     kinds: tuple[tuple[Instructions, int], ...] = (("harmless", 1), ("harmful", -1))
-    for kind, sign in kinds:
-        run = CleanRun.of(side.model, side.template.ids(side.model, texts[kind])).run
+    prompts = [side.template.ids(side.model, texts[kind]) for kind, _ in kinds]
+    runs = clean_runs(side.model, *prompts)
+    for (kind, sign), clean in zip(kinds, runs, strict=True):
         steps = [sign * step for step in spec.coefficients]
         stacked = torch.stack([step * arm[2] for arm in arms for step in steps])
         layers = [layer] * len(stacked)
-        scores = refusal_score(run.added(layers, stacked, chance_measure(tokens)))
+        scores = refusal_score(clean.run.added(layers, stacked, chance_measure(tokens)))
         asked: list[tuple[Source, int, float]] = [
             (source, draw, step) for source, draw, _ in arms for step in steps
         ]
