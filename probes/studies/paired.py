@@ -2,14 +2,12 @@
 
 Paired means that both results hold a value for each of the same examples: intervals of
 the difference are then of what differs, and not of the examples. Knows no torch; only
-the comparison of patching maps imports it when it is asked for.
+patching maps and what is followed over training import it when they are asked for.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float
 
 from interp.errors import IncompatibleError, InterpError
@@ -28,30 +26,28 @@ from interp.results import (
     TruthfulnessComparison,
 )
 from interp.results.truthfulness import ROLES
-from interp.statistics import Interval, auroc, auroc_difference, mean_interval
+from interp.statistics import Interval, auroc, auroc_difference
+from probes.studies.paired_neurons import ablated_rows, neuron_numbers
+from probes.studies.paired_rows import (
+    Draws,
+    PairedNumbers,
+    Row,
+    interval,
+    mean_row,
+    require_same,
+    row,
+    table,
+)
 
 
 # So many heads or sites are told, those that differ most.
 MOST_ROWS = 12
-COLUMNS = ("number", "first", "second", "second - first", "low", "high")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PairedNumbers:
-    """Numbers of two results.
-
-    Attributes:
-        rows: The number, both values, their difference and its 95 % interval.
-        method: How the interval was made, in a sentence.
-    """
-
-    rows: pd.DataFrame
-    method: str
 
 
 def imports_torch(result: Result) -> bool:
     """Whether comparing results of this kind takes the time of importing torch."""
-    return isinstance(result, PatchMap | KnowledgeComparison)
+    slow = (PatchMap, KnowledgeComparison, HeadTimeline, FormationRun)
+    return isinstance(result, slow)
 
 
 def paired_numbers(
@@ -69,33 +65,38 @@ def paired_numbers(
         IncompatibleError: If the kinds differ, the examples are not the same, or there
             is no paired test for the kind.
     """
-    how = {"resamples": resamples, "seed": seed}
-    match first, second:
-        case TruthfulnessComparison(), TruthfulnessComparison():
+    how = Draws(resamples=resamples, seed=seed)
+    match first:
+        case TruthfulnessComparison() if isinstance(second, TruthfulnessComparison):
             return _truth(first, second, how)
-        case RefusalComparison(), RefusalComparison():
+        case RefusalComparison() if isinstance(second, RefusalComparison):
             return _refusal(first, second, how)
-        case ConfidenceComparison(), ConfidenceComparison():
+        case ConfidenceComparison() if isinstance(second, ConfidenceComparison):
             return _confidence(first, second, how)
-        case ProbeSweep(), ProbeSweep():
+        case ProbeSweep() if isinstance(second, ProbeSweep):
             return _sweep(first, second, how)
-        case HeadScores(), HeadScores():
+        case HeadScores() if isinstance(second, HeadScores):
             return _heads(first, second, how)
-        case HeadAblations(), HeadAblations():
+        case HeadAblations() if isinstance(second, HeadAblations):
             return _ablations(first, second, how)
-        case KnowledgeComparison(), KnowledgeComparison():
+        case KnowledgeComparison() if isinstance(second, KnowledgeComparison):
             from probes.studies.paired_maps import knowledge_numbers
 
             return knowledge_numbers(first, second, resamples=resamples, seed=seed)
-        case PatchMap(), PatchMap():
+        case PatchMap() if isinstance(second, PatchMap):
             from probes.studies.paired_maps import map_numbers
 
             return map_numbers(first, second, resamples=resamples, seed=seed)
-        case ((NeuronTable() | HeadTimeline() | FormationRun()), _):
-            raise IncompatibleError(
-                f"There is no paired test for results of the kind {first.KIND!r}.",
-                expected="Values for the same examples in both; this kind keeps none.",
-            )
+        case NeuronTable() if isinstance(second, NeuronTable):
+            return neuron_numbers(first, second, how)
+        case HeadTimeline() if isinstance(second, HeadTimeline):
+            from probes.studies.paired_training import timeline_numbers
+
+            return timeline_numbers(first, second, how)
+        case FormationRun() if isinstance(second, FormationRun):
+            from probes.studies.paired_training import formation_numbers
+
+            return formation_numbers(first, second, how)
         case _:
             raise IncompatibleError(
                 f"Results of the kinds {first.KIND!r} and {second.KIND!r} have no"
@@ -104,33 +105,8 @@ def paired_numbers(
             )
 
 
-def table(rows: Sequence[tuple[object, ...]]) -> pd.DataFrame:
-    """Rows of numbers with their interval as a table; see `COLUMNS`."""
-    return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def require_same(what: str, first: object, second: object) -> None:
-    """Refuse to pair what is of different examples.
-
-    Args:
-        what: What must be the same, in words.
-        first: It in the first result.
-        second: It in the second.
-
-    Raises:
-        IncompatibleError: If they differ.
-    """
-    arrays = (np.asarray(first), np.asarray(second))
-    if arrays[0].shape == arrays[1].shape and bool((arrays[0] == arrays[1]).all()):
-        return
-    raise IncompatibleError(
-        f"The two results are not of the same {what}, so that nothing can be paired.",
-        expected=f"The same {what} in the same order.",
-    )
-
-
 def _truth(
-    first: TruthfulnessComparison, second: TruthfulnessComparison, how: dict[str, int]
+    first: TruthfulnessComparison, second: TruthfulnessComparison, how: Draws
 ) -> PairedNumbers:
     require_same("test statements", first.statements, second.statements)
     require_same("labels", first.labels, second.labels)
@@ -139,11 +115,11 @@ def _truth(
         scores = (second.scores[i, i], first.scores[i, i])
         both = [float(auroc(one.astype(np.float64), first.labels)) for one in scores]
         difference = auroc_difference(
-            scores[0], scores[1], first.labels, groups=first.groups, **how
+            scores[0], scores[1], first.labels, groups=first.groups, **asdict(how)
         )
         layers = f"layers {first.best_layers[i]} and {second.best_layers[i]}"
         name = f"AUROC of the {role} model's own direction, {layers}"
-        rows.append(_row(name, both[1], both[0], difference))
+        rows.append(row(name, both[1], both[0], difference))
     return PairedNumbers(
         rows=table(rows),
         method="Paired bootstrap of the AUROC of test statements, over their groups.",
@@ -151,7 +127,7 @@ def _truth(
 
 
 def _refusal(
-    first: RefusalComparison, second: RefusalComparison, how: dict[str, int]
+    first: RefusalComparison, second: RefusalComparison, how: Draws
 ) -> PairedNumbers:
     answered = [
         {
@@ -173,7 +149,7 @@ def _refusal(
         if intervention != "none":
             done = f"{direction} direction: {intervention}"
         name = f"refused of {len(keys)} {instructions}, {model} model, {done}"
-        rows.append(_mean_row(name, values[0], values[1], None, how))
+        rows.append(mean_row(name, values[0], values[1], how))
     return PairedNumbers(
         rows=table(rows),
         method="Bootstrap of the difference over instructions that both answered.",
@@ -181,7 +157,7 @@ def _refusal(
 
 
 def _confidence(
-    first: ConfidenceComparison, second: ConfidenceComparison, how: dict[str, int]
+    first: ConfidenceComparison, second: ConfidenceComparison, how: Draws
 ) -> PairedNumbers:
     require_same("texts and tokens", first.groups, second.groups)
     measures = (
@@ -191,32 +167,34 @@ def _confidence(
         ("share of right predictions", "correct"),
     )
     rows = [
-        _mean_row(
+        mean_row(
             f"{name}, {role} model",
             getattr(first, field)[i].astype(np.float64),
             getattr(second, field)[i].astype(np.float64),
-            first.groups,
             how,
+            groups=first.groups,
         )
         for name, field in measures
         for i, role in enumerate(ROLES)
     ]
+    rows += ablated_rows(first, second, how)
     return PairedNumbers(
         rows=table(rows),
-        method="Paired bootstrap of the mean over tokens, whole texts resampled.",
+        method="Paired bootstrap of the mean over tokens, whole texts resampled; of "
+        "ablated neurons over those that both results ablated.",
     )
 
 
-def _sweep(first: ProbeSweep, second: ProbeSweep, how: dict[str, int]) -> PairedNumbers:
+def _sweep(first: ProbeSweep, second: ProbeSweep, how: Draws) -> PairedNumbers:
     from probes.comparing import compare_sweeps
 
     try:
-        found = compare_sweeps(second, first, permutations=how["resamples"], **how)
+        found = compare_sweeps(second, first, permutations=how.resamples, **asdict(how))
     except InterpError as error:
         raise IncompatibleError(str(error)) from error
     order = np.argsort(-np.abs(found.difference.estimate), kind="stable")[:MOST_ROWS]
     rows = [
-        _row(
+        row(
             f"AUROC at {found.sites[at]} {found.positions[at]}".strip(),
             float(found.auroc_b[at]),
             float(found.auroc_a[at]),
@@ -234,7 +212,7 @@ def _sweep(first: ProbeSweep, second: ProbeSweep, how: dict[str, int]) -> Paired
     )
 
 
-def _heads(first: HeadScores, second: HeadScores, how: dict[str, int]) -> PairedNumbers:
+def _heads(first: HeadScores, second: HeadScores, how: Draws) -> PairedNumbers:
     rows = []
     for name in first.metrics:
         if name not in second.metrics:
@@ -249,7 +227,7 @@ def _heads(first: HeadScores, second: HeadScores, how: dict[str, int]) -> Paired
 
 
 def _ablations(
-    first: HeadAblations, second: HeadAblations, how: dict[str, int]
+    first: HeadAblations, second: HeadAblations, how: Draws
 ) -> PairedNumbers:
     rows = []
     for name in first.kinds:
@@ -268,39 +246,18 @@ def _head_rows(
     name: str,
     first: Float[np.ndarray, "layer head sequence"],
     second: Float[np.ndarray, "other_layer other_head other_sequence"],
-    how: dict[str, int],
-) -> list[tuple[object, ...]]:
+    how: Draws,
+) -> list[Row]:
     require_same("heads and sequences", first.shape, second.shape)
     moved = np.nan_to_num(np.abs((second - first).mean(-1)))
     order = np.argsort(-moved, axis=None, kind="stable")[:MOST_ROWS]
     rows = []
     for layer, head in zip(*np.unravel_index(order, moved.shape), strict=True):
         values = [one[layer, head].astype(np.float64) for one in (first, second)]
-        rows.append(
-            _mean_row(f"{name}, L{layer}H{head}", values[0], values[1], None, how)
-        )
+        rows.append(mean_row(f"{name}, L{layer}H{head}", values[0], values[1], how))
     return rows
 
 
-def _mean_row(
-    name: str,
-    first: Float[np.ndarray, " example"],
-    second: Float[np.ndarray, " example"],
-    groups: np.ndarray | None,
-    how: dict[str, int],
-) -> tuple[object, ...]:
-    difference = mean_interval(second - first, groups=groups, **how)
-    return _row(name, float(first.mean()), float(second.mean()), difference)
-
-
-def _row(
-    name: str, first: float, second: float, difference: Interval
-) -> tuple[object, ...]:
-    ends = (difference.estimate, difference.low, difference.high)
-    return (name, first, second, *(float(one) for one in ends))
-
-
-def _at(interval: Interval, index: int) -> Interval:
-    ends = (interval.estimate, interval.low, interval.high)
-    estimate, low, high = (np.asarray(one[index]) for one in ends)
-    return Interval(estimate=estimate, low=low, high=high)
+def _at(found: Interval, index: int) -> Interval:
+    ends = (found.estimate, found.low, found.high)
+    return interval(*(float(one[index]) for one in ends))

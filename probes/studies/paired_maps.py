@@ -9,7 +9,7 @@ from interp.patching import Resampling, compare
 from interp.patching.aggregate import mean_map
 from interp.results import KnowledgeComparison, MapComparison, PatchMap
 from interp.results.truthfulness import ROLES
-from probes.studies.paired import PairedNumbers, require_same, table
+from probes.studies.paired_rows import PairedNumbers, require_same, table
 
 
 METHOD = "interp.patching.compare: bootstrap over groups of pairs."

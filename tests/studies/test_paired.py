@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from knowledge_samples import knowledge, patched
+from map_samples import formation
 from sample_results import refusal, truthfulness
 from sweep_samples import NONE, planted
 from timeline_samples import timeline
@@ -98,13 +99,12 @@ def test_sweeps_are_compared_by_the_test_of_the_library():
     assert {"p", "p corrected"}.issubset(found.columns)
 
 
-def test_kinds_without_examples_or_of_two_sorts_say_so():
-    with pytest.raises(IncompatibleError, match="no paired test"):
-        paired_numbers(timeline(), timeline())
+def test_results_of_two_sorts_have_no_common_numbers():
     with pytest.raises(IncompatibleError, match="no common numbers"):
         paired_numbers(truthfulness(), refusal())
 
 
-def test_only_maps_take_the_time_of_torch():
-    assert imports_torch(knowledge())
+def test_only_maps_and_training_take_the_time_of_torch():
+    for slow in (knowledge(), timeline(), formation()):
+        assert imports_torch(slow)
     assert not imports_torch(truthfulness())
