@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from interp.directions.direction import check_vector, source_of
+from interp.directions.direction import Direction, check_vector, source_of
 from interp.errors import DataError, ShapeError
 from interp.provenance import ModelRecord
 from interp.sites import parse
@@ -137,6 +137,42 @@ class Probe:
     def says_positive(self, rows: Float[np.ndarray, "*batch d_model"]) -> np.ndarray:
         """Whether the logit of each row is above the threshold."""
         return self.logits(rows) > self.threshold
+
+    @property
+    def direction(self) -> Direction:
+        """The direction along the weights, with the class means as projections on it.
+
+        Without known class means its scale is 1, which is no distance of classes.
+
+        Raises:
+            DataError: If all weights are 0.
+
+        Example:
+            >>> up = Probe(weights=np.array([0.0, 2.0]), intercept=-2.0,
+            ...            negative_mean=-2.0, positive_mean=4.0).direction
+            >>> up.scale, up.negative_mean, up.positive_mean
+            (3.0, 0.0, 3.0)
+        """
+        norm = Direction.from_vector(self.weights).scale
+        low, high = (
+            None if logit is None else (logit - self.intercept) / norm
+            for logit in (self.negative_mean, self.positive_mean)
+        )
+        return Direction(
+            unit=self.unit,
+            scale=1.0 if low is None or high is None else high - low,
+            site=self.site,
+            position=self.position,
+            rule=self.rule,
+            negative_mean=low,
+            positive_mean=high,
+            n_negative=self.n_negative,
+            n_positive=self.n_positive,
+            model=self.model,
+            weights=self.weights_hash,
+            revision=self.revision,
+            template=self.template,
+        )
 
     def of_model(self, record: ModelRecord) -> "Probe":
         """The same probe, with the model that a record tells."""
