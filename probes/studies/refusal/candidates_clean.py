@@ -19,7 +19,7 @@ from interp.activations.forward import has_hooks
 from interp.models.language_model import LanguageModel
 from interp.models.reading import is_followed
 from interp.models.selfcheck import TOLERANCE
-from probes.studies.refusal.candidates_forward import Clean, Forest
+from probes.studies.refusal.candidates_forward import Clean, Forest, evened
 from probes.studies.refusal.candidates_pass import (
     batch_of,
     new_cache,
@@ -164,7 +164,7 @@ def _planted_forests(
             cache = new_cache(model)
             ((opening,), _) = streams([opening_tree(groups[0][0][:start])], cache)
         budget = default_token_budget(model)
-        lengths = [len(tree) for _, tree in planned]
+        lengths = evened([len(tree) for _, tree in planned])
         for rows in plan_batches(lengths, token_budget=budget):
             here = [planned[row] for row in rows]
             held = picked(cache, [0] * len(rows))

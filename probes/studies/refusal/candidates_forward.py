@@ -47,6 +47,8 @@ logger = logging.getLogger("interp.studies")
 
 # Allowed difference of logits in a dtype that the self-check does not list: float64.
 EXACT = 1e-6
+# Trees of at least this share of the largest run beside it.
+EVEN = 0.8
 # Logits that are measured at once, in numbers of float64.
 MEASURED_NUMBERS = 2**23
 
@@ -203,7 +205,7 @@ class Forest:
                     logits = self._logits(cleans, picked(cache, slots))
                 _measure_into(found, cleans, here, logits, measure)
 
-            lengths = [len(clean.tree) for clean, _ in pairs]
+            lengths = evened([len(clean.tree) for clean, _ in pairs])
             run_batches(lengths, step, token_budget=budget)
 
         with self.model.lock, torch.inference_mode():
@@ -227,6 +229,20 @@ class Forest:
 
     def _point(self, site: Site) -> HookPoint:
         return self.model.architecture.point(site)
+
+
+def evened(lengths: Sequence[int]) -> list[int]:
+    """The lengths of trees as batches are made by: nearly equal ones are equal.
+
+    Another forward pass costs more than the padding of a few nodes.
+
+    Example:
+        >>> evened([60, 55]), evened([60, 20])
+        ([60, 60], [60, 20])
+    """
+    longest = max(lengths, default=0)
+    is_even = min(lengths, default=0) >= EVEN * longest
+    return [longest] * len(lengths) if is_even else list(lengths)
 
 
 def _streams(cleans: Sequence[Clean], layer: int) -> Float[Tensor, "row node d_model"]:
