@@ -150,7 +150,7 @@ def save_hostile(root: Path, text: str) -> Path:
         groups=(text,) * n,
         tokens=(text,) * len(pairs.columns),
         pair_tokens=tokens,
-        dropped=(replace(pairs.dropped[0], source=text, rule=text),),
+        dropped=(replace(pairs.dropped[0], source=text, rule=text, texts=(text,)),),
         **common,
     ).save(root / "knowledge")
     maps = patched()

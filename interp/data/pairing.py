@@ -145,17 +145,19 @@ def _dropped(
 ) -> list[Dropped]:
     """What the rules cost one file, with what was more than asked for."""
     kept = {text for pair in found[:n_kept] for text in (pair.true, pair.false)}
-    over = {
+    # A false statement may be in several pairs.
+    over = dict.fromkeys(
         text
         for pair in found[n_kept:]
         if pair.source == part.source
         for text in (pair.true, pair.false)
-    }
-    counts = [*part.dropped, ("more pairs than were asked for", len(over - kept))]
+        if text not in kept
+    )
+    costs = [*part.dropped, ("more pairs than were asked for", tuple(over))]
     return [
-        Dropped(source=part.source, rule=rule, statements=count)
-        for rule, count in counts
-        if count
+        Dropped(source=part.source, rule=rule, texts=texts)
+        for rule, texts in costs
+        if texts
     ]
 
 

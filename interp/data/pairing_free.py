@@ -1,6 +1,6 @@
 """Free-form statements that are pairs already, row by row. Knows no torch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from interp.data.pairing_shown import demonstrations, rank
@@ -47,31 +47,47 @@ def pair_rows(
         shown=text,
     )
     encoded = dict(zip(left, prompts, strict=True))
-    pairs: list[StatementPair] = []
-    for number, (true, false) in enumerate(matched):
-        if number in taken or len(encoded[true].ids) != len(encoded[false].ids):
-            continue
-        clean, corrupted = _differing(encoded[true], encoded[false])
-        pairs.append(
-            StatementPair(
-                source=source,
-                group=statements.groups[true],
-                true=statements.prompts[true],
-                false=statements.prompts[false],
-                clean=clean,
-                corrupted=corrupted,
-            )
-        )
+    queried = [two for number, two in enumerate(matched) if number not in taken]
+    equal = {
+        (true, false)
+        for true, false in queried
+        if len(encoded[true].ids) == len(encoded[false].ids)
+    }
+
+    def texts(rows: Iterable[int]) -> tuple[str, ...]:
+        return tuple(statements.prompts[row] for row in rows)
+
     return FilePairs(
         source=source,
-        pairs=tuple(pairs),
+        pairs=tuple(_pair(statements, encoded, two) for two in queried if two in equal),
         shown=text,
         labels=labels,
         dropped=(
-            ("no partner in the next row", len(rows) - len(ordered)),
-            ("shown, or about a subject that is shown", len(ordered) - len(left)),
-            ("no partner with as many tokens", len(left) - 2 * len(pairs)),
+            ("no partner in the next row", texts(r for r in rows if r not in pair_of)),
+            (
+                "shown, or about a subject that is shown",
+                texts(row for row in ordered if pair_of[row] in taken),
+            ),
+            (
+                "no partner with as many tokens",
+                texts(row for two in queried if two not in equal for row in two),
+            ),
         ),
+    )
+
+
+def _pair(
+    statements: Statements, encoded: Mapping[int, Encoded], two: tuple[int, int]
+) -> StatementPair:
+    true, false = two
+    clean, corrupted = _differing(encoded[true], encoded[false])
+    return StatementPair(
+        source=statements.sources[true],
+        group=statements.groups[true],
+        true=statements.prompts[true],
+        false=statements.prompts[false],
+        clean=clean,
+        corrupted=corrupted,
     )
 
 

@@ -113,11 +113,13 @@ class _Steps:
 
     def __init__(self, rows: Sequence[int], statements: Statements) -> None:
         self.left = list(rows)
-        self.costs: list[tuple[Rule, int]] = []
+        self.costs: list[tuple[Rule, tuple[str, ...]]] = []
         self.statements = statements
 
     def keep(self, rule: Rule, rows: list[int]) -> None:
-        self.costs.append((rule, len(self.left) - len(rows)))
+        kept, prompts = {*rows}, self.statements.prompts
+        lost = tuple(prompts[row] for row in self.left if row not in kept)
+        self.costs.append((rule, lost))
         self.left = rows
 
     def keep_common(self, rule: Rule, keys: Mapping[int, Hashable]) -> None:

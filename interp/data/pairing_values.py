@@ -59,11 +59,16 @@ class StatementPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dropped:
-    """How many statements of a file one rule cost."""
+    """The statements of a file that one rule cost."""
 
     source: str
     rule: Rule
-    statements: int
+    texts: tuple[str, ...]
+
+    @property
+    def statements(self) -> int:
+        """How many they are."""
+        return len(self.texts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -110,10 +115,10 @@ class StatementPairs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilePairs:
-    """The pairs of one file, its demonstrations, and what each rule cost."""
+    """The pairs of one file, its demonstrations, and whom each rule cost."""
 
     source: str
     pairs: tuple[StatementPair, ...]
     shown: str
     labels: Labels | None
-    dropped: tuple[tuple[Rule, int], ...]
+    dropped: tuple[tuple[Rule, tuple[str, ...]], ...]

@@ -12,7 +12,7 @@ from interp.figures.knowledge import (
 )
 from interp.figures.knowledge_cells import cell_scatter, screening_scatter
 from interp.figures.report import Hidden, Panel
-from interp.results.knowledge import KnowledgeComparison
+from interp.results.knowledge import MAX_LISTED, KnowledgeComparison
 
 
 # One figure of each kind for each component would be a wall for heads.
@@ -109,11 +109,20 @@ def _screening(result: KnowledgeComparison, unit: int) -> tuple[Panel, ...]:
     )
 
 
+def _left_out(result: KnowledgeComparison) -> tuple[Hidden, ...]:
+    rows = result.left_out_dataframe()
+    if not len(rows):
+        return ()
+    title = f"Statements without a partner, up to {MAX_LISTED} of each file and rule"
+    return (Hidden(title=title, rows=rows),)
+
+
 def knowledge_tables(result: KnowledgeComparison) -> tuple[Hidden, ...]:
     """The tables of a report that are folded away."""
     tables = [
         Hidden(title="Tests of equivalence", rows=result.equivalence_dataframe()),
         Hidden(title="What each rule of pairing cost", rows=result.dropped_dataframe()),
+        *_left_out(result),
         Hidden(title="The pairs", rows=result.pairs_dataframe()),
     ]
     if result.screening:

@@ -30,17 +30,27 @@ COMPARED: dict[Compared, tuple[Run, Run]] = {
     "post into base and base": ("post into base", "base"),
 }
 SLACK = 0.05
+# Of each file and rule so many statements without a partner are listed, the first ones.
+MAX_LISTED = 256
 # A model that is right about fewer pairs does not answer the question.
 FEW_RIGHT = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleCost:
-    """How many statements of a file one rule of pairing cost."""
+    """How many statements of a file one rule of pairing cost, and which.
+
+    Attributes:
+        source: The file.
+        rule: What the statements lacked.
+        statements: How many.
+        texts: The first `MAX_LISTED` of them; older files have none.
+    """
 
     source: str
     rule: str
     statements: int
+    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -320,8 +330,16 @@ class KnowledgeComparison:
 
     def dropped_dataframe(self) -> pd.DataFrame:
         """One row per file and rule of pairing that cost statements."""
-        names = list(RuleCost.__dataclass_fields__)
-        return pd.DataFrame([asdict(row) for row in self.dropped], columns=names)
+        names = ["source", "rule", "statements"]
+        rows = [(one.source, one.rule, one.statements) for one in self.dropped]
+        return pd.DataFrame(rows, columns=names)
+
+    def left_out_dataframe(self) -> pd.DataFrame:
+        """One row per statement without a partner that is listed, with the rule."""
+        rows = [
+            (one.source, one.rule, text) for one in self.dropped for text in one.texts
+        ]
+        return pd.DataFrame(rows, columns=["source", "rule", "statement"])
 
     def headline(self) -> str:
         """What was found, in one sentence."""

@@ -101,6 +101,9 @@ def test_what_the_rules_cost_adds_up(tmp_path):
     for n_pairs in (None, 2):
         found = pair_statements(statements, words(), n_pairs=n_pairs)
         lost = sum(one.statements for one in found.dropped)
+        texts = [text for one in found.dropped for text in one.texts]
+        texts += [text for pair in found.pairs for text in (pair.true, pair.false)]
+        assert sorted(texts) == sorted(statements.prompts)
         assert lost + 2 * len(found) == found.total == len(statements)
     assert len(found) == 2
     assert "more pairs than were asked for" in {one.rule for one in found.dropped}
@@ -131,6 +134,15 @@ def test_each_rule_counts_what_it_cost(tmp_path):
         "no partner with as many tokens": 1,
         "no partner left": 1,
     }
+    listed = {one.rule: one.texts for one in found.dropped}
+    assert listed["no template fits"] == ("Ddd lies in Chad.",)
+    assert listed["no partner with as many tokens"] == (
+        "The city of New Xy is in Peru.",
+    )
+    (left,) = listed["no partner left"]
+    used = {text for pair in found.pairs for text in (pair.true, pair.false)}
+    assert left not in used
+    assert left.startswith(("The city of Bbb", "The city of Ccc"))
     assert [pair.true for pair in found.pairs] == ["The city of Aaa is in Peru."]
     again = pair_statements(statements, words(), seed=seed, reuse=True)
     assert len(again) == 1

@@ -110,10 +110,15 @@ def test_a_pair_without_tokens_shows_its_statements(maps, open_page):
     assert any(result.true[-1] in text.value for text in app.text)
 
 
-def test_statements_without_a_partner_are_counted_by_rule(maps, open_page):
-    app = open_page(maps, "knowledge", **CELLS)
-    assert frame(app, "rule")["statements"].tolist() == [36]
+def test_statements_without_a_partner_are_counted_by_rule_and_listed(maps, open_page):
+    app = open_page(maps, "knowledge", **CELLS, k_rule="no partner left")
+    assert frame(app, "rule")["statements"].tolist() == [35, 1]
     assert "24 of 60 statements make 12 pairs" in texts(app)
+    assert [*frame(app, "statement")["statement"]] == [
+        "Alone is in Land.",
+        "Lonely is in Land.",
+    ]
+    assert any("2 of 36" in box.label for box in app.expander)
 
 
 def test_a_patch_map_shows_the_values_behind_a_cell(maps, open_page):
@@ -249,9 +254,11 @@ def test_results_from_before_tokens_were_kept_open(tmp_path, open_page):
         description = json.loads(path.read_text())
         for field in fields:
             del description["values"][field]
+        for row in description["values"].get("dropped", ()):
+            del row["texts"]
         path.write_text(json.dumps(description))
     app = open_page(root, "knowledge", **CELLS)
-    assert "repeat the command" in texts(app)
+    assert "Studies list them since: repeat the command below." in texts(app)
     assert not app.exception
     app = open_page(root, "confidence", **NEURONS, c_neuron="5")
     assert any("promoted_tokens" in code.value for code in app.code)

@@ -15,6 +15,7 @@ from interp.errors import ConfigError, DataError, IncompatibleError
 from interp.figures import report_section
 from interp.models.language_model import LanguageModel
 from interp.provenance import record
+from interp.results.knowledge import MAX_LISTED
 from probes.studies import compare as comparing
 from probes.studies.kinds import default_spec
 from probes.studies.knowledge.spec import KnowledgeSpec
@@ -97,6 +98,10 @@ def test_every_statement_is_accounted_for(found, statements):
     assert found.statements == len(statements)
     lost = sum(row.statements for row in found.dropped)
     assert lost + 2 * len(found.true) == len(statements)
+    listed = found.left_out_dataframe()
+    assert len(listed) == lost <= MAX_LISTED
+    named = {*listed["statement"], *found.true, *found.false}
+    assert named == {*statements.prompts}
     assert "' TRUE'" in found.read
 
 

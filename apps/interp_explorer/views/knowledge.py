@@ -12,16 +12,19 @@ from interp.figures import (
 from interp.figures.knowledge_cells import SHOWN, Shown, head_columns, shown_maps
 from interp.figures.patching import patch_cells, patch_roles
 from interp.results import KnowledgeComparison, PatchMap
+from interp.results.knowledge import MAX_LISTED
 from interp_explorer.pages import STUDY
 from interp_explorer.state import choose
 from interp_explorer.widgets.chart import show_figure
 from interp_explorer.widgets.clickable import Choice, choose_cell
+from interp_explorer.widgets.downloads import show_table
 from interp_explorer.widgets.pairs import PAIR_KEY, pair_names, show_pairs
 from interp_explorer.widgets.study import show_rest, show_study
 from interp_explorer.widgets.titles import show_title
 
 
 PAGE = STUDY["knowledge"]
+ALL_RULES = "All rules"
 MEAN, SINGLE = "Mean over pairs", "One pair"
 
 
@@ -133,18 +136,41 @@ def show_patches(result: PatchMap, panel: Panel) -> None:
     )
     rows = patch_cells(result, unit=unit, layer=layer, role=roles[column])
     st.caption(f"{len(rows)} values are behind this cell.")
-    st.dataframe(rows, hide_index=True, key="k_rows")
+    show_table(rows, key="k_rows", name="patching-cell", alt="Values behind the cell.")
 
 
+@st.fragment
 def show_left_out(result: KnowledgeComparison) -> None:
-    """How many statements found no partner, by rule."""
+    """How many statements found no partner, by rule, and which."""
     st.subheader("Statements without a partner", anchor=False)
-    rows = result.dropped_dataframe()
     st.caption(
         f"{2 * len(result.true)} of {result.statements} statements make "
         f"{len(result.true)} pairs; the others:"
     )
-    st.dataframe(rows, hide_index=True, key="k_left_out")
+    counts = result.dropped_dataframe()
+    show_table(
+        counts,
+        key="k_left_out",
+        name="knowledge-rules",
+        alt="How many statements each rule of pairing cost, by file.",
+    )
+    listed = result.left_out_dataframe()
+    if not len(listed):
+        if len(counts):
+            st.caption("Studies list them since: repeat the command below.")
+        return
+    title = f"Which they are ({len(listed)} of {counts['statements'].sum()})"
+    with st.expander(title, key="k_which"):
+        rule = choose("Rule", [ALL_RULES, *listed["rule"].unique()], key="k_rule")
+        if rule in set(listed["rule"]):
+            listed = listed[listed["rule"] == rule]
+        st.caption(f"At most {MAX_LISTED} of each file and rule are kept, the first.")
+        show_table(
+            listed,
+            key="k_unpaired",
+            name="knowledge-unpaired",
+            alt="Statements without a partner, with the rule that left them out.",
+        )
 
 
 DRAW = {"knowledge_maps": show_cells, "patch_heatmap": show_patches}

@@ -8,6 +8,7 @@ from interp.figures import aligned_tokens, cell_pairs, pair_spread
 from interp.figures.knowledge_cells import Shown, cells_of
 from interp.results import KnowledgeComparison
 from interp_explorer.widgets.chart import show_figure
+from interp_explorer.widgets.downloads import table_downloads
 from interp_explorer.widgets.text import escaped
 
 
@@ -134,3 +135,4 @@ def _show_rows(rows: pd.DataFrame, *, names: list[str]) -> None:
         selection_mode="single-row",
         alt="The pairs behind the chosen cell, with their values and statements.",
     )
+    table_downloads(rows, key="k_rows", name="knowledge-cell")

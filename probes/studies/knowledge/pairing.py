@@ -1,6 +1,7 @@
 """The prompt pairs of a knowledge study, for both models."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from interp.data import StatementPairs, Statements, pair_statements
 from interp.errors import DataError, IncompatibleError
 from interp.models.language_model import LanguageModel
 from interp.patching import PromptPairs, prompt_pairs, top_tokens
-from interp.results.knowledge import RuleCost
+from interp.results.knowledge import MAX_LISTED, RuleCost
 from probes.studies.knowledge.spec import KnowledgeSpec
 
 
@@ -71,10 +72,7 @@ def prepare(
         seed=spec.seed,
     )
     _require_same_tokens(base, post, pairs)
-    costs = [
-        RuleCost(source=one.source, rule=one.rule, statements=one.statements)
-        for one in pairs.dropped
-    ]
+    costs = [_cost(one.source, one.rule, one.texts) for one in pairs.dropped]
     if pairs.labels is not None:
         labels = pairs.labels
         both = prompt_pairs(pairs)
@@ -125,19 +123,23 @@ def _answered(
             expected="Without a question their own answers are read.",
             remedy="Ask the question, or take statements that the models know.",
         )
-    lost = [
-        RuleCost(source=source, rule=SAME_ANSWER, statements=2 * count)
-        for source in dict.fromkeys(pair.source for pair in pairs.pairs)
-        if (count := _lost(pairs, tells, source))
-    ]
+    lost: dict[str, list[str]] = {}
+    for pair, both_tell in zip(pairs.pairs, tells, strict=True):
+        if not both_tell:
+            lost.setdefault(pair.source, []).extend((pair.true, pair.false))
+    costs = [_cost(source, SAME_ANSWER, texts) for source, texts in lost.items()]
     left = replace(pairs, pairs=tuple(pairs.pairs[i] for i in kept))
     first, second = (prompt_pairs(left, answers=one[kept]) for one in answers)
-    return left, (first, second), lost
+    return left, (first, second), costs
 
 
-def _lost(pairs: StatementPairs, tells: np.ndarray, source: str) -> int:
-    own = [pair.source == source for pair in pairs.pairs]
-    return int((~tells & np.array(own)).sum())
+def _cost(source: str, rule: str, texts: Sequence[str]) -> RuleCost:
+    return RuleCost(
+        source=source,
+        rule=rule,
+        statements=len(texts),
+        texts=tuple(texts[:MAX_LISTED]),
+    )
 
 
 def _notes(pairs: StatementPairs, costs: list[RuleCost], total: int) -> tuple[str, ...]:

@@ -1,6 +1,5 @@
 """What a knowledge result says; knows neither torch nor models."""
 
-from dataclasses import asdict
 
 import pandas as pd
 
@@ -16,7 +15,7 @@ def numbers(result: KnowledgeComparison) -> dict[str, Value]:
         "headline": result.headline(),
         "pairs": len(result.true),
         "statements": result.statements,
-        "dropped": [dict(asdict(row)) for row in result.dropped],
+        "dropped": result.dropped_dataframe().to_dict("records"),
         "read": result.read,
         "staircase": [
             {
