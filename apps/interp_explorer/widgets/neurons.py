@@ -8,6 +8,7 @@ from interp.figures import entropy_bars, rank_slopes, shared_neurons
 from interp.results import ConfidenceComparison, NeuronTable
 from interp.results.truthfulness import ROLES, Role
 from interp_explorer.widgets.chart import show_figure
+from interp_explorer.widgets.downloads import show_table
 
 
 REASONS = {
@@ -48,7 +49,12 @@ def show_weights(result: ConfidenceComparison | NeuronTable, neuron: int) -> Non
     own = frame[frame["neuron"] == neuron].drop(columns=["layer", "neuron"])
     middle = frame.groupby("model", sort=False)[names].median().reset_index()
     middle["model"] = [f"{name}, median neuron" for name in middle["model"]]
-    st.dataframe(pd.concat([own, middle]), hide_index=True, key="c_weights")
+    show_table(
+        pd.concat([own, middle]),
+        key="c_weights",
+        name=f"neuron-{neuron}-weights",
+        alt="What the weights say of the neuron, and of the median neuron.",
+    )
 
 
 def show_effects(result: ConfidenceComparison, neuron: int) -> None:
@@ -72,10 +78,11 @@ def show_effects(result: ConfidenceComparison, neuron: int) -> None:
         names = ["model", "loss_total", "loss_direct", "mediated", "kl"]
         # A neuron may have been ablated for two reasons, with the same outcome.
         own = frame.query("neuron == @neuron").drop_duplicates(subset=["model"])
-        st.dataframe(
+        show_table(
             own[[*names, "argmax_changed", "frequency_mediated"]],
-            hide_index=True,
             key="c_effects",
+            name=f"neuron-{neuron}-effects",
+            alt="What ablating the neuron does in each model.",
         )
     else:
         st.caption(
@@ -125,10 +132,10 @@ def show_shared(result: ConfidenceComparison) -> None:
         alt="Ranks of candidates in base and in post, joined by lines.",
         key="c_ranks",
     )
-    st.dataframe(
+    show_table(
         shared.rows,
-        hide_index=True,
         key="c_shared",
+        name="shared-neurons",
         alt="Candidates of either model with their ranks in both.",
     )
 
@@ -146,7 +153,7 @@ def _show_tokens(result: ConfidenceComparison, role: Role, neuron: int) -> None:
             )
         return
     st.caption(f"Tokens that it raises and lowers in {role}, per unit of activation")
-    st.dataframe(
+    show_table(
         pd.DataFrame(
             {
                 "raises": [repr(token) for token in tokens.up],
@@ -155,6 +162,7 @@ def _show_tokens(result: ConfidenceComparison, role: Role, neuron: int) -> None:
                 "by ": np.array(tokens.down_weights),
             }
         ),
-        hide_index=True,
         key=f"c_tokens_{role}",
+        name=f"neuron-{neuron}-tokens-{role}",
+        alt=f"Tokens whose logits the neuron raises and lowers in {role}.",
     )

@@ -7,10 +7,10 @@ import streamlit as st
 
 from interp.errors import IncompatibleError
 from interp.figures.difference import PanelPair, common_panels, panel_pair
-from interp.figures.export import csv_bytes
 from interp_explorer.cache import Opened
 from interp_explorer.catalog import Entry, Stamp
 from interp_explorer.widgets.chart import show_figure
+from interp_explorer.widgets.downloads import table_downloads
 from interp_explorer.widgets.panel import heading
 from interp_explorer.widgets.text import escaped
 
@@ -63,7 +63,7 @@ def show_numbers(two: Two, *, key: str) -> None:
     from probes.studies.paired import imports_torch
 
     st.subheader("Paired numbers", anchor=False)
-    label = "Compare the maps cell by cell (imports torch first: some seconds)"
+    label = "Compute them now (imports torch first: some seconds)"
     if imports_torch(two.first.result) and not st.toggle(label, key=f"{key}_slow"):
         return
     try:
@@ -83,14 +83,7 @@ def show_numbers(two: Two, *, key: str) -> None:
         key=f"{key}_numbers",
     )
     st.caption(escaped(f"{found.method} low and high are the ends of 95 %."))
-    st.download_button(
-        "CSV",
-        lambda: csv_bytes(found.rows),
-        "paired.csv",
-        "text/csv",
-        key=f"{key}_csv",
-        on_click="ignore",
-    )
+    table_downloads(found.rows, key=f"{key}_numbers", name="paired")
 
 
 @st.fragment

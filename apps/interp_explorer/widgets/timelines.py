@@ -18,6 +18,7 @@ from interp_explorer.catalog import Entry
 from interp_explorer.state import choose, listed
 from interp_explorer.widgets.chart import show_figure
 from interp_explorer.widgets.clickable import Choice, choose_cell
+from interp_explorer.widgets.downloads import show_table
 from interp_explorer.widgets.text import escaped, spoken
 from interp_explorer.widgets.titles import show_title
 
@@ -122,10 +123,10 @@ def _show_first_steps(result: HeadTimeline, metric: str) -> None:
         f"{len(rows)} heads are ever above it; the first step, the step from which a "
         "head stays above it, and its score at the end:"
     )
-    st.dataframe(
+    show_table(
         rows,
-        hide_index=True,
         key="i_first",
+        name="first-steps",
         alt="The first step at which each head is above the threshold.",
     )
 
