@@ -162,8 +162,8 @@ def show_left_out(result: KnowledgeComparison) -> None:
     title = f"Which they are ({len(listed)} of {counts['statements'].sum()})"
     with st.expander(title, key="k_which"):
         rule = choose("Rule", [ALL_RULES, *listed["rule"].unique()], key="k_rule")
-        if rule in set(listed["rule"]):
-            listed = listed[listed["rule"] == rule]
+        if rule != ALL_RULES:
+            listed = listed.query("rule == @rule")
         st.caption(f"At most {MAX_LISTED} of each file and rule are kept, the first.")
         show_table(
             listed,

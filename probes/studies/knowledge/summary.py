@@ -1,6 +1,5 @@
 """What a knowledge result says; knows neither torch nor models."""
 
-
 import pandas as pd
 
 from interp.results import KnowledgeComparison
@@ -15,7 +14,10 @@ def numbers(result: KnowledgeComparison) -> dict[str, Value]:
         "headline": result.headline(),
         "pairs": len(result.true),
         "statements": result.statements,
-        "dropped": result.dropped_dataframe().to_dict("records"),
+        "dropped": [
+            {"source": one.source, "rule": one.rule, "statements": one.statements}
+            for one in result.dropped
+        ],
         "read": result.read,
         "staircase": [
             {
