@@ -1,9 +1,31 @@
 """Packages whose names are imported on first use, so that importing them is quick."""
 
+import gc
 import importlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import no_type_check
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Imports without the garbage collector, which is as it was afterwards.
+
+    What modules define stays until the end, so that searching it for garbage finds
+    none: it takes a fifth of the time in which torch and transformers are imported.
+
+    Example:
+        >>> with collector_paused():
+        ...     import json
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def lazy_names(
@@ -28,11 +50,12 @@ def lazy_names(
     # Python asks for submodules here before it imports them: too early for type checks.
     @no_type_check
     def getattribute(name: str) -> object:
-        if name in modules:
-            return importlib.import_module(f"{package}.{name}")
-        if name not in where:
+        if name not in modules and name not in where:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(where[name]), name)
+        with collector_paused():
+            if name in modules:
+                return importlib.import_module(f"{package}.{name}")
+            value = getattr(importlib.import_module(where[name]), name)
         setattr(sys.modules[package], name, value)
         return value
 

@@ -4,14 +4,19 @@ Sets of packages rather than times, since those say what to change and do not de
 the machine; `benchmarks/small.py` has the times.
 """
 
+import gc
+import importlib
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from sample_results import truthfulness
 from tiny import tiny_model
+
+from interp.lazy import lazy_names
 
 
 resource = pytest.importorskip("resource", reason="child times need POSIX")
@@ -82,3 +87,25 @@ def test_a_first_result_imports_only_what_it_needs(tmp_path: Path):
         "ray",
     )
     assert heavy_after(code, heavy, str(tmp_path)) == "[]"
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_name_is_imported_without_the_collector_which_is_as_it_was_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, enabled: bool
+):
+    (tmp_path / "first_use.py").write_text("import gc\nSEEN = gc.isenabled()\n")
+    (tmp_path / "broken_use.py").write_text("raise ImportError('broken')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "first_use", raising=False)
+    importlib.invalidate_caches()
+    monkeypatch.setitem(sys.modules, "lazy_owner", ModuleType("lazy_owner"))
+    names = {"SEEN": "first_use", "BROKEN": "broken_use"}
+    getattribute, _ = lazy_names("lazy_owner", names)
+    (gc.enable if enabled else gc.disable)()
+    try:
+        assert getattribute("SEEN") is False
+        with pytest.raises(ImportError, match="broken"):
+            getattribute("BROKEN")
+        assert gc.isenabled() is enabled
+    finally:
+        gc.enable()
