@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -12,6 +13,15 @@ from interp.errors import MissingSiteError, ShapeError, closest
 from interp.positions import Positions
 from interp.provenance import ModelRecord
 from interp.sites import Site, parse
+
+
+Chosen = (
+    Sequence[int | np.integer]
+    | Int[np.ndarray, " row"]
+    | Bool[np.ndarray, " example"]
+    | Int[Tensor, " row"]
+    | Bool[Tensor, " example"]
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -114,15 +124,15 @@ class Activations:
         """The rows of each site under its short name, as views."""
         return {site.short: self[site] for site in self.sites}
 
-    def select(
-        self, rows: Sequence[int] | Int[Tensor, " row"] | Bool[Tensor, " example"]
-    ) -> "Activations":
+    def select(self, rows: Chosen) -> "Activations":
         """Some of the prompts, by index or by mask.
 
         Raises:
             ShapeError: If a mask has not one entry per prompt, or an index is outside.
         """
-        chosen = torch.as_tensor(rows)
+        # A copy: an index of NumPy may run backwards or be protected from writing.
+        held = rows if isinstance(rows, Tensor) else np.array(rows)
+        chosen = torch.as_tensor(held)
         if chosen.dtype == torch.bool:
             if chosen.shape != (len(self),):
                 raise ShapeError(

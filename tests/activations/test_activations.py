@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from activations.oracle import PROMPTS, assert_close, few_shot, load
@@ -77,7 +78,11 @@ def test_a_site_that_was_not_captured_is_named(every, name, says):
 
 def test_rows_are_selected_by_mask_and_by_index(every):
     mask = torch.tensor([True, False, False, True, False])
-    for chosen in (mask, [0, 3], torch.tensor([0, -2])):
+    for chosen in (
+        *(mask, [0, 3], torch.tensor([0, -2])),
+        *(mask.numpy(), np.flatnonzero(mask), list(np.array([0, 3]))),
+        *(np.array([3, 0])[::-1], mask.tolist()),
+    ):
         part = every.select(chosen)
         assert torch.equal(part["resid_post"], every["resid_post"][[0, 3]])
         assert part.token_ids == (every.token_ids[0], every.token_ids[3])
