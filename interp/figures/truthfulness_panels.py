@@ -47,7 +47,7 @@ def truthfulness_panels(result: TruthfulnessComparison) -> tuple[Panel, ...]:
 
 
 def truthfulness_tables(result: TruthfulnessComparison) -> tuple[Hidden, ...]:
-    """The statements that each model's direction gets most wrong.
+    """The statements that are most wrong, and those that some probes leave out.
 
     Args:
         result: The comparison.
@@ -59,7 +59,16 @@ def truthfulness_tables(result: TruthfulnessComparison) -> tuple[Hidden, ...]:
     columns = ["statement", "label", "base_score", "post_score"]
     rows = result.examples_dataframe()[columns].iloc[wrong[:N_WRONG].tolist()]
     title = "Statements that the base model's direction gets most wrong"
-    return (Hidden(title=title, rows=rows),)
+    return (Hidden(title=title, rows=rows), *_unpaired(result))
+
+
+def _unpaired(result: TruthfulnessComparison) -> tuple[Hidden, ...]:
+    if not result.unpaired:
+        return ()
+    listed = len(result.unpaired)
+    which = "" if listed == result.n_unpaired else f", the first {listed} of them"
+    title = f"{result.n_unpaired} statements without their negation{which}"
+    return (Hidden(title=title, rows=pd.DataFrame({"statement": result.unpaired})),)
 
 
 def _layers(result: TruthfulnessComparison) -> Panel:

@@ -1,5 +1,7 @@
 """Figures from the map of all probes down to the single statement."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -23,6 +25,8 @@ from interp.results.truthfulness import ROLES, Role, TruthfulnessComparison
 # More points than this hide each other, and cost the browser more than they tell.
 MOST_POINTS = 1_000
 TRUTHS = ((True, "true", TRUE_COLOUR, "circle"), (False, "false", FALSE_COLOUR, "x"))
+# Of data sets; those after the last share it.
+SYMBOLS = ("circle", "x", "diamond", "triangle-up", "square", "star", "hexagon")
 N_RELIABILITY_BINS = 10
 PIXELS_PER_PROBE = 26
 
@@ -153,8 +157,9 @@ def component_scatter(
 ) -> go.Figure:
     """Statements on the two principal components of a layer's activations.
 
-    Colour and symbol say which are true. Of very many statements some are drawn.
-    `customdata` begins with the number of the statement.
+    The colour says which are true, and the symbol of which data set they are, or where
+    there is one data set the same as the colour. Of very many statements some are
+    drawn. `customdata` begins with the number of the statement.
 
     Args:
         result: The comparison.
@@ -171,16 +176,16 @@ def component_scatter(
     step = -(-len(result.shown) // MOST_POINTS)
     label = result.labels[result.shown]
     figure = go.Figure()
-    for truth, name, colour, symbol in TRUTHS:
-        # A step through each class, so that none is left out.
-        chosen = np.flatnonzero(label == truth)[::step]
+    for chosen, name, marker in _marked(result, label):
+        # A step through each kind, so that none is left out.
+        chosen = chosen[::step]
         figure.add_trace(
             go.Scatter(
                 x=places[chosen, 0],
                 y=places[chosen, 1],
                 mode="markers",
                 name=name,
-                marker={"color": colour, "symbol": symbol, "size": 7, "opacity": 0.75},
+                marker={**marker, "size": 7, "opacity": 0.75},
                 customdata=[
                     [int(i), plain(result.statements[i])] for i in result.shown[chosen]
                 ],
@@ -194,6 +199,27 @@ def component_scatter(
         y="second",
         height=420,
     )
+
+
+def _marked(
+    result: TruthfulnessComparison, label: np.ndarray
+) -> Iterator[tuple[np.ndarray, str, dict[str, str]]]:
+    """Places among the shown statements that look alike, their name, their marker."""
+    sources = np.array(result.sources, dtype=object)
+    names = list(dict.fromkeys(result.sources))
+    if len(names) < 2:
+        for truth, name, colour, symbol in TRUTHS:
+            marker = {"color": colour, "symbol": symbol}
+            yield np.flatnonzero(label == truth), name, marker
+        return
+    of = sources[result.shown]
+    for number, source in enumerate(names):
+        symbol = SYMBOLS[min(number, len(SYMBOLS) - 1)]
+        for truth, name, colour, _ in TRUTHS:
+            chosen = np.flatnonzero((label == truth) & (of == source))
+            if chosen.size:
+                marker = {"color": colour, "symbol": symbol}
+                yield chosen, f"{name}, {plain(source)}", marker
 
 
 def statement_curve(

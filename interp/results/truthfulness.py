@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float32, Int32
+from jaxtyping import Bool, Float32, Int, Int32
 
 from interp.provenance import Provenance
 from interp.results.display import table_html
@@ -65,6 +65,10 @@ class TruthfulnessComparison:
         probe_scores: Their logits by each probe, in the order of `probes`.
         components: Where they lie on the two principal components of each layer's
             activations; true statements lie higher on each.
+        sources: The data set of each test statement.
+        unpaired: Statements without their negation where others have one, which the
+            probes of pairs leave out: the first ones.
+        n_unpaired: How many there are in all.
         notes: What was left out, is weak or limits the conclusions, in sentences.
         provenance: What produced this.
     """
@@ -116,6 +120,9 @@ class TruthfulnessComparison:
     components: Float32[np.ndarray, "map_model map_layer shown 2"] = field(
         default_factory=lambda: np.empty((0, 0, 0, 2), np.float32)
     )
+    sources: tuple[str, ...] = ()
+    unpaired: tuple[str, ...] = ()
+    n_unpaired: int = 0
     notes: tuple[str, ...] = ()
     provenance: Provenance
 
@@ -156,6 +163,7 @@ class TruthfulnessComparison:
                 "statement": self.statements,
                 "label": self.labels,
                 "group": self.groups,
+                **self._sources(np.arange(len(self.statements))),
                 "base_score": self.scores[0, 0],
                 "post_score": self.scores[1, 1],
                 "base_direction_in_post": self.scores[0, 1],
@@ -194,9 +202,15 @@ class TruthfulnessComparison:
                 "score": score,
                 "wrongness": np.where(label, -score, score),
                 "group": [self.groups[i] for i in shown],
+                **self._sources(shown),
             }
         )
         return frame.sort_values("wrongness", ascending=False, ignore_index=True)
+
+    def _sources(self, rows: Int[np.ndarray, " row"]) -> dict[str, list[str]]:
+        """A column for the data sets of some statements, if they are known."""
+        known = self.sources
+        return {"source": [known[i] for i in rows]} if known else {}
 
     def interventions_dataframe(self) -> pd.DataFrame:
         """One row per intervention."""

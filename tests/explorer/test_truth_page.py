@@ -169,7 +169,42 @@ def test_a_sweep_opens_at_a_site_and_lists_examples_by_number(tmp_path, open_pag
     assert metrics(app)["AUROC"] == "0.800"
     shown = frame(app, "wrongness")
     assert shown["wrongness"].is_monotonic_decreasing
-    assert "not texts" in "\n".join(caption.value for caption in app.caption)
+    assert "without texts" in "\n".join(caption.value for caption in app.caption)
+
+
+def test_a_sweep_of_texts_shows_them_with_their_scores_most_wrong_first(
+    tmp_path, open_page
+):
+    texts = tuple(f"text {i}" for i in range(20))
+    given = replace(sweep(2), examples=texts)
+    given.save(tmp_path / "s")
+    app = open_page(tmp_path, "truthfulness", t_site="resid_post.1", t_position="-1")
+    assert not app.exception
+    shown = frame(app, "wrongness")
+    expected = given.examples_dataframe(3)
+    assert shown["text"].tolist() == expected["text"].tolist()
+    np.testing.assert_array_equal(shown["score"], given.scores[3][shown["example"]])
+
+
+def test_a_probe_whose_scores_were_not_kept_says_so(tmp_path, open_page):
+    whole = sweep(1)
+    part = replace(whole, scores=whole.scores[:2], scored=np.arange(2, dtype=np.int32))
+    part.save(tmp_path / "s")
+    app = open_page(tmp_path, "truthfulness", t_site="resid_post.2")
+    assert not app.exception
+    assert metrics(app)["AUROC"] == "0.700"
+    assert "too large to keep" in app.info[0].value
+
+
+def test_a_lasso_lists_what_it_encloses(folder, open_page):
+    app = open_page(folder, "truthfulness", t_figure=title("probe_map"))
+    inside = [int(number) for number in truthfulness().shown[:5]]
+    app.session_state["t_enclosed"] = inside
+    app.run()
+    assert not app.exception
+    shown = frame(app, "wrongness")
+    assert {*shown["number"]} == {*inside}
+    assert any("inside the lasso" in caption.value for caption in app.caption)
 
 
 def test_a_sweep_of_one_position_opens_at_a_point_of_its_curve(tmp_path, open_page):

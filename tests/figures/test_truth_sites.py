@@ -1,5 +1,6 @@
 """Figures from the map of all probes to the single statement hold its numbers."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from truth_samples import DATASETS, PROBES
 
 from interp import figures
 from interp.errors import ResultError
+from interp.figures import report_section
 from interp.results.truthfulness import ROLES
 
 
@@ -70,6 +72,36 @@ def test_a_statement_has_its_logit_at_every_layer():
     absent = next(i for i in range(120) if i not in result.shown)
     with pytest.raises(ResultError, match="does not hold the scores of statement"):
         figures.statement_curve(result, "ccs", absent)
+
+
+def test_the_scatter_marks_data_sets_by_symbol_and_truth_by_colour():
+    sources = tuple(DATASETS[i % 3] for i in range(120))
+    result = replace(truthfulness(), sources=sources)
+    traces = _traces(figures.component_scatter(result, "post", 3))
+    drawn = {}
+    for trace in traces:
+        look = (trace.marker.symbol, trace.marker.color)
+        for (number, _), x in zip(trace.customdata, trace.x, strict=True):
+            drawn[number] = (look, x)
+    assert {*drawn} == {*result.shown.tolist()}
+    places = result.components[1, 3, :, 0]
+    for number, x in zip(result.shown.tolist(), places, strict=True):
+        assert drawn[number][1] == x
+    symbols = {sources[i]: look[0] for i, (look, _) in drawn.items()}
+    colours = {bool(result.labels[i]): look[1] for i, (look, _) in drawn.items()}
+    assert len({*symbols.values()}) == 3
+    assert len({*colours.values()}) == 2
+    assert all(
+        look == (symbols[sources[i]], colours[bool(result.labels[i])])
+        for i, (look, _) in drawn.items()
+    )
+
+
+def test_statements_without_their_negation_are_listed_behind_their_count():
+    result = replace(truthfulness(), unpaired=("Oslo is old.",), n_unpaired=7)
+    *_, table = report_section(result).hidden
+    assert table.title.startswith("7 statements without their negation, the first 1")
+    assert table.rows["statement"].tolist() == ["Oslo is old."]
 
 
 def test_the_maps_of_cosines_are_within_and_across_models():

@@ -45,11 +45,13 @@ def test_a_statement_and_its_negation_are_a_pair(write):
     }
     assert found.affirmative is not None
     assert found.affirmative.tolist() == [True, True, False, False, True]
+    assert [held.prompts[i] for i in found.alone] == ["Lead has the symbol Pb."]
 
 
 def test_two_statements_of_one_label_are_no_pair(write):
     held = write(["Rome is in Italy.,1", "Rome is not in Italy.,1", "It is hot.,0"])
     assert len(negation_of(held).pairs) == 0
+    assert len(negation_of(held).alone) == 0
 
 
 def test_without_pairs_a_not_alone_says_nothing_of_polarity(write):

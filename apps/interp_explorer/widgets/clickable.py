@@ -7,7 +7,7 @@ marker lies on each, which also carries the cell's hover text.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
@@ -22,6 +22,10 @@ from interp_explorer.widgets.overlay import (
     with_overlay,
     with_rings,
 )
+
+
+Way = Literal["points", "box", "lasso"]
+Mode = Way | tuple[Way, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +95,7 @@ def choose_point(
     points: Choice,
     alt: str,
     name_of: Callable[[Sequence[Any]], str] | None = None,
+    several: Callable[[list[str]], None] | None = None,
 ) -> int:
     """The chosen point of a figure with markers, which it draws clickable.
 
@@ -101,6 +106,8 @@ def choose_point(
         points: The names of the points.
         alt: What the figure shows, for readers who cannot see it.
         name_of: The name of a point by its `customdata`; the first value by default.
+        several: Gets the names of the points that a lasso or box encloses, which then
+            choose nothing; and none of them when the reader lifts it.
     """
     name_of = name_of or first_value
     chosen = _choose(points)
@@ -108,15 +115,20 @@ def choose_point(
     names = unique(points.names)
 
     def pick() -> None:
-        for point in st.session_state[key].selection.points:
-            found = point.get("customdata")
-            name = "" if found is None else name_of(ordered(found))
-            if name in names:
-                st.session_state[points.key] = name
+        selection = st.session_state[key].selection
+        found = [point.get("customdata") for point in selection.points]
+        held = [name_of(ordered(one)) for one in found if one is not None]
+        held = [name for name in held if name in names]
+        enclosed = bool(selection.get("lasso") or selection.get("box"))
+        if several is not None:
+            several(held if enclosed else [])
+        if held and not enclosed:
+            st.session_state[points.key] = held[-1]
 
     note_drawn(figure, alt)
     drawn = with_rings(shown(figure), name=names[chosen], name_of=name_of, colour=ink())
-    _chart(drawn, alt=alt, key=key, pick=pick)
+    mode = "points" if several is None else ("points", "lasso", "box")
+    _chart(drawn, alt=alt, key=key, pick=pick, mode=mode)
     return chosen
 
 
@@ -164,7 +176,14 @@ def _choose(choice: Choice) -> int:
     return names.index(name) if name in names else choice.default
 
 
-def _chart(figure: go.Figure, *, alt: str, key: str, pick: Callable[[], None]) -> None:
+def _chart(
+    figure: go.Figure,
+    *,
+    alt: str,
+    key: str,
+    pick: Callable[[], None],
+    mode: Mode = "points",
+) -> None:
     st.plotly_chart(
         figure,
         theme="streamlit",
@@ -172,5 +191,5 @@ def _chart(figure: go.Figure, *, alt: str, key: str, pick: Callable[[], None]) -
         alt=alt,
         key=key,
         on_select=pick,
-        selection_mode="points",
+        selection_mode=mode,
     )

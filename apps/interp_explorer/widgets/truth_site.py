@@ -10,9 +10,12 @@ from interp.figures import component_scatter, site_scores, statement_curve
 from interp.results import ProbeScore, TruthfulnessComparison
 from interp_explorer.widgets.chart import show_figure
 from interp_explorer.widgets.clickable import Choice, choose_point
+from interp_explorer.widgets.downloads import table_downloads
 
 
 STATEMENT = "t_statement"
+# The numbers of the statements inside the reader's lasso.
+ENCLOSED = "t_enclosed"
 # Longer texts do not belong in an address.
 MOST_LETTERS = 500
 MOST_ROWS = 1_000
@@ -126,6 +129,11 @@ def _scatter(
     default: int,
 ) -> int:
     numbers = list(names)
+    number_of = {name: number for number, name in names.items()}
+
+    def enclose(held: list[str]) -> None:
+        st.session_state[ENCLOSED] = [number_of[name] for name in held]
+
     at = choose_point(
         component_scatter(result, row.model, row.layer),
         points=Choice(
@@ -134,15 +142,19 @@ def _scatter(
             names=tuple(names.values()),
             default=numbers.index(default),
             help_text="The most wrong one by default. A click on a point or on a row "
-            "of the table chooses another.",
+            "of the table chooses another; a lasso or box lists what it encloses.",
         ),
         alt="True and false statements on the two principal components.",
         name_of=lambda values: names.get(int(values[0]), ""),
+        several=enclose,
     )
     return numbers[at]
 
 
 def _show_table(frame: pd.DataFrame, names: dict[int, str]) -> None:
+    enclosed = st.session_state.get(ENCLOSED)
+    if enclosed:
+        frame = frame.loc[frame["number"].isin(enclosed)]
     with st.container(horizontal=True):
         frame = _with_words(frame)
         kind = st.segmented_control(
@@ -153,7 +165,10 @@ def _show_table(frame: pd.DataFrame, names: dict[int, str]) -> None:
     elif kind in ("true", "false"):
         frame = frame.loc[frame["label"] == (kind == "true")]
     wrong = int(np.sum(frame["wrongness"].to_numpy() > 0))
-    st.caption(f"{len(frame)} statements, {wrong} of them judged wrongly; these first.")
+    where = " inside the lasso; a double click on the figure lifts it" * bool(enclosed)
+    st.caption(
+        f"{len(frame)} statements{where}. {wrong} are judged wrongly; these first."
+    )
     shown = frame.head(MOST_ROWS)
 
     def pick() -> None:
@@ -166,8 +181,9 @@ def _show_table(frame: pd.DataFrame, names: dict[int, str]) -> None:
         key="t_table",
         on_select=pick,
         selection_mode="single-row",
-        column_order=("statement", "label", "score", "wrongness", "group"),
+        column_order=("statement", "label", "score", "wrongness", "source", "group"),
     )
+    table_downloads(frame, key="t_table", name="statements")
 
 
 def _with_words(rows: pd.DataFrame) -> pd.DataFrame:

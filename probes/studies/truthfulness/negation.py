@@ -28,10 +28,12 @@ class Negation:
     Attributes:
         affirmative: Which are not negated; None if nothing says so.
         pairs: Rows of statements and of their negations.
+        alone: Rows without a partner; none if there are no pairs at all.
     """
 
     affirmative: Bool[np.ndarray, " example"] | None
     pairs: Int[np.ndarray, "pair 2"]
+    alone: Int[np.ndarray, " row"]
 
 
 def negation_of(statements: Statements) -> Negation:
@@ -42,9 +44,11 @@ def negation_of(statements: Statements) -> Negation:
     """
     has_not = np.array([bool(_NOT.search(text)) for text in statements.prompts])
     pairs = _pairs(statements, has_not)
+    alone = np.setdiff1d(np.arange(len(has_not) if len(pairs) else 0), pairs)
+    affirmative = ~has_not if len(pairs) else None
     if statements.polarity is not None:
-        return Negation(affirmative=statements.polarity > 0, pairs=pairs)
-    return Negation(affirmative=~has_not if len(pairs) else None, pairs=pairs)
+        affirmative = statements.polarity > 0
+    return Negation(affirmative=affirmative, pairs=pairs, alone=alone)
 
 
 def with_negations_together(statements: Statements) -> Statements:

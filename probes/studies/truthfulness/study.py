@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int32
+from jaxtyping import Float32, Int, Int32
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -40,7 +40,7 @@ from probes.studies.truthfulness.cosines import CosineTable, cosine_table
 from probes.studies.truthfulness.datasets import TransferTable, transfer_table
 from probes.studies.truthfulness.intervention import Interventions, intervene
 from probes.studies.truthfulness.kept import found_directions, found_probes
-from probes.studies.truthfulness.negation import with_negations_together
+from probes.studies.truthfulness.negation import negation_of, with_negations_together
 from probes.studies.truthfulness.places import subject_of
 from probes.studies.truthfulness.probing import ProbeTable, probe_table
 from probes.studies.truthfulness.readout import centred
@@ -51,6 +51,8 @@ from probes.studies.truthfulness.two_by_two import Table, read_out
 
 
 Split = Literal["train", "val", "test"]
+# Of the statements without their negation, so many are listed.
+MOST_UNPAIRED = 500
 
 
 def truthfulness(
@@ -252,6 +254,7 @@ def _result(
     scores = np.stack([table.scores[i, :, table.best[i]] for i in range(2)])
     plain = [row for row in measured.cosines if row.metric == "plain"]
     nothing = np.full(table.cosine.shape, np.nan)
+    alone = negation_of(statements).alone
     return TruthfulnessComparison(
         models=(spec.base, spec.post),
         datasets=tuple(dict.fromkeys(statements.sources)),
@@ -288,9 +291,13 @@ def _result(
         shown=measured.shown,
         probe_scores=measured.scores,
         components=measured.components,
+        sources=tuple(statements.sources[i] for i in test),
+        unpaired=tuple(statements.prompts[i] for i in alone[:MOST_UNPAIRED]),
+        n_unpaired=len(alone),
         notes=(
             *statements.notes,
             *_split_notes(statements),
+            *_alone_notes(alone, statements),
             *measured.notes,
             *done.notes,
         ),
@@ -306,6 +313,17 @@ def _split_notes(statements: Statements) -> tuple[str, ...]:
         "A statement counts as true when a logistic regression on the projections of "
         "the training statements says so.",
     )
+
+
+def _alone_notes(alone: Int[np.ndarray, " row"], statements: Statements) -> list[str]:
+    if not alone.size:
+        return []
+    listed = min(alone.size, MOST_UNPAIRED)
+    which = "listed" if listed == alone.size else f"the first {listed} are listed"
+    return [
+        f"{alone.size} of {len(statements)} statements have no negation among the "
+        f"others ({which}): the probes ccs and crc are fitted without them."
+    ]
 
 
 def _counts(statements: Statements, splits: Splits) -> tuple[SplitCount, ...]:
