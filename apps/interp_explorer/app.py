@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from interp_explorer.pages import STUDIES, VIEWS
+from interp_explorer.pages import STUDIES, TEXTS, VIEWS
 from interp_explorer.state import keep_choices
 
 
@@ -42,6 +42,9 @@ page = st.navigation(
                 title="Lab",
                 icon=":material/science:",
                 url_path="lab",
+            ),
+            st.Page(
+                TEXTS.view, title=TEXTS.title, icon=TEXTS.icon, url_path=TEXTS.name
             ),
         ],
         "Library": [

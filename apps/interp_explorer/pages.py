@@ -93,9 +93,21 @@ STUDIES = (
 )
 
 
+TEXTS = StudyPage(
+    name="texts",
+    key="s",
+    title="Saved texts",
+    icon=":material/compare:",
+    kinds=("steering",),
+    about="What a model wrote unchanged and steered, as it was saved in the Lab: the "
+    "tokens with their scores, and how far steering moved the prediction of each "
+    "(Rimsky et al. 2024, Arditi et al. 2024). No model is needed to read it.",
+    command="interp explore DIR --model ID",
+)
+PAGES = (*STUDIES, TEXTS)
 STUDY = {page.name: page for page in STUDIES}
 
 
 def page_of(kind: str) -> StudyPage | None:
     """The page that shows results of a kind, if one does."""
-    return next((page for page in STUDIES if kind in page.kinds), None)
+    return next((page for page in PAGES if kind in page.kinds), None)

@@ -1,7 +1,8 @@
-"""The directions saved below a folder of results, read without torch.
+"""The directions and probes saved below a folder of results, read without torch.
 
-Studies keep theirs in `RUN/directions`; other files that `interp.directions.save` wrote
-are found as well. Links that lead out are not followed. Knows nothing of Streamlit.
+Studies keep theirs in `RUN/directions` and `RUN/probes`; other files that
+`interp.directions.save` wrote are found as well. Links that lead out are not followed.
+Knows nothing of Streamlit.
 """
 
 import os
@@ -10,8 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from interp.directions import Direction
-from interp.directions.stored import kind_of, read_direction
-from interp.errors import ResultError
+from interp.directions.probe import Probe
+from interp.directions.stored import kind_of, read_direction, read_probe
+from interp.errors import InterpError
 from interp.results.files import ARRAYS
 from interp.results.runs import PROVENANCE, SPEC
 from interp_explorer.catalog import MAX_DEPTH, MAX_FOLDERS, check_inside
@@ -26,28 +28,42 @@ MAX_FILES = 5_000
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SavedDirection:
-    """A direction in a file.
+    """A direction or a probe in a file.
 
     Attributes:
         name: Its path below the folder, which is how links name it.
         path: The file.
-        direction: What it holds.
+        direction: The direction; of a probe that along its weights.
         run: The run that found it, as a path below the folder; empty if there is none.
+        probe: The probe, if it is one.
     """
 
     name: str
     path: Path
     direction: Direction
     run: str
+    probe: Probe | None = None
+
+    @property
+    def label(self) -> str:
+        """A short name, which several can have."""
+        word = "probe at " if self.probe is not None else ""
+        return f"{self.path.stem} · {word}{self.direction.site}"
+
+    @property
+    def has_gap(self) -> bool:
+        """Whether a strength in class gaps means something along it."""
+        known = self.direction.positive_mean is not None
+        return self.direction.scale > 0 and (self.probe is None or known)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """The directions below a folder.
+    """The directions and probes below a folder.
 
     Attributes:
         found: By name.
-        problems: Why files of directions cannot be read, in sentences.
+        problems: Why files of them cannot be read, in sentences.
         complete: Whether all files were seen.
     """
 
@@ -57,7 +73,7 @@ class Saved:
 
 
 def saved_directions(root: Path) -> Saved:
-    """The directions in files below a folder.
+    """The directions and probes in files below a folder.
 
     Args:
         root: The folder.
@@ -73,20 +89,28 @@ def saved_directions(root: Path) -> Saved:
             if path.is_symlink():
                 check_inside(path, root)
             status = path.stat()
-            direction = _read(str(path), status.st_mtime_ns, status.st_size)
-        except (ResultError, OSError) as error:
+            read = _read(str(path), status.st_mtime_ns, status.st_size)
+            if read is None:
+                continue
+            probe = read if isinstance(read, Probe) else None
+            direction = read.direction if isinstance(read, Probe) else read
+        except (InterpError, OSError) as error:
             problems.append(f"{name}: {error}")
             continue
-        if direction is not None:
-            run = _run_of(path, root)
-            found.append(
-                SavedDirection(name=name, path=path, direction=direction, run=run)
+        found.append(
+            SavedDirection(
+                name=name,
+                path=path,
+                direction=direction,
+                run=_run_of(path, root),
+                probe=probe,
             )
+        )
     return Saved(found=tuple(found), problems=tuple(problems), complete=complete)
 
 
 def _files(root: Path) -> tuple[list[Path], bool]:
-    """Files that may hold a direction, by name, and whether these are all."""
+    """Files that may hold one, by name, and whether these are all."""
     found: list[Path] = []
     for visited, (place, folders, names) in enumerate(os.walk(root)):
         if visited >= MAX_FOLDERS or len(found) >= MAX_FILES:
@@ -102,10 +126,16 @@ def _files(root: Path) -> tuple[list[Path], bool]:
 
 
 @lru_cache(maxsize=MAX_FILES)
-def _read(path: str, modified: int, size: int) -> Direction | None:
-    """The direction in a file, None if it holds something else."""
+def _read(path: str, modified: int, size: int) -> Direction | Probe | None:
+    """What a file holds, None if it is neither a direction nor a probe."""
     del modified, size
-    return read_direction(path) if kind_of(path) == "direction" else None
+    match kind_of(path):
+        case "direction":
+            return read_direction(path)
+        case "probe":
+            return read_probe(path)
+        case _:
+            return None
 
 
 def _run_of(path: Path, root: Path) -> str:

@@ -17,6 +17,7 @@ from interp.results.knowledge import KnowledgeComparison
 from interp.results.neurons import NeuronTable
 from interp.results.patch_map import PatchMap
 from interp.results.refusal import RefusalComparison
+from interp.results.steered import SteeredText
 from interp.results.sweep import NO_LAYER, ProbeSweep
 from interp.results.timeline import HeadTimeline
 from interp.results.truthfulness import TruthfulnessComparison
@@ -108,6 +109,14 @@ def brief(result: Result) -> Brief:
                 "claims hold",
                 np.nanmean(result.curves[0], axis=0),
                 f"{result.metrics[0]} by step",
+            )
+        case SteeredText():
+            mean = float(result.kl.mean()) if result.kl.size else 0.0
+            return _brief(
+                f"{mean:.2f}",
+                "nats a token between the steered and the unchanged model",
+                result.kl if result.kl.size else np.zeros(1),
+                "KL divergence by token",
             )
         case _:
             assert_never(result)

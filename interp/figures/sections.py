@@ -14,6 +14,7 @@ from interp.figures.knowledge_panels import knowledge_panels, knowledge_tables
 from interp.figures.patching import patch_heatmap
 from interp.figures.refusal_panels import refusal_panels, refusal_tables
 from interp.figures.report import Hidden, Panel, Section, panel
+from interp.figures.steered import steered_panels, steered_tables
 from interp.figures.sweep import probe_curve, probe_heatmap
 from interp.figures.timeline_panels import timeline_panels, timeline_tables
 from interp.figures.truthfulness_panels import (
@@ -29,6 +30,7 @@ from interp.results.knowledge import KnowledgeComparison
 from interp.results.neurons import NeuronTable
 from interp.results.patch_map import PatchMap
 from interp.results.refusal import RefusalComparison
+from interp.results.steered import SteeredText
 from interp.results.sweep import ProbeSweep
 from interp.results.timeline import HeadTimeline
 from interp.results.truthfulness import TruthfulnessComparison
@@ -63,6 +65,8 @@ def report_section(result: Result) -> Section:
             panels, hidden = neuron_panels(result), neuron_tables(result)
         case ConfidenceComparison():
             panels, hidden = confidence_panels(result), neuron_tables(result)
+        case SteeredText():
+            panels, hidden = steered_panels(result), steered_tables(result)
         case _:
             assert_never(result)
     return Section(

@@ -29,6 +29,7 @@ from interp.results.patch_map import PatchMap as PatchMap
 from interp.results.refusal import (
     Completion as Completion,
     InstructionCount as InstructionCount,
+    ReadAnswer as ReadAnswer,
     RefusalCandidate as RefusalCandidate,
     RefusalComparison as RefusalComparison,
     RefusalCondition as RefusalCondition,
@@ -36,6 +37,7 @@ from interp.results.refusal import (
     RefusalDirection as RefusalDirection,
     RefusalDose as RefusalDose,
     RefusalLimits as RefusalLimits,
+    RefusalProjection as RefusalProjection,
     RefusalPunctuation as RefusalPunctuation,
     RefusalSideEffect as RefusalSideEffect,
     ScoreInterval as ScoreInterval,
@@ -47,6 +49,11 @@ from interp.results.runs import (
     find as find,
     open_run as open_run,
     run_info as run_info,
+)
+from interp.results.steered import (
+    SteeredText as SteeredText,
+    SteeringAsked as SteeringAsked,
+    steered_text as steered_text,
 )
 from interp.results.sweep import (
     Baseline as Baseline,

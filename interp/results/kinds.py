@@ -14,6 +14,7 @@ from interp.results.knowledge import KnowledgeComparison
 from interp.results.neurons import NeuronTable
 from interp.results.patch_map import PatchMap
 from interp.results.refusal import RefusalComparison
+from interp.results.steered import SteeredText
 from interp.results.sweep import ProbeSweep
 from interp.results.timeline import HeadTimeline
 from interp.results.truthfulness import TruthfulnessComparison
@@ -33,6 +34,7 @@ Result = (
     | KnowledgeComparison
     | HeadTimeline
     | FormationRun
+    | SteeredText
 )
 CLASSES: tuple[type[Result], ...] = get_args(Result)
 KINDS: tuple[str, ...] = tuple(kind.KIND for kind in CLASSES)
@@ -87,6 +89,8 @@ def title(result: Result) -> str:
             return "Heads over training"
         case FormationRun():
             return "Formation"
+        case SteeredText():
+            return "Steered text"
         case _:
             assert_never(result)
 

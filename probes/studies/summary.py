@@ -20,6 +20,7 @@ from interp.results import (
     ProbeSweep,
     RefusalComparison,
     Result,
+    SteeredText,
     TruthfulnessComparison,
 )
 from probes.studies import sweep_summary, timeline_summary
@@ -67,6 +68,12 @@ def numbers(result: Result) -> dict[str, Value]:
             return {str(f): f.held for f in result.findings}
         case HeadTimeline():
             return timeline_summary.numbers(result)
+        case SteeredText():
+            return {
+                "unchanged": result.texts[0],
+                "steered": result.texts[1],
+                "kl": [number(value) for value in result.kl],
+            }
         case _:
             assert_never(result)
 
@@ -94,6 +101,8 @@ def sentences(result: Result) -> tuple[str, ...]:
             return (result.headline(), *(str(f) for f in result.findings[2:]))
         case HeadTimeline():
             return (result.headline(), *timeline_summary.sentences(result))
+        case SteeredText():
+            return (result.headline(),)
         case _:
             assert_never(result)
 
@@ -126,5 +135,8 @@ def brief_table(result: Result) -> pd.DataFrame:
             return result.findings_dataframe()
         case HeadTimeline():
             return timeline_summary.phase_table(result)
+        case SteeredText():
+            rows = result.to_dataframe().drop(columns=["token", "pos"])
+            return rows.groupby("text", sort=False).mean().reset_index()
         case _:
             assert_never(result)

@@ -187,6 +187,52 @@ def page(context, base) -> Iterator:
         yield tab
 
 
+@pytest.fixture(scope="session")
+def examples(facts_family):
+    """What the embedded model was trained for."""
+    from interp_explorer.lab.embedded import examples_of
+
+    return examples_of(facts_family.folder)
+
+
+@pytest.fixture(scope="session")
+def model(facts_family):
+    """The embedded POST model."""
+    import interp
+
+    return interp.load(facts_family.post)
+
+
+@pytest.fixture(scope="session")
+def fitted(model, examples):
+    """The directions that the Lab fits where none are saved."""
+    from interp_explorer.lab.embedded import embedded_directions
+
+    return embedded_directions(model, examples)
+
+
+@pytest.fixture
+def results(tmp_path) -> Path:
+    """A folder with one result."""
+    truthfulness().save(tmp_path / "r")
+    return tmp_path
+
+
+@pytest.fixture
+def open_lab(monkeypatch, facts_family, results) -> Open:
+    """The Lab on that folder, with parameters in its address."""
+
+    def opener(*, options=(f"--model={facts_family.post}",), **parameters) -> AppTest:
+        monkeypatch.setattr(sys, "argv", [str(APP), str(results), *options])
+        app = AppTest.from_file(str(APP), default_timeout=120)
+        app.switch_page("views/lab.py")
+        for name, value in parameters.items():
+            app.query_params[name] = value
+        return app.run()
+
+    return opener
+
+
 @pytest.fixture
 def open_page(monkeypatch) -> Open:
     """A page of a folder, run in this process, with parameters in its address."""

@@ -2,27 +2,18 @@
 
 import subprocess
 import sys
-import threading
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sample_results import truthfulness
-from streamlit.runtime.scriptrunner_utils.exceptions import StopException
-from streamlit.testing.v1 import AppTest
 
-import interp
 from interp import directions, streaming
 from interp.lens import logit_lens
-from interp_explorer.lab import models, writing
-from interp_explorer.lab.embedded import embedded_directions, examples_of
+from interp_explorer.lab import models
 from interp_explorer.lab.held import Held
-from interp_explorer.lab.models import in_turns, own_turn
-from interp_explorer.lab.prompt import Asked
-from interp_explorer.lab.reading import strip_of
-from interp_explorer.lab.steering import Steering
-from interp_explorer.lab.writing import Draw, Task, differing
+from interp_explorer.widgets.sides import strip_of
 from interp_explorer.widgets.text import escaped
 
 
@@ -30,42 +21,6 @@ from interp_explorer.widgets.text import escaped
 pytestmark = pytest.mark.xdist_group("facts_family")
 APP = Path(__file__).parents[2] / "apps" / "interp_explorer" / "app.py"
 HOSTILE = '<img src=x onerror="window.hacked=1">![x](http://outside.invalid/a) $x$'
-
-
-@pytest.fixture(scope="module")
-def examples(facts_family):
-    return examples_of(facts_family.folder)
-
-
-@pytest.fixture(scope="module")
-def model(facts_family):
-    return interp.load(facts_family.post)
-
-
-@pytest.fixture(scope="module")
-def fitted(model, examples):
-    return embedded_directions(model, examples)
-
-
-@pytest.fixture
-def results(tmp_path):
-    truthfulness().save(tmp_path / "r")
-    return tmp_path
-
-
-@pytest.fixture
-def open_lab(monkeypatch, facts_family, results):
-    """The page on a folder with one result, with parameters in its address."""
-
-    def opener(*, options=(f"--model={facts_family.post}",), **parameters) -> AppTest:
-        monkeypatch.setattr(sys, "argv", [str(APP), str(results), *options])
-        app = AppTest.from_file(str(APP), default_timeout=120)
-        app.switch_page("views/lab.py")
-        for name, value in parameters.items():
-            app.query_params[name] = value
-        return app.run()
-
-    return opener
 
 
 def said(app) -> str:
@@ -288,136 +243,6 @@ def test_other_pages_do_not_import_torch_with_a_model_named(results, facts_famil
         check=False,
     )
     assert done.stdout.strip() == "False", done.stderr
-
-
-@pytest.fixture
-def task(model, fitted, examples):
-    prompt = examples.harmful[0]
-    ids = model.tokenize(prompt, chat=True).ids[0]
-    held = Held(label="refusal", direction=fitted["refusal"])
-    return Task(
-        model=model,
-        name="m",
-        asked=Asked(text=prompt, chat=True, ids=ids, whole="", n_bos=0),
-        steering=Steering(
-            held=held, doing="add", strength=-1.5, layers="own", when="both"
-        ),
-        draw=Draw(length=10, temperature=1.0, seed=3),
-        readers=(held,),
-    )
-
-
-def is_free(lock) -> bool:
-    """Whether another thread can have the lock; this one could have it twice."""
-    got = []
-
-    def take():
-        got.append(lock.acquire(timeout=5))
-        if got[0]:
-            lock.release()
-
-    other = threading.Thread(target=take)
-    other.start()
-    other.join()
-    return got[0]
-
-
-def in_a_session(monkeypatch) -> None:
-    """Sessions without a browser: nothing is remembered."""
-    monkeypatch.setattr(writing, "recall", lambda what: None)
-    monkeypatch.setattr(writing, "keep", lambda what, value: value)
-
-
-def test_a_closed_tab_leaves_the_model_free_and_clean(task, monkeypatch):
-    in_a_session(monkeypatch)
-    model = task.model
-    shown: list[str] = []
-
-    def closed_at_the_fifth(text: str) -> None:
-        # A script whose tab was closed ends where it next shows something.
-        shown.append(text)
-        if len(shown) == 5:
-            raise StopException
-
-    before = model.generate("The city", max_new_tokens=4)
-    with pytest.raises(StopException):
-        writing._write(task, lambda text: None, closed_at_the_fifth)
-    assert len(shown) == 5
-    assert is_free(model.lock)
-    assert model.generate("The city", max_new_tokens=4) == before
-    assert not any(module._forward_hooks for module in model.hf.modules())
-
-
-def test_two_sessions_write_what_each_would_alone(task, monkeypatch):
-    in_a_session(monkeypatch)
-    other = replace(task, steering=replace(task.steering, strength=1.0))
-    tasks = [task, other]
-
-    def ids(one: Task) -> tuple:
-        found = writing._write(one, lambda text: None, lambda text: None)
-        return found.unchanged.token_ids, found.steered.token_ids
-
-    alone = [ids(one) for one in tasks]
-    assert len({steered for _, steered in alone}) > 1
-    together: list = [None] * len(tasks)
-    start = threading.Barrier(len(tasks))
-
-    def session(number: int) -> None:
-        start.wait()
-        together[number] = ids(tasks[number])
-
-    threads = [threading.Thread(target=session, args=(n,)) for n in range(len(tasks))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert together == alone
-    assert is_free(task.model.lock)
-
-
-def test_who_waits_is_told_and_the_turn_ends_with_an_error(model, monkeypatch):
-    notices: list[str] = []
-
-    class Notice:
-        def caption(self, text: str) -> None:
-            notices.append(text)
-
-        def empty(self) -> None:
-            notices.append("")
-
-    monkeypatch.setattr(models.st, "empty", Notice)
-    monkeypatch.setattr(models, "PATIENCE", 0.02)
-    held, done = threading.Event(), threading.Event()
-
-    def other() -> None:
-        with model.lock:
-            held.set()
-            done.wait(5)
-
-    thread = threading.Thread(target=other)
-    thread.start()
-    held.wait(5)
-    threading.Timer(0.1, done.set).start()
-    with pytest.raises(ValueError, match="inside"), own_turn(model):
-        raise ValueError("inside")
-    thread.join()
-    assert "Waiting for another run" in notices[0]
-    assert is_free(model.lock)
-
-
-def test_the_lock_is_free_between_two_tokens(task):
-    steps = streaming.stream(task.model, "The city", sampling=task.draw.sampling())
-    for number, _ in enumerate(in_turns(task.model, steps)):
-        assert is_free(task.model.lock)
-        if number == 2:
-            break
-
-
-def test_differing_tokens_are_those_outside_common_pieces():
-    first, second = differing([5, 6, 7, 8], [5, 9, 7, 8, 8])
-    assert first.tolist() == [False, True, False, False]
-    assert second.tolist() == [False, True, False, False, True]
-    assert [marks.size for marks in differing([], [1])] == [0, 1]
 
 
 def test_a_full_device_is_one_line(open_lab, monkeypatch):

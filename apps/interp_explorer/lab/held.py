@@ -1,4 +1,4 @@
-"""The directions that fit a model: those saved below the folder, or fitted here."""
+"""Directions and probes that fit a model: saved below the folder, or fitted here."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from interp.directions import Direction
+from interp.directions.probe import Probe
 from interp.errors import InterpError
 from interp_explorer.lab.embedded import embedded_directions, examples_of
 from interp_explorer.lab.models import Offer
@@ -21,17 +22,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Held:
-    """A direction that the Lab can use.
+    """A direction or probe that the Lab can use.
 
     Attributes:
         label: What it is called on the page and in links.
-        direction: The direction.
+        direction: The direction; of a probe that along its weights.
+        probe: The probe, if it is one: it scores tokens by its logit.
+        steers: Whether strengths in class gaps mean something along it.
         path: Its file; None if it was fitted here.
         is_foreign: Whether it was found in another model.
     """
 
     label: str
     direction: Direction
+    probe: Probe | None = None
+    steers: bool = True
     path: Path | None = None
     is_foreign: bool = False
 
@@ -44,30 +49,34 @@ class Held:
         from interp.streaming import reader_of
 
         return reader_of(
-            self.direction, name=self.label, site=site or self.direction.site
+            self.probe or self.direction,
+            name=self.label,
+            site=site or self.direction.site,
         )
 
 
 def directions_for(
     model: "LanguageModel", offer: Offer, saved: Saved
 ) -> tuple[Held, ...]:
-    """The directions that fit a model, those that were found in it first.
+    """Directions and probes that fit a model, those that were found in it first.
 
     Args:
         model: The model.
         offer: What it was chosen as.
         saved: What lies below the folder.
     """
-    fitting = [one for one in saved.found if _fits(model, one.direction)]
+    fitting = [one for one in saved.found if _fits(model, one)]
     if not fitting and offer.family is not None:
         return _fitted(model, offer.source, offer.family)
-    fitting.sort(key=lambda one: (_distance(offer, one.direction), one.name))
-    short = [_short(one) for one in fitting]
+    fitting.sort(key=lambda one: _order(offer, one))
+    short = [one.label for one in fitting]
     often = Counter(short)
     return tuple(
         Held(
             label=label if often[label] == 1 else f"{label} · {one.name}",
             direction=one.direction,
+            probe=one.probe,
+            steers=one.has_gap,
             path=one.path,
             is_foreign=_distance(offer, one.direction) > 0,
         )
@@ -85,14 +94,20 @@ def chosen_of(held: tuple[Held, ...], label: str) -> Held | None:
     return next((one for one in held if one.label == label), None)
 
 
-def _fits(model: "LanguageModel", direction: Direction) -> bool:
-    layer = direction.layer
+def _fits(model: "LanguageModel", saved: SavedDirection) -> bool:
+    one = saved.direction
     return (
-        bool(direction.site)
-        and direction.scale > 0
-        and len(direction.unit) == model.d_model
-        and (layer is None or layer < model.n_layers)
+        bool(one.site)
+        and (saved.probe is not None or one.scale > 0)
+        and len(one.unit) == model.d_model
+        and (one.layer is None or one.layer < model.n_layers)
     )
+
+
+def _order(offer: Offer, saved: SavedDirection) -> tuple[int, bool, str]:
+    """What was found in this model first, and of that directions before probes."""
+    distance = _distance(offer, saved.direction)
+    return distance, saved.probe is not None, saved.name
 
 
 def _distance(offer: Offer, direction: Direction) -> int:
@@ -102,10 +117,6 @@ def _distance(offer: Offer, direction: Direction) -> int:
     if other.parts and own.parts[-2:] == other.parts[-2:]:
         return 0
     return 1 if own.name == other.name else 2
-
-
-def _short(one: SavedDirection) -> str:
-    return f"{one.path.stem} · {one.direction.site}"
 
 
 @st.cache_resource(max_entries=4, show_spinner="Fitting directions")

@@ -1,10 +1,9 @@
-"""The prompt's tokens, coloured by directions, and what each layer makes of one."""
+"""The prompt's tokens, coloured by directions and probes, and the one clicked on."""
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from interp.results.streams import TokenScores
 from interp_explorer.lab.held import Held, chosen_of
 from interp_explorer.lab.links import forget_link
 from interp_explorer.lab.models import computed
@@ -15,16 +14,15 @@ from interp_explorer.lab.settings import (
     key_of,
 )
 from interp_explorer.lab.token import show_token
-from interp_explorer.widgets.token_strip import Strip, StripScore, limit_of, show_strip
+from interp_explorer.widgets.sides import strip_of
+from interp_explorer.widgets.token_strip import show_strip
 
 
 if TYPE_CHECKING:
     from interp.models.language_model import LanguageModel
 
-T = TypeVar("T")
 TOKEN = key_of("token")
 OF_PROMPT = "lab_token_of"
-TOP = 5
 
 
 @st.fragment
@@ -39,7 +37,7 @@ def show_reading(
         asked: The prompt.
         held: The directions.
     """
-    chosen, mask = _choose_readers(held)
+    chosen, colour, mask = _choose_readers(held)
     readers = [one.reader() for one in chosen]
     from interp.streaming import token_scores
 
@@ -51,7 +49,7 @@ def show_reading(
     if scores is None:
         return
     place = show_strip(
-        strip_of(scores, mask=mask),
+        strip_of(scores, colour=colour, mask=mask),
         key=f"lab_strip_{hash((name, asked))}",
         selected=_chosen_before(asked, len(scores.tokens)),
     )
@@ -61,60 +59,47 @@ def show_reading(
     forget_link()
 
 
-def strip_of(scores: TokenScores, *, mask: bool) -> Strip:
-    """Tokens with their scores, the first of which gives the colour.
-
-    Args:
-        scores: What readers say.
-        mask: Whether first and template tokens are left without colour.
-    """
-    values = scores.masked if mask else scores.scores
-    return Strip(
-        label="Tokens of the prompt",
-        tokens=scores.tokens,
-        scores=[
-            StripScore(name=name, values=row, unit=unit)
-            for name, row, unit in zip(
-                scores.readers, scores.scores, scores.units, strict=True
-            )
-        ],
-        colour=0 if scores.readers else None,
-        limit=limit_of([values[0]]) if scores.readers else 1.0,
-        masked=scores.first | scores.template if mask else None,
-    )
-
-
-def _choose_readers(held: tuple[Held, ...]) -> tuple[list[Held], bool]:
+def _choose_readers(held: tuple[Held, ...]) -> tuple[list[Held], int, bool]:
+    """What scores tokens, which of it colours them, and whether some have no colour."""
     labels = [one.label for one in held]
     drop_unless("readers", labels)
     if not held:
         st.info(
-            "No direction that fits this model is saved below this folder, so tokens "
-            "are not coloured and nothing can be steered. To find some: `interp "
+            "No direction or probe that fits this model is saved below this folder, so "
+            "tokens are not coloured and nothing can be steered. To find some: `interp "
             "compare BASE POST --statements FILE --out DIR`"
         )
-        return [], True
+        return [], 0, True
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     with left:
         picked = st.multiselect(
-            "Colour tokens by",
+            "Score tokens by directions and probes",
             labels,
             default=labels[: min(2, len(labels))],
             max_selections=MAX_READERS,
             key=key_of("readers"),
             bind="query-params",
-            help="The first gives the colour; point at a token to read all of them.",
+            help="Point at a token, or go to it with the arrow keys, to read all "
+            "scores. A direction scores in class gaps from the midpoint of its "
+            "classes, a probe by its logit above its threshold.",
         )
-    with right:
-        mask = st.toggle(
-            "Leave out first and template tokens",
-            value=True,
-            key=key_of("mask"),
-            bind="query-params",
-            help="Their activations are so large that they would set all colours.",
-        )
+    colour = 0
+    drop_unless("colour", picked)
+    if len(picked) > 1:
+        with right:
+            first = st.selectbox(
+                "Colour by", picked, key=key_of("colour"), bind="query-params"
+            )
+        colour = picked.index(first)
+    mask = st.toggle(
+        "Leave out first and template tokens",
+        value=True,
+        key=key_of("mask"),
+        bind="query-params",
+        help="Their activations are so large that they would set all colours.",
+    )
     found = [chosen_of(held, label) for label in picked]
-    return [one for one in found if one is not None], mask
+    return [one for one in found if one is not None], colour, mask
 
 
 def _chosen_before(asked: Asked, n: int) -> int | None:

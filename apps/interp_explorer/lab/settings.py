@@ -39,7 +39,8 @@ class LabSettings:
         dtype: Of its weights.
         mode: Whether the prompt goes through the chat template.
         prompt: The prompt.
-        readers: The directions that score tokens; the first one gives the colour.
+        readers: The directions and probes that score tokens.
+        colour: Which of them gives the colour, if not the first.
         mask: Whether first and template tokens are left without colour.
         token: The token that was clicked, or None.
         look: What is shown of it.
@@ -64,6 +65,7 @@ class LabSettings:
     mode: Mode = "Chat"
     prompt: Annotated[str, Field(max_length=40_000)] = ""
     readers: Annotated[tuple[Name, ...], Field(max_length=MAX_READERS)] = ()
+    colour: Name = ""
     mask: bool = True
     token: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     look: Look = "Predictions by layer"

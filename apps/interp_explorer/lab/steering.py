@@ -98,6 +98,7 @@ def choose_steering(model: "LanguageModel", held: tuple[Held, ...]) -> Steering 
         model: The model.
         held: The directions.
     """
+    held = tuple(one for one in held if one.steers)
     if not held:
         return None
     labels = [one.label for one in held]
@@ -128,7 +129,7 @@ def choose_steering(model: "LanguageModel", held: tuple[Held, ...]) -> Steering 
     if one.is_foreign:
         source = one.direction.model or "a model that its file does not name"
         found = escaped(models_text([source]))
-        st.caption(f"This direction was found in {found}, not in this model.")
+        st.caption(f"It was found in {found}: another model, or a copy of this one.")
     left, right = st.columns([2, 5])
     with left:
         layers = _layers(model, one)

@@ -19,6 +19,7 @@ from interp_explorer.lab.models import computed
 from interp_explorer.lab.prompt import Asked
 from interp_explorer.lab.settings import LOOKS, Look, drop_unless, key_of
 from interp_explorer.widgets.chart import ink, show_figure
+from interp_explorer.widgets.downloads import table_downloads
 from interp_explorer.widgets.text import escaped
 
 
@@ -131,6 +132,7 @@ def _show_lens(
         lens_table(reading),
         hide_index=True,
         key="lab_lens_rows",
+        alt="The likeliest next tokens at this token, one row for each layer.",
         column_config={
             "entropy (nats)": st.column_config.NumberColumn(format="%.2f"),
             "p(target)": st.column_config.ProgressColumn(
@@ -139,6 +141,7 @@ def _show_lens(
             "target − distractor": st.column_config.NumberColumn(format="%+.2f"),
         },
     )
+    table_downloads(reading.to_dataframe(), key="lab_lens_rows", name="lens")
     if distractor:
         st.markdown(f"**{escaped(f'Logit of {target!r} minus {distractor!r}')}**")
         show_figure(
@@ -210,6 +213,7 @@ def _show_whole_lens(
             alt="A map of the likeliest token by layer and token of the prompt.",
             key="lab_lens_map",
         )
+        table_downloads(reading.to_dataframe(), key="lab_lens_map", name="lens-map")
 
 
 def _show_layer_scores(
@@ -232,14 +236,33 @@ def _show_layer_scores(
         return
     values = scores.scores[:, place].reshape(len(chosen), model.n_layers)
     show_figure(
-        layer_lines([one.label for one in chosen], values, y="score (class gaps)"),
-        alt="Lines: the score of each direction at this token, by layer.",
+        layer_lines([one.label for one in chosen], values, y=unit_of(chosen)),
+        alt="Lines: the score of each direction and probe at this token, by layer.",
         key="lab_layer_scores",
     )
     st.caption(
-        "Each direction is read behind every block, in class gaps from the midpoint at "
-        "its own site. At other layers the scale is only a guide."
+        "Each is read behind every block: a direction in class gaps from the midpoint "
+        "at its own site, a probe by its logit. At other layers the scale is a guide."
     )
+    table_downloads(
+        pd.DataFrame({one.label: row for one, row in zip(chosen, values, strict=True)})
+        .rename_axis("layer")
+        .reset_index(),
+        key="lab_layer_scores",
+        name="scores-by-layer",
+    )
+
+
+def unit_of(chosen: Sequence[Held]) -> str:
+    """The unit of an axis that all of them share.
+
+    Args:
+        chosen: Directions and probes.
+    """
+    are_probes = {one.probe is not None for one in chosen}
+    if are_probes == {True}:
+        return "score (logits)"
+    return "score (class gaps)" if are_probes == {False} else "score (gaps or logits)"
 
 
 def layer_lines(
@@ -311,3 +334,4 @@ def _show_contributions(
         alt="Bars: what embedding, attention and MLP of each layer add to the logit.",
         key="lab_contributions",
     )
+    table_downloads(found.to_dataframe(), key="lab_contributions", name="contributions")

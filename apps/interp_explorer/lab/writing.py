@@ -1,19 +1,13 @@
 """The unchanged and the steered text, written side by side while one watches."""
 
-import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
-import numpy as np
 import streamlit as st
-from jaxtyping import Bool
-from streamlit.delta_generator import DeltaGenerator
 
-from interp.figures import divergence_curve
-from interp.results.streams import SideBySide, TokenScores, WrittenText
+from interp.results.streams import SideBySide
 from interp_explorer.lab.held import Held
 from interp_explorer.lab.memory import keep, recall
 from interp_explorer.lab.models import (
@@ -25,9 +19,7 @@ from interp_explorer.lab.models import (
 from interp_explorer.lab.prompt import Asked
 from interp_explorer.lab.settings import MAX_SEED, MAX_TEMPERATURE, MAX_TOKENS, key_of
 from interp_explorer.lab.steering import Steering
-from interp_explorer.widgets.chart import show_figure
-from interp_explorer.widgets.text import escaped
-from interp_explorer.widgets.token_strip import Strip, StripScore, limit_of, show_strip
+from interp_explorer.widgets.sides import as_html, fill_sides, side_places
 
 
 if TYPE_CHECKING:
@@ -150,13 +142,7 @@ def show_texts(task: Task) -> SideBySide | None:
             key=LIVE,
             help="Convenient for small models.",
         )
-    columns = st.columns(2)
-    places = []
-    titles = ("Unchanged", f"Steered: {task.steering.in_words()}")
-    for column, title in zip(columns, titles, strict=True):
-        with column:
-            st.markdown(f"**{escaped(title)}**")
-            places.append(st.empty())
+    columns, places = side_places(task.steering.in_words())
     found: SideBySide | None = recall(task.key)
     if found is None and not (pressed or live):
         places[0].caption("Press Write.")
@@ -167,7 +153,7 @@ def show_texts(task: Task) -> SideBySide | None:
         except failures() as error:
             show_failure(error)
             return None
-    _show(found, columns, places)
+    fill_sides(found, columns, places, key="lab")
     return found
 
 
@@ -181,8 +167,8 @@ def _write(
     edits = task.steering.edits(model)
     known: Ids | None = recall(task.plain_key)
     unchanged, steered = list(known or ()), []
-    left(_as_html(_decoded(model, unchanged), going_on=known is None))
-    right(_as_html("", going_on=True))
+    left(as_html(_decoded(model, unchanged), going_on=known is None))
+    right(as_html("", going_on=True))
     if known is None:
         pairs = stream_pair(
             model, asked.text, edits=edits, sampling=sampling, chat=asked.chat
@@ -192,10 +178,10 @@ def _write(
             for pair in in_turns(model, pairs):
                 if pair.unchanged:
                     unchanged.append(pair.unchanged.token_id)
-                    left(_as_html(pair.unchanged.text, going_on=True))
+                    left(as_html(pair.unchanged.text, going_on=True))
                 if pair.steered:
                     steered.append(pair.steered.token_id)
-                    right(_as_html(pair.steered.text, going_on=True))
+                    right(as_html(pair.steered.text, going_on=True))
         keep(task.plain_key, unchanged)
     else:
         steps = stream(
@@ -204,7 +190,7 @@ def _write(
         with closing(steps):
             for step in in_turns(model, steps):
                 steered.append(step.token_id)
-                right(_as_html(step.text, going_on=True))
+                right(as_html(step.text, going_on=True))
     readers: list[TokenReader] = [one.reader() for one in task.readers]
     with own_turn(model):
         return compare(
@@ -221,89 +207,3 @@ def _decoded(model: "LanguageModel", ids: Ids) -> str:
     if model.tokenizer is None:
         return " ".join(map(str, ids))
     return model.tokenizer.decode(ids, skip_special_tokens=True)
-
-
-def _as_html(text: str, *, going_on: bool = False) -> str:
-    """A text of a model as it is, with a mark where more is coming."""
-    mark = "▍" if going_on else ""
-    return (
-        '<div style="white-space:pre-wrap;overflow-wrap:anywhere;min-height:1.6rem;'
-        f'line-height:1.6">{html.escape(text)}{mark}</div>'
-    )
-
-
-def _show(
-    found: SideBySide,
-    columns: Sequence[DeltaGenerator],
-    places: Sequence[DeltaGenerator],
-) -> None:
-    texts = (found.unchanged, found.steered)
-    marks = differing(found.unchanged.token_ids, found.steered.token_ids)
-    shared = [text.scores[:1] for text in texts]
-    scale = limit_of(shared), any(bool((row < 0).any()) for row in shared)
-    names = ("unchanged", "steered")
-    for name, column, place, text, marked in zip(
-        names, columns, places, texts, marks, strict=True
-    ):
-        place.html(_as_html(text.text or "(nothing)"))
-        with column:
-            if text.tokens:
-                show_strip(
-                    _strip(found.prompt, text, name, scale, marked),
-                    key=f"lab_strip_{name}",
-                    clickable=False,
-                )
-    differs = " What differs is underlined." if marks[1].any() else ""
-    st.caption(escaped(found.headline()) + differs)
-    if len(found.kl):
-        st.markdown("**How far steering moves the prediction of each token**")
-        show_figure(
-            divergence_curve(found),
-            alt="A line: the KL divergence of the steered model's prediction from the "
-            "unchanged model's at each token of the steered text.",
-            key="lab_kl",
-        )
-
-
-def _strip(
-    prompt: TokenScores,
-    text: WrittenText,
-    name: str,
-    scale: tuple[float, bool],
-    marked: Bool[np.ndarray, " pos"],
-) -> Strip:
-    return Strip(
-        label=f"Tokens of the {name} text",
-        tokens=text.tokens,
-        scores=[
-            StripScore(name=reader, values=row, unit=unit)
-            for reader, row, unit in zip(
-                prompt.readers, text.scores, prompt.units, strict=True
-            )
-        ],
-        colour=0 if prompt.readers else None,
-        limit=scale[0],
-        signed=scale[1],
-        marked=marked,
-    )
-
-
-def differing(
-    first: Sequence[int], second: Sequence[int]
-) -> tuple[Bool[np.ndarray, " pos"], Bool[np.ndarray, " pos"]]:
-    """Which tokens of each text are not in the other one at that place.
-
-    Args:
-        first: Token ids.
-        second: Token ids.
-
-    Example:
-        >>> [marks.tolist() for marks in differing([1, 2, 3], [1, 9, 3, 4])]
-        [[False, True, False], [False, True, False, True]]
-    """
-    marks = np.ones(len(first), dtype=bool), np.ones(len(second), dtype=bool)
-    matcher = SequenceMatcher(a=list(first), b=list(second), autojunk=False)
-    for block in matcher.get_matching_blocks():
-        marks[0][block.a : block.a + block.size] = False
-        marks[1][block.b : block.b + block.size] = False
-    return marks

@@ -1,4 +1,4 @@
-"""The library of saved directions: what they are, how alike, and out to other tools."""
+"""Saved directions and probes: what they are, how alike, and out to other tools."""
 
 import math
 
@@ -6,15 +6,19 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from interp.figures import Section
 from interp.figures.cosine_matrix import cosine_matrix
+from interp.provenance import record
 from interp_explorer.saved import SavedDirection, saved_directions
 from interp_explorer.state import choose, root
-from interp_explorer.widgets.chart import show_figure
+from interp_explorer.widgets.chart import collected, show_figure
+from interp_explorer.widgets.downloads import figure_downloads, table_downloads
 from interp_explorer.widgets.exports import show_exports
 from interp_explorer.widgets.library import (
-    gap,
-    lab_label,
+    cosine_rows,
+    lab_query,
     labels,
+    measures,
     python_code,
     table,
     usual_width,
@@ -27,13 +31,13 @@ USUALLY_COMPARED = 8
 
 
 def show_cosines(found: list[SavedDirection]) -> None:
-    """The cosines of the chosen directions that have as many dimensions."""
+    """The cosines of those that are chosen and have as many dimensions."""
     st.subheader("How alike they are", anchor=False)
     names = [saved.name for saved in found]
     width = usual_width(found)
     usual = [saved.name for saved in found if len(saved.direction.unit) == width]
     chosen = st.multiselect(
-        "Directions",
+        "Directions and probes",
         names,
         default=usual[:USUALLY_COMPARED],
         key="d_names",
@@ -60,21 +64,36 @@ def show_cosines(found: list[SavedDirection]) -> None:
         labels(same),
         np.stack([saved.direction.unit for saved in same]),
     )
-    alt = f"Cosines of {len(same)} directions with each other."
-    show_figure(figure, alt=alt, key="d_cosines")
+    alt = f"A matrix of the cosines of {len(same)} directions with each other."
+    with collected() as drawn:
+        show_figure(figure, alt=alt, key="d_cosines")
     st.caption(
         f"95 % of random directions of {width} dimensions have a cosine below "
         f"{1.96 / math.sqrt(width):.2f} in size; activations that lie along few "
         "directions make larger ones likely too."
     )
-    with st.expander("The Python that draws it"):
-        st.code(python_code(same), language="python")
+    box = st.expander(
+        "Numbers, downloads, Python", key="d_cosines_more", on_change="rerun"
+    )
+    if box.open:
+        with box:
+            rows = cosine_rows(same)
+            st.dataframe(rows, hide_index=True, key="d_cosine_rows")
+            table_downloads(rows, key="d_cosine_rows", name="cosines")
+            figure_downloads(
+                drawn,
+                section=Section(title="How alike directions are", summary=alt),
+                provenance=record("directions", command=""),
+                key="d_cosines",
+                name="cosines",
+            )
+            st.code(python_code(same), language="python")
 
 
 def show_one(found: list[SavedDirection]) -> None:
-    """What is known of one direction, where it is used, and downloads of it."""
-    st.subheader("One direction", anchor=False)
-    name = choose("Direction", [saved.name for saved in found], key="d_one")
+    """What is known of one of them, where it is used, and downloads of it."""
+    st.subheader("One direction or probe", anchor=False)
+    name = choose("Direction or probe", [saved.name for saved in found], key="d_one")
     saved = next((one for one in found if one.name == name), None)
     if saved is None:
         return
@@ -87,18 +106,15 @@ def show_one(found: list[SavedDirection]) -> None:
             f"{one.n_positive} positive and {one.n_negative} negative examples"
         )
     )
-    columns = st.columns(4)
-    means = (one.negative_mean, one.positive_mean)
-    values = (one.scale, gap(saved), *(math.nan if m is None else m for m in means))
-    titles = ("Norm", "Class gap", "Mean of the negative", "Mean of the positive")
-    for column, label, value in zip(columns, titles, values, strict=True):
-        column.metric(label, "unknown" if math.isnan(value) else f"{value:.3g}")
+    with st.container(horizontal=True):
+        for label, value in measures(saved).items():
+            st.metric(label, "unknown" if math.isnan(value) else f"{value:.3g}")
     with st.container(horizontal=True):
         st.page_link(
             "views/lab.py",
             label="Use it in the Lab",
             icon=":material/science:",
-            query_params={"l_direction": lab_label(saved, found)},
+            query_params=lab_query(saved, found),
         )
         if saved.run:
             st.page_link(
@@ -114,11 +130,15 @@ def show_one(found: list[SavedDirection]) -> None:
         "revision": one.revision,
         "chat template": one.template,
     }
+    if saved.probe is not None:
+        facts["training data"] = saved.probe.data
+        facts["hash of the training data"] = saved.probe.fingerprint
     with st.expander("What produced it"):
         known = {what: value for what, value in facts.items() if value}
         st.dataframe(
             pd.DataFrame({"what": [*known], "value": [*known.values()]}),
             hide_index=True,
+            alt="What produced the direction or probe.",
         )
     st.subheader("Out to other programs", anchor=False)
     show_exports(saved)
@@ -126,8 +146,10 @@ def show_one(found: list[SavedDirection]) -> None:
 
 st.title("Directions", anchor=False)
 st.caption(
-    "Every direction that a study or your own code has saved below the folder: where "
-    "it was found, how far apart its classes are, how alike they are, and downloads."
+    "Every direction and linear probe that a study or your own code has saved below "
+    "the folder: where it was found, how far apart its classes are, how alike they "
+    "are, and downloads. A direction is a difference of class means (Marks & Tegmark "
+    "2023, Arditi et al. 2024); a probe has a threshold as well (Alain & Bengio 2016)."
 )
 library = saved_directions(root())
 for problem in library.problems[:5]:
@@ -144,21 +166,35 @@ shown = [
 ]
 if not library.found:
     st.info(
-        "There are no directions here. `interp compare BASE POST --out DIR` keeps "
-        "those of the truthfulness and refusal studies, and "
+        "There are no directions or probes here. `interp compare BASE POST --out DIR` "
+        "keeps those of the truthfulness and refusal studies, and "
         "`interp.directions.save(direction, file)` one of your own."
     )
 elif not shown:
     st.info("Nothing here fits.")
 else:
-    st.caption(f"{len(shown)} directions. A column's head sorts them.")
+    rows = table(shown)
+    st.caption(
+        f"{len(shown)} directions and probes. A column's head sorts them, a click on a "
+        "row opens one below."
+    )
+
+    def pick() -> None:
+        for at in st.session_state["d_table"].selection.rows:
+            st.session_state["d_one"] = shown[at].name
+
     st.dataframe(
-        table(shown),
+        rows,
         hide_index=True,
+        key="d_table",
+        on_select=pick,
+        selection_mode="single-row",
+        alt="One row for each saved direction and probe.",
         column_config={
             name: st.column_config.NumberColumn(format="%.3g")
-            for name in ("norm", "class gap")
+            for name in ("norm", "class gap", "test AUROC")
         },
     )
+    table_downloads(rows, key="d_table", name="directions")
     show_cosines(shown)
     show_one(shown)

@@ -25,11 +25,12 @@ from interp_explorer.widgets.text import escaped
 if TYPE_CHECKING:
     from interp.models.language_model import LanguageModel
 
+COLOUR = key_of("colour")
 ABOUT = (
-    "One model and one prompt: how saved directions score every token, what each layer "
-    "would predict, and what the model writes when it is steered. Scores and strengths "
-    "are in units of a direction's class gap, so 1 is as far as its two classes are "
-    "apart."
+    "One model and one prompt: how saved directions and probes score every token, what "
+    "each layer would predict (logit lens, nostalgebraist 2020), and what the model "
+    "writes when activations are moved along a direction (Rimsky et al. 2024). "
+    "Strengths are in class gaps: 1 is as far as the direction's classes are apart."
 )
 
 
@@ -77,6 +78,8 @@ def show_steering(
     show_size(model, name, asked, steering)
     draw = choose_draw()
     labels = st.session_state.get(key_of("readers"), [])
+    # The one that colours the prompt colours the texts too.
+    labels = sorted(labels, key=lambda label: label != st.session_state.get(COLOUR))
     readers = tuple(one for label in labels for one in held if one.label == label)
     task = Task(
         model=model,

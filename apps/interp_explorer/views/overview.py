@@ -8,24 +8,25 @@ from streamlit.delta_generator import DeltaGenerator
 from interp_explorer.catalog import Catalog, Entry
 from interp_explorer.glance import glance
 from interp_explorer.missing import missing
-from interp_explorer.pages import STUDIES, page_of
+from interp_explorer.pages import PAGES, page_of
 from interp_explorer.state import listed, root
 from interp_explorer.widgets.text import date, escaped, models_text
 
 
 CARDS_PER_PAGE = 12
 STATES = ("finished", "unfinished", "damaged")
+FILTERS = ("o_studies", "o_states", "o_words")
 
 
 def show_counts(found: Catalog) -> None:
     """How much is here, and what was not read."""
     finished = sum(entry.state == "finished" for entry in found.entries)
     models = {name for entry in found.entries for name in entry.models}
-    # One row, on a phone as well: what was found comes next.
-    with st.container(horizontal=True):
-        st.metric("Results", finished, width="content")
-        st.metric("Not finished", len(found.entries) - finished, width="content")
-        st.metric("Models", len(models), width="content")
+    # Plain text: every kind of element is one more script for the first page to fetch.
+    st.markdown(
+        f"**{finished}** results · **{len(found.entries) - finished}** not finished · "
+        f"**{len(models)}** models"
+    )
     if found.refused:
         st.warning(
             f"{len(found.refused)} paths lead out of the folder and were not read: "
@@ -36,20 +37,28 @@ def show_counts(found: Catalog) -> None:
 
 
 def filtered(found: Catalog) -> list[Entry]:
-    """The results that the address asks for."""
-    columns = st.columns(3)
+    """The results that the address asks for.
+
+    The boxes are sent once they are asked for: their scripts are most of what the first
+    page would wait for.
+    """
+    is_asked = any(key in st.query_params for key in FILTERS)
+    box = st.expander("Filter", key="o_filter", expanded=is_asked, on_change="rerun")
+    if not (box.open or is_asked):
+        return list(found.entries)
+    columns = box.columns(3)
     studies = columns[0].multiselect(
         "Studies",
-        [page.title for page in STUDIES],
-        key="o_studies",
+        [page.title for page in PAGES],
+        key=FILTERS[0],
         bind="query-params",
         placeholder="All",
     )
     states = columns[1].multiselect(
-        "State", STATES, key="o_states", bind="query-params", placeholder="All"
+        "State", STATES, key=FILTERS[1], bind="query-params", placeholder="All"
     )
     words = columns[2].text_input(
-        "Models, paths, findings that contain", key="o_words", bind="query-params"
+        "Models, paths, findings that contain", key=FILTERS[2], bind="query-params"
     )
     return [
         entry
@@ -101,7 +110,13 @@ def show_missing(found: Catalog) -> None:
     hints = missing(found.entries, root())
     if not hints:
         return
-    with st.expander(f"Not measured yet ({len(hints)})"):
+    # Code is sent when it is asked for: what colours it is larger than all the rest.
+    box = st.expander(
+        f"Not measured yet ({len(hints)})", key="o_missing", on_change="rerun"
+    )
+    if not box.open:
+        return
+    with box:
         for hint in hints:
             of = f" of {escaped(models_text(hint.models))}" if hint.models else ""
             st.markdown(f"**{hint.page.title}**{of}")
@@ -110,7 +125,10 @@ def show_missing(found: Catalog) -> None:
 
 st.title("Overview", anchor=False)
 found = listed()
-st.caption(f"Results in {escaped(str(root()))}")
+st.caption(
+    "What was measured here, the newest first: of each result its headline number, one "
+    f"line of it, and what was found. Results in {escaped(str(root()))}"
+)
 show_counts(found)
 shown = filtered(found)
 if not shown:

@@ -82,6 +82,11 @@ def show_exports(saved: SavedDirection) -> None:
         help="By default how the direction was made.",
     )
     stem = saved.path.stem
+    if saved.probe is not None:
+        st.caption(
+            "Of a probe, GGUF and Neuronpedia get the direction along its weights, as "
+            "long as its classes are apart; only safetensors keeps the threshold."
+        )
     files = {
         "safetensors": (Written(content=saved.path.read_bytes()), "safetensors"),
         "GGUF control vector": (gguf(saved.direction, model_hint=model_id), "gguf"),

@@ -1,9 +1,10 @@
-"""Directions as a list shows them. Knows nothing of Streamlit."""
+"""Directions and probes as a list shows them. Knows nothing of Streamlit."""
 
 import math
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from interp_explorer.saved import SavedDirection
@@ -19,27 +20,86 @@ def gap(saved: SavedDirection) -> float:
     return math.nan if low is None or high is None else high - low
 
 
-def table(found: Sequence[SavedDirection]) -> pd.DataFrame:
-    """One row per direction.
+def norm(saved: SavedDirection) -> float:
+    """The length of the vector in the file: of a probe, of its weights.
 
     Args:
-        found: The directions.
+        saved: The direction or probe.
+    """
+    if saved.probe is not None:
+        return float(np.linalg.norm(saved.probe.weights))
+    return saved.direction.scale
+
+
+def table(found: Sequence[SavedDirection]) -> pd.DataFrame:
+    """One row per direction or probe.
+
+    Args:
+        found: The directions and probes.
     """
     held = [saved.direction for saved in found]
     return pd.DataFrame(
         {
             "name": [saved.name for saved in found],
+            "what": [
+                f"{saved.probe.kind} probe".strip() if saved.probe else "direction"
+                for saved in found
+            ],
             "site": [one.site for one in held],
             "layer": pd.array([one.layer for one in held], dtype="Int64"),
-            "norm": [one.scale for one in held],
+            "norm": [norm(saved) for saved in found],
             "class gap": [gap(saved) for saved in found],
             "position": [one.position for one in held],
             "model": [one.model for one in held],
             "revision": [(one.revision or one.weights)[:12] for one in held],
             "d_model": [len(one.unit) for one in held],
             "examples": [one.n_negative + one.n_positive for one in held],
+            "test AUROC": [
+                math.nan
+                if saved.probe is None or saved.probe.test_auroc is None
+                else saved.probe.test_auroc
+                for saved in found
+            ],
             "made as": [one.rule for one in held],
             "run": [saved.run for saved in found],
+        }
+    )
+
+
+def measures(saved: SavedDirection) -> dict[str, float]:
+    """The numbers of a direction or probe by their names, NaN where unknown.
+
+    Args:
+        saved: The direction or probe.
+    """
+    one = saved.probe or saved.direction
+    found: dict[str, float | None] = {"Norm": norm(saved)}
+    if saved.probe is None:
+        found["Class gap"] = gap(saved)
+        found["Mean of the negative"] = one.negative_mean
+        found["Mean of the positive"] = one.positive_mean
+    else:
+        found["Test AUROC"] = saved.probe.test_auroc
+        found["Threshold (logit)"] = saved.probe.threshold
+        found["Mean logit, negative"] = one.negative_mean
+        found["Mean logit, positive"] = one.positive_mean
+    return {name: math.nan if x is None else x for name, x in found.items()}
+
+
+def cosine_rows(found: Sequence[SavedDirection]) -> pd.DataFrame:
+    """The cosine of every two of them.
+
+    Args:
+        found: Directions and probes of as many dimensions.
+    """
+    units = np.stack([saved.direction.unit for saved in found]).astype(np.float64)
+    cosines, names = units @ units.T, [saved.name for saved in found]
+    pairs = [(i, j) for i in range(len(found)) for j in range(i)]
+    return pd.DataFrame(
+        {
+            "first": [names[j] for _, j in pairs],
+            "second": [names[i] for i, _ in pairs],
+            "cosine": [cosines[i, j] for i, j in pairs],
         }
     )
 
@@ -50,13 +110,17 @@ def python_code(found: Sequence[SavedDirection]) -> str:
     Args:
         found: The directions.
     """
-    files = "".join(f"    {str(saved.path)!r},\n" for saved in found)
+    readers = {True: "read_probe", False: "read_direction"}
+    calls = [
+        f"{readers[saved.probe is not None]}({str(saved.path)!r})" for saved in found
+    ]
+    held = "".join(f"    {call},\n" for call in calls)
     return (
-        "import numpy as np\n\nfrom interp.directions.stored import read_direction\n"
+        "import numpy as np\n\n"
+        "from interp.directions.stored import read_direction, read_probe\n"
         "from interp.figures.cosine_matrix import cosine_matrix\n\n"
-        f"files = [\n{files}]\n"
-        "units = np.stack([read_direction(file).unit for file in files])\n"
-        "cosine_matrix(files, units).show()"
+        f"held = [\n{held}]\nnames = {labels(found)!r}\n"
+        "cosine_matrix(names, np.stack([one.unit for one in held])).show()"
     )
 
 
@@ -66,7 +130,7 @@ def labels(found: Sequence[SavedDirection]) -> list[str]:
     Args:
         found: The directions.
     """
-    short = [lab_label(saved, ()) for saved in found]
+    short = [saved.label for saved in found]
     often = Counter(short)
     runs = [saved.run.split("/")[-1] or saved.name for saved in found]
     named = [
@@ -87,15 +151,27 @@ def lab_label(saved: SavedDirection, others: Sequence[SavedDirection]) -> str:
         saved: The direction.
         others: What else there is.
     """
-    label = f"{saved.path.stem} · {saved.direction.site}"
     width = len(saved.direction.unit)
     same = [
         one
         for one in others
-        if f"{one.path.stem} · {one.direction.site}" == label
-        and len(one.direction.unit) == width
+        if one.label == saved.label and len(one.direction.unit) == width
     ]
-    return label if len(same) < 2 else f"{label} · {saved.name}"
+    return saved.label if len(same) < 2 else f"{saved.label} · {saved.name}"
+
+
+def lab_query(
+    saved: SavedDirection, others: Sequence[SavedDirection]
+) -> dict[str, str]:
+    """The address of the Lab where tokens are scored, and text steered, along it.
+
+    Args:
+        saved: The direction or probe.
+        others: What else there is.
+    """
+    label = lab_label(saved, others)
+    query = {"l_readers": label}
+    return {**query, "l_direction": label} if saved.has_gap else query
 
 
 def usual_width(found: Sequence[SavedDirection]) -> int:

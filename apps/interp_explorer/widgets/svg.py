@@ -37,7 +37,8 @@ export default function ({ data, parentElement }) {
       (plot) =>
         here.compareDocumentPosition(plot) & Node.DOCUMENT_POSITION_PRECEDING,
     );
-    const camera = above.at(-1 - data.above)?.querySelector("[data-title^='Download plot']");
+    const bar = above.at(-1 - data.above)?.querySelector(".modebar");
+    const camera = bar?.querySelector("[data-title^='Download plot']");
     camera?.dispatchEvent(new MouseEvent("click", { bubbles: true }));
   };
 }
