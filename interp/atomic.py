@@ -183,6 +183,8 @@ def replacing_folder(path: str | PurePath) -> Iterator[Path]:
     path = Path(path)
     restore_folder(path)
     with clear_errors(path):
+        if path.exists() and not path.is_dir():
+            raise FileExistsError(errno.EEXIST, "", str(path))
         beside, lock = _new_folder_beside(path)
     try:
         with clear_errors(path, beside=beside):
