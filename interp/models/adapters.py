@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from interp.models.paths import ArchitectureMap, Fused, submodule
+from interp.models.paths import ArchitectureMap, submodule
 
 
 logger = logging.getLogger("interp.models")
@@ -103,15 +103,12 @@ def _component_mapping(hf: PreTrainedModel, architecture: str) -> dict[str, Any]
 def _read_mapping(hf: PreTrainedModel, mapping: dict[str, Any]) -> ArchitectureMap:
     blocks = mapping["blocks"]
     parts: dict[str, Any] = dict(blocks.submodules)
-    block = submodule(hf, f"{blocks.name}.0")
     attn = parts["attn"]
     attn_name = attn.name
     inner = dict(attn.submodules)
-    fused_qkv = _fused(block, attn, attn_name, inner.get("qkv"))
     mlp = parts.get("mlp")
     mlp_parts = dict(mlp.submodules) if mlp is not None else {}
     mlp_name = mlp.name if mlp is not None else None
-    fused_gate = _fused_gate(block, mlp, mlp_name)
     # In a mixture of experts "gate" is the router, and the experts' inner
     # activations are never materialised one token at a time.
     is_moe = mlp is not None and type(mlp).__name__.startswith("MoE")
@@ -122,8 +119,15 @@ def _read_mapping(hf: PreTrainedModel, mapping: dict[str, Any]) -> ArchitectureM
         mlp_pre = _join(mlp_name, mlp_parts.get(dense_gate))
         mlp_down = _join(mlp_name, mlp_parts.get("dense_out"))
     else:
-        mlp_pre = None if fused_gate else _join(mlp_name, mlp_parts.get(gate))
+        mlp_pre = _join(mlp_name, mlp_parts.get(gate))
         mlp_down = _join(mlp_name, mlp_parts.get("out"))
+    # Where one projection computes several parts the adapter names parts of its own.
+    names = {
+        name
+        for block in submodule(hf, blocks.name).children()
+        for name, _ in block.named_modules()
+    }
+    q, k, v = (_join(attn_name, inner.get(part)) for part in "qkv")
     return ArchitectureMap(
         source="TransformerLens adapter",
         blocks=blocks.name,
@@ -135,13 +139,11 @@ def _read_mapping(hf: PreTrainedModel, mapping: dict[str, Any]) -> ArchitectureM
         mlp=mlp_name,
         mlp_norm=_name(parts.get("ln2")),
         mlp_post_norm=_name(parts.get("ln2_post")),
-        q=None if fused_qkv else _join(attn_name, inner.get("q")),
-        k=None if fused_qkv else _join(attn_name, inner.get("k")),
-        v=None if fused_qkv else _join(attn_name, inner.get("v")),
-        fused_qkv=fused_qkv,
+        q=q if q in names else None,
+        k=k if k in names else None,
+        v=v if v in names else None,
         o=_join(attn_name, inner.get("o")),
-        mlp_pre=mlp_pre,
-        fused_gate=fused_gate,
+        mlp_pre=mlp_pre if mlp_pre in names else None,
         mlp_down=mlp_down,
         router=router,
         parallel=type(blocks).__name__ == "ParallelBlockBridge",
@@ -156,83 +158,3 @@ def _join(parent: str | None, component: Any) -> str | None:
     if component is None or component.name is None:
         return None
     return component.name if parent is None else f"{parent}.{component.name}"
-
-
-class _IndexProbe:
-    """Stands in for a module whose fused weight is replaced by its row numbers.
-
-    The adapter's own splitting code, applied to a weight that holds its row numbers,
-    tells which output columns belong to which part, whatever the layout.
-    """
-
-    def __init__(self, original: nn.Module, fused_name: str) -> None:
-        fused = submodule(original, fused_name)
-        rows_first = isinstance(fused, nn.Linear)
-        shape = _weight(fused).shape
-        n_columns = shape[0] if rows_first else shape[1]
-        columns = torch.arange(n_columns, dtype=torch.float32)
-        weight = columns[:, None] if rows_first else columns[None, :]
-        stand_in = nn.Module()
-        stand_in.weight = weight.expand(*shape).clone()
-        stand_in.bias = columns.clone()
-        for name in ("nf", "nx", "in_features", "out_features"):
-            if hasattr(fused, name):
-                setattr(stand_in, name, getattr(fused, name))
-        self._original = original
-        setattr(self, fused_name, stand_in)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._original, name)
-
-
-def _weight(module: nn.Module) -> Tensor:
-    weight = module.weight
-    assert isinstance(weight, Tensor)
-    return weight
-
-
-def _columns(linear: Any) -> tuple[int, ...]:
-    weight = linear.weight.detach()
-    by_row = weight[:, 0] if isinstance(linear, nn.Linear) else weight[0]
-    return tuple(int(column) for column in by_row)
-
-
-def _fused(block: nn.Module, attn: Any, attn_name: str, qkv: Any) -> Fused | None:
-    if qkv is None or qkv.name is None:
-        return None
-    module = submodule(block, attn_name)
-    path = f"{attn_name}.{qkv.name}"
-    try:
-        parts = attn.split_qkv_matrix(_IndexProbe(module, qkv.name))
-        return Fused(path=path, columns=tuple(_columns(part) for part in parts))
-    except (RuntimeError, AttributeError, TypeError):
-        # TransformerLens 4.3 splits Falcon's new decoder as if it had one key head.
-        return _fused_by_model(module, submodule(module, qkv.name), path)
-
-
-def _fused_by_model(
-    module: nn.Module, projection: nn.Module, path: str
-) -> Fused | None:
-    """The layout by the model's own head splitting, where it has a method for it."""
-    split: Any = getattr(module, "_split_heads", None)
-    if split is None:
-        return None
-    n_columns = _weight(projection).shape[0]
-    numbers = torch.arange(n_columns, dtype=torch.float32)[None, None]
-    parts = [part.flatten().tolist() for part in split(numbers)]
-    # Keys and values come back repeated for every query head that shares them.
-    return Fused(
-        path=path,
-        columns=tuple(tuple(dict.fromkeys(map(int, part))) for part in parts),
-    )
-
-
-def _fused_gate(block: nn.Module, mlp: Any, mlp_name: str | None) -> Fused | None:
-    if not hasattr(mlp, "split_gate_up_matrix") or mlp_name is None:
-        return None
-    probe = _IndexProbe(submodule(block, mlp_name), "gate_up_proj")
-    parts = mlp.split_gate_up_matrix(probe)
-    return Fused(
-        path=f"{mlp_name}.gate_up_proj",
-        columns=tuple(_columns(part) for part in parts),
-    )

@@ -11,6 +11,13 @@ from transformers import PreTrainedModel
 from interp.errors import MissingSiteError, UnknownSiteError, closest
 from interp.models.adapters import map_from_adapter
 from interp.models.hookpoints import HookPoint, as_index
+from interp.models.layouts import (
+    Fused,
+    fused_attention,
+    fused_gate,
+    width_in,
+    width_out,
+)
 from interp.models.paths import ArchitectureMap
 from interp.models.remembered import remembered_map
 from interp.models.structure import map_from_structure
@@ -77,6 +84,16 @@ class Architecture:
         return tuple(
             site for site in expand(everything, self.n_layers) if self._has(site)
         )
+
+    @cached_property
+    def fused_attention(self) -> Fused | None:
+        """The projection that computes queries, keys and values at once, if any."""
+        return fused_attention(self.hf, self.map)
+
+    @cached_property
+    def fused_gate(self) -> Fused | None:
+        """The projection that computes an MLP's gate and input at once, if any."""
+        return fused_gate(self.hf, self.map)
 
     @property
     def write_sites(self) -> tuple[Site, ...]:
@@ -184,11 +201,10 @@ class Architecture:
                 return _Place(paths.o, "input", heads=True)
             case "pattern":
                 return _Place(paths.attn, "pattern")
-            case "mlp_pre" if paths.fused_gate is not None:
-                fused = paths.fused_gate
-                return _Place(fused.path, "output", columns=fused.columns[0])
             case "mlp_pre" if paths.mlp_pre is not None:
                 return _Place(paths.mlp_pre, "output", flat=paths.mlp is None)
+            case "mlp_pre" if (gate := self.fused_gate) is not None:
+                return _Place(gate.path, "output", columns=gate.columns[0])
             case "mlp_post" if paths.mlp_down is not None:
                 return _Place(paths.mlp_down, "input", flat=paths.mlp is None)
             case "router" if paths.router is not None:
@@ -217,20 +233,19 @@ class Architecture:
         return _Place(module, "output")
 
     def _projection(self, component: str) -> _Place | None:
-        fused = self.map.fused_qkv
-        if fused is not None:
-            columns = fused.columns["qkv".index(component)]
-            return _Place(fused.path, "output", columns=columns, heads=True)
         path = getattr(self.map, component)
-        return None if path is None else _Place(path, "output", heads=True)
+        if path is not None:
+            return _Place(path, "output", heads=True)
+        fused = self.fused_attention
+        if fused is None:
+            return None
+        columns = fused.columns["qkv".index(component)]
+        return _Place(fused.path, "output", columns=columns, heads=True)
 
     def _head_count(self, module: nn.Module, place: _Place) -> int:
         if place.columns is not None:
             return len(place.columns) // self._d_head
-        names = (
-            ("in_features", "nx") if place.side == "input" else ("out_features", "nf")
-        )
-        width = next(getattr(module, name) for name in names if hasattr(module, name))
+        width = width_in(module) if place.side == "input" else width_out(module)
         return width // self._d_head
 
     def _missing(self, site: Site, asked: str) -> UnknownSiteError | MissingSiteError:

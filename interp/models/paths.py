@@ -6,21 +6,15 @@ from torch import nn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fused:
-    """One projection that computes several parts, and which columns each part has."""
-
-    path: str
-    columns: tuple[tuple[int, ...], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ArchitectureMap:
     """Dotted module paths of one architecture; those of a block are relative to it.
 
     `attn` and `mlp` are the modules that compute; what they add to the residual stream
     leaves through `attn_post_norm` or `mlp_post_norm` where the block has them. `mlp`
-    is None where the block holds the layers itself (OPT). `parallel` blocks add
-    attention and MLP at once, so that they have no middle.
+    is None where the block holds the layers itself (OPT). `q`, `k` and `v` are None
+    where one projection computes all three, and so is `mlp_pre` where one computes gate
+    and input; `interp.models.layouts` finds those. `parallel` blocks add attention and
+    MLP at once, so that they have no middle.
     """
 
     source: str
@@ -36,10 +30,8 @@ class ArchitectureMap:
     q: str | None = None
     k: str | None = None
     v: str | None = None
-    fused_qkv: Fused | None = None
     o: str | None = None
     mlp_pre: str | None = None
-    fused_gate: Fused | None = None
     mlp_down: str | None = None
     router: str | None = None
     parallel: bool = False

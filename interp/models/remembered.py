@@ -23,7 +23,7 @@ from interp.models.paths import ArchitectureMap
 logger = logging.getLogger("interp.models")
 
 # A change of what is stored or of how it is found makes older entries void.
-SCHEMA = 1
+SCHEMA = 2
 _ADAPTER = TypeAdapter(ArchitectureMap)
 # Where the files came from says nothing about the architecture.
 _NOT_ARCHITECTURE = ("_name_or_path", "transformers_version")

@@ -191,9 +191,9 @@ def _places(model: LanguageModel) -> list[_Place]:
     paths = architecture.map
     down_axis = 0 if isinstance(parts.down, Conv1D) else 1
     places = [_Place(module=parts.down, axes={"weight": down_axis}, n_neurons=n)]
-    if paths.fused_gate is not None:
-        fused = block.get_submodule(paths.fused_gate.path)
-        places.append(_incoming(fused, n, paths.fused_gate.columns))
+    if paths.mlp_pre is None and (gate := architecture.fused_gate) is not None:
+        fused = block.get_submodule(gate.path)
+        places.append(_incoming(fused, n, gate.columns))
         return places
     if paths.mlp is None:
         inside = [block.get_submodule(paths.mlp_pre)] if paths.mlp_pre else []

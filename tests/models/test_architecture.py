@@ -137,29 +137,39 @@ def test_embed_is_the_token_embedding(name):
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_structure_alone_finds_what_the_adapter_says_but_for_fused_layouts(name):
+def test_structure_alone_finds_what_the_adapter_says(name):
     hf = tiny_model(name)
     by_structure = asdict(map_from_structure(hf))
     adapted = map_from_adapter(hf)
     assert adapted is not None
     by_adapter = asdict(adapted)
-    unknown = {"source", "fused_qkv"}
-    if name == "qwen3_moe":
-        # The paths of its dense layers, of which this model has none.
-        unknown |= {"mlp_pre", "mlp_down"}
+    # The path of its dense layers, of which this model has none.
+    unknown = {"source", "mlp_down"} if name == "qwen3_moe" else {"source"}
     differing = {key for key in by_adapter if by_structure[key] != by_adapter[key]}
     assert differing <= unknown
 
 
-def test_models_load_without_transformer_lens(monkeypatch, tmp_path):
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_without_transformer_lens_the_sites_are_the_same(name, monkeypatch, tmp_path):
+    hf = tiny_model(name)
+    adapted = architecture_of(hf)
+    assert adapted.map.source == "TransformerLens adapter"
     monkeypatch.setenv("INTERP_HOME", str(tmp_path))
     monkeypatch.setattr(remembered, "version", _installed)
     adapters = "transformer_lens.factories.architecture_adapter_factory"
     monkeypatch.setitem(sys.modules, adapters, None)
-    found = remembered.remembered_map(
-        tiny_model("gemma2"), lambda hf: map_from_adapter(hf) or map_from_structure(hf)
-    )
-    assert found == map_from_structure(tiny_model("gemma2"))
+    alone = architecture_of(hf)
+    assert alone.map.source == "structure"
+    assert alone.sites == adapted.sites
+    assert alone.fused_attention == adapted.fused_attention
+    places = [[a.point(site) for site in alone.sites] for a in (alone, adapted)]
+    for mine, theirs in zip(*places, strict=True):
+        assert (mine.path, mine.side, mine.n_heads, mine.bypassed) == (
+            theirs.path,
+            theirs.side,
+            theirs.n_heads,
+            theirs.bypassed,
+        )
 
 
 def _installed(name: str) -> str:
