@@ -1,7 +1,7 @@
 """The result of comparing how two models decide to refuse an instruction."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,6 +13,10 @@ from interp.provenance import Provenance
 from interp.results.display import table_html
 from interp.results.files import Number, write_result
 from interp.results.folders import load_as
+from interp.results.refusal_projections import (
+    ReadAnswer as ReadAnswer,
+    RefusalProjection as RefusalProjection,
+)
 from interp.results.refusal_rows import (
     Completion as Completion,
     InstructionCount as InstructionCount,
@@ -63,6 +67,12 @@ class RefusalComparison:
             template and in a common one.
         side_effects: What ablation does to ordinary text and harmless answers.
         punctuation: How much each candidate looks like a mark at the end.
+        projections: Where harmful and harmless prompts lie along the directions.
+        words: The different tokens of all answers, decoded.
+        answer_words: Which of them each token is, all answers one after the other.
+        answer_projections: Where the unchanged model, reading the answer, is along the
+            chosen direction at each token; see `ReadAnswer`.
+        answer_lengths: How many tokens each answer has.
         rule: By what the direction was chosen, as a sentence.
         selection: What the rule made of the candidates, as a sentence.
         chosen_scores: The chosen direction's scores on validation prompts.
@@ -92,6 +102,17 @@ class RefusalComparison:
     cosines: tuple[RefusalCosine, ...] = ()
     side_effects: tuple[RefusalSideEffect, ...] = ()
     punctuation: tuple[RefusalPunctuation, ...] = ()
+    projections: tuple[RefusalProjection, ...] = ()
+    words: tuple[str, ...] = ()
+    answer_words: Int32[np.ndarray, " token"] = field(
+        default_factory=lambda: np.empty(0, np.int32)
+    )
+    answer_projections: Float32[np.ndarray, " token"] = field(
+        default_factory=lambda: np.empty(0, np.float32)
+    )
+    answer_lengths: Int32[np.ndarray, " answer"] = field(
+        default_factory=lambda: np.empty(0, np.int32)
+    )
     rule: str = ""
     selection: str = ""
     chosen_scores: tuple[ScoreInterval, ...] = ()
@@ -131,6 +152,28 @@ class RefusalComparison:
     def punctuation_dataframe(self) -> pd.DataFrame:
         """One row per model, position and layer."""
         return frame_of(self.punctuation, RefusalPunctuation)
+
+    def projections_dataframe(self) -> pd.DataFrame:
+        """One row per model, direction, class of instructions and layer."""
+        return frame_of(self.projections, RefusalProjection)
+
+    def read_answer(self, at: int) -> ReadAnswer | None:
+        """The tokens of an answer with their projections; None if they were not kept.
+
+        Args:
+            at: Its place among `completions`.
+        """
+        n, words = self.answer_lengths, self.answer_words
+        fits = n.size == len(self.completions) and int(n.sum()) == words.size
+        # A file may come from anywhere.
+        if not fits or min(n, default=0) < 0 or not _are_places(words, self.words):
+            return None
+        ends = np.cumsum(self.answer_lengths)
+        part = slice(int(ends[at] - n[at]), int(ends[at]))
+        return ReadAnswer(
+            tokens=tuple(self.words[i] for i in words[part]),
+            projections=self.answer_projections[part],
+        )
 
     def condition(
         self,
@@ -189,3 +232,7 @@ class RefusalComparison:
 
     def _repr_html_(self) -> str:
         return table_html(self.to_dataframe(), caption=self.headline())
+
+
+def _are_places(indices: Int32[np.ndarray, " token"], words: tuple[str, ...]) -> bool:
+    return bool(((indices >= 0) & (indices < len(words))).all())

@@ -257,6 +257,7 @@ def run_study(spec: StudySpec, data: Data, setting: Setting) -> Result:
                 data,
                 spec=spec,
                 provenance=provenance,
+                folder=setting.folder.shards,
                 directions=setting.folder.path / FOLDER,
             )
         case KnowledgeSpec():

@@ -344,7 +344,7 @@ def test_an_answer_is_judged_and_hooks_are_gone_afterwards(models, asked):
     condition = Condition(
         model="post", instructions="harmful", intervention="add", direction="random"
     )
-    rows = answer(
+    answers = answer(
         post,
         condition,
         texts,
@@ -355,6 +355,8 @@ def test_an_answer_is_judged_and_hooks_are_gone_afterwards(models, asked):
         batch_size=4,
     )
     plain = post.generate(own.ids(post, texts), max_new_tokens=8)
-    assert [row.completion for row in rows] == plain
-    assert [row.prompt for row in rows] == list(texts)
+    assert [row.completion for row in answers.rows] == plain
+    assert [row.prompt for row in answers.rows] == list(texts)
+    decode = post.tokenizer.decode
+    assert [decode(row, skip_special_tokens=True) for row in answers.ids] == plain
     assert can_ablate(post) == ""

@@ -29,6 +29,12 @@ class Condition:
     intervention: Intervention = "none"
     direction: Source = "none"
 
+    @property
+    def name(self) -> str:
+        """As part of a file's name."""
+        parts = (self.model, self.instructions, self.intervention, self.direction)
+        return "-".join(parts)
+
     def __str__(self) -> str:
         if self.intervention == "none":
             return f"{self.model}, {self.instructions}"
@@ -69,6 +75,19 @@ class Vector:
                 return ablate(
                     model, self.vector, to=self.level, sites=site, positions=places
                 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """The answers under one condition.
+
+    Attributes:
+        rows: The answers and what was made of them.
+        ids: Their tokens, without the stop token.
+    """
+
+    rows: tuple[Completion, ...]
+    ids: tuple[tuple[int, ...], ...]
 
 
 def conditions(
@@ -116,7 +135,7 @@ def answer(
     tokens: Sequence[int],
     max_new_tokens: int,
     batch_size: int,
-) -> tuple[Completion, ...]:
+) -> Answers:
     """What a model answers under one condition, greedily, and whether it refuses.
 
     Args:
@@ -141,7 +160,7 @@ def answer(
             model, prompts, max_new_tokens=max_new_tokens, batch_size=batch_size
         )
     assert written.texts is not None
-    return tuple(
+    rows = tuple(
         Completion(
             model=condition.model,
             instructions=condition.instructions,
@@ -158,6 +177,7 @@ def answer(
             instructions, written.texts, scores, strict=True
         )
     )
+    return Answers(rows=rows, ids=written.ids)
 
 
 def random_vector(

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Literal
 
 from interp.data import Contrast
-from interp.models.language_model import LanguageModel
 from interp.results import (
     InstructionCount,
     RefusalCandidate,
@@ -15,11 +14,11 @@ from interp.results import (
     RefusalPunctuation,
     ScoreInterval,
 )
-from interp.results.refusal import Instructions, Source
+from interp.results.refusal import Instructions
 from interp.results.truthfulness import Role
+from probes.studies.refusal.asked import Asked
 from probes.studies.refusal.candidates import Candidates, template_positions
 from probes.studies.refusal.choice import Choice
-from probes.studies.refusal.completions import Vector
 from probes.studies.refusal.confounds import end_marks
 from probes.studies.refusal.setting import Kept, Side, Split
 
@@ -30,15 +29,12 @@ SOMETIMES_NONE = 0.05
 ScoreName = Literal["bypass", "induce", "kl"]
 
 
-def chosen_directions(
-    chosen: RefusalCandidate | None,
-    vectors: dict[tuple[Role, Source], Vector],
-    candidates: Sequence[RefusalCandidate],
-    tokens: Sequence[int],
-    post: LanguageModel,
-) -> tuple[RefusalDirection, RefusalDirection]:
-    spelled = tuple(post.tokenizer.decode([token]) for token in tokens)
-    reason = _reason(candidates, tokens) if chosen is None else ""
+def chosen_directions(asked: Asked) -> tuple[RefusalDirection, RefusalDirection]:
+    """Where the direction of each model is read, or why there is none."""
+    choice, tokens = asked.choice, asked.fitted.tokens
+    chosen, decode = choice.chosen, asked.sides[1].model.tokenizer.decode
+    spelled = tuple(decode([token]) for token in tokens)
+    reason = _reason(choice.candidates, tokens) if chosen is None else ""
 
     def of(role: Role) -> RefusalDirection:
         blank = RefusalDirection(
@@ -57,10 +53,26 @@ def chosen_directions(
             layer=chosen.layer,
             position=chosen.position,
             token=chosen.token,
-            norm=float(vectors[role, "post"].vector.norm()),
+            norm=float(asked.vectors[role, "post"].vector.norm()),
         )
 
     return of("base"), of("post")
+
+
+def notes_of(
+    asked: Asked, punctuation: Sequence[RefusalPunctuation]
+) -> tuple[str, ...]:
+    """What was left out, is weak or limits the conclusions."""
+    sides, instructions = asked.sides, asked.instructions
+    return (
+        *instructions.notes,
+        *prompt_notes(sides, instructions),
+        *position_notes(sides, asked.fitted.found, instructions),
+        *asked.choice.notes,
+        *stability_notes(asked.choice),
+        *punctuation_notes(asked.choice.chosen, punctuation),
+        *ablation_notes(asked.reasons),
+    )
 
 
 def _reason(candidates: Sequence[RefusalCandidate], tokens: Sequence[int]) -> str:
