@@ -184,6 +184,7 @@ def divergence_curve(result: SideBySide) -> go.Figure:
         )
     )
     _token_axis(figure, tokens)
+    figure.update_yaxes(rangemode="tozero")
     return styled(
         figure,
         title="How far steering moves the prediction of each token",
