@@ -27,7 +27,8 @@ N_BINS = 28
 def layer_curve(result: TruthfulnessComparison) -> go.Figure:
     """AUROC of each model's own direction by layer, with intervals and chance.
 
-    The larger marker is the layer that was chosen on validation statements.
+    The larger marker is the layer that was chosen on validation statements. The dashed
+    lines are what 95 % of random directions stay below on the same statements.
 
     Args:
         result: The comparison.
@@ -54,6 +55,8 @@ def layer_curve(result: TruthfulnessComparison) -> go.Figure:
                 "[%{customdata[1]:.3f}, %{customdata[2]:.3f}]",
             )
         )
+    for role in ROLES:
+        _add_random(figure, result, role)
     level(figure, CHANCE, "chance", "dash")
     if np.isfinite(result.surface_auroc):
         level(figure, result.surface_auroc, "words alone", "dot")
@@ -65,6 +68,28 @@ def layer_curve(result: TruthfulnessComparison) -> go.Figure:
         title="How well each model's own direction tells true from false",
         x="layer (resid_post)",
         y="AUROC, held-out statements",
+    )
+
+
+def _add_random(figure: go.Figure, result: TruthfulnessComparison, role: Role) -> None:
+    """What random directions reach in a model, which is one number for all probes."""
+    found = {
+        row.layer: row.random_auroc
+        for row in result.probes
+        if row.model == role and np.isfinite(row.random_auroc)
+    }
+    if not found:
+        return
+    layers = sorted(found)
+    figure.add_trace(
+        go.Scatter(
+            x=layers,
+            y=np.array([found[layer] for layer in layers], np.float32),
+            mode="lines",
+            name=f"random directions, {role}",
+            line={"color": MODEL_COLOURS[role], "width": 1.5, "dash": "dash"},
+            hovertemplate="layer %{x}<br>95 % of random directions stay below %{y:.3f}",
+        )
     )
 
 

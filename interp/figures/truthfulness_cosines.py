@@ -29,7 +29,8 @@ def direction_cosines(result: TruthfulnessComparison) -> go.Figure:
             remedy="Run the study again with this version, or draw cosine_curve.",
         )
     titles = [
-        f"{ROLES[i]} with itself" if i == j else f"{ROLES[i]} (rows) with {ROLES[j]}"
+        # Three of them stand beside each other on a phone.
+        ROLES[i] if i == j else f"{ROLES[i]} × {ROLES[j]}"
         for i, j in PAIRS
     ]
     figure = make_subplots(
@@ -59,7 +60,7 @@ def direction_cosines(result: TruthfulnessComparison) -> go.Figure:
     step = max(1, len(result.layers) // 8)
     figure.update_xaxes(title_text="layer", dtick=step, tick0=0, showgrid=False)
     figure.update_yaxes(dtick=step, tick0=0, showgrid=False)
-    figure.update_yaxes(title_text="layer", col=1)
+    figure.update_yaxes(title_text="layer (rows: base)", col=1)
     figure.update_annotations(font={"size": 13})
     return styled(
         figure,

@@ -80,7 +80,7 @@ def intervention_bars(
     return styled(
         figure,
         title="What pushing along a direction does to the judgement",
-        x=f"indirect effect ({SCALES[effect]})",
+        x=f"indirect effect<br>({SCALES[effect]})",
         height=440,
     )
 

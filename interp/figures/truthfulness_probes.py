@@ -147,14 +147,18 @@ def transfer_curve(result: TruthfulnessComparison) -> go.Figure:
     )
 
 
-def dataset_matrix(result: TruthfulnessComparison) -> go.Figure:
+def dataset_matrix(
+    result: TruthfulnessComparison, layer: int | None = None
+) -> go.Figure:
     """AUROC of probes of each data set on each data set, one panel per model.
 
-    Read at the layer that was chosen on validation statements. The last row is trained
-    on all data sets but the one of its column. The scale is pinned at chance.
+    The last row is trained on all data sets but the one of its column. The scale is
+    pinned at chance.
 
     Args:
         result: The comparison.
+        layer: Where both models are read; by default each at the layer that was chosen
+            on validation statements.
 
     Raises:
         ResultError: If there is one data set only.
@@ -166,23 +170,22 @@ def dataset_matrix(result: TruthfulnessComparison) -> go.Figure:
             remedy="Give several statement files, or name a dataset_column.",
         )
     names = model_names(result.models)
+    layers = result.best_layers if layer is None else (layer, layer)
     figure = make_subplots(
         rows=2,
         cols=1,
         vertical_spacing=0.16,
         shared_xaxes=True,
         subplot_titles=[
-            f"{names[role]}, layer {layer}"
-            for role, layer in zip(ROLES, result.best_layers, strict=True)
+            f"{names[role]}, layer {at}" for role, at in zip(ROLES, layers, strict=True)
         ],
     )
     n_trains = 0
     for panel, role in enumerate(ROLES, start=1):
-        layer = result.best_layers[panel - 1]
         rows = [
             row
             for row in result.dataset_transfer
-            if row.model == role and row.layer == layer
+            if row.model == role and row.layer == layers[panel - 1]
         ]
         if rows:
             figure.add_trace(_matrix(rows), row=panel, col=1)

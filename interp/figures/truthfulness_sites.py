@@ -134,7 +134,7 @@ def site_scores(
         cols=2,
         column_widths=[0.62, 0.38],
         horizontal_spacing=0.12,
-        subplot_titles=["scores", "calibration"],
+        subplot_titles=["scores", "share true"],
     )
     for bar in score_bars(score, label):
         figure.add_trace(bar, row=1, col=1)
@@ -306,7 +306,7 @@ def _add_reliability(
     figure.update_xaxes(
         title_text="probability of true", range=[-0.04, 1.04], row=1, col=2
     )
-    figure.update_yaxes(title_text="share true", range=[-0.04, 1.06], row=1, col=2)
+    figure.update_yaxes(range=[-0.04, 1.06], row=1, col=2)
 
 
 def _not_kept(what: str) -> ResultError:

@@ -145,6 +145,18 @@ def test_pairs_of_directions_data_sets_and_layers_show_their_numbers(folder, ope
     assert metrics(app)["Base with post"] == f"{result.layer_cosines[0, 1, 2, 5]:.3f}"
 
 
+def test_the_data_sets_follow_the_layer_that_is_chosen_in_the_map(folder, open_page):
+    app = open_page(folder, "truthfulness", t_layer="2")
+    assert not app.exception
+    said = "At layer 2, as chosen in the map of probes."
+    assert said in [caption.value for caption in app.caption]
+    app.session_state["t_layer"] = "5"
+    app.run()
+    assert not app.exception
+    said = [caption.value for caption in app.caption]
+    assert "At layer 5, as chosen in the map of probes." in said
+
+
 def test_an_older_result_says_what_it_lacks_and_lists_its_statements(
     tmp_path, open_page
 ):

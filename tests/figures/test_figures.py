@@ -53,6 +53,12 @@ def test_layer_curve_draws_each_models_own_direction_with_its_band():
     np.testing.assert_array_equal(shade.y[8:], result.auroc_low[0, 0][::-1])
     levels = {shape.y0 for shape in figure.layout.shapes}
     assert levels == {0.5, result.surface_auroc}
+    for role in ("base", "post"):
+        chance = {
+            row.layer: row.random_auroc for row in result.probes if row.model == role
+        }
+        line = _named(figure, f"random directions, {role}")
+        np.testing.assert_allclose(line.y, [chance[layer] for layer in line.x])
 
 
 def test_layer_curve_leaves_out_a_baseline_that_was_not_measured():

@@ -2,7 +2,12 @@
 
 import streamlit as st
 
-from interp.figures import Panel, carried_scores, dataset_curve
+from interp.figures import (
+    Panel,
+    carried_scores,
+    dataset_curve,
+    dataset_matrix,
+)
 from interp.figures.truthfulness_probes import matrix_names
 from interp.figures.truthfulness_sites import probe_rows
 from interp.results import TruthfulnessComparison
@@ -10,12 +15,15 @@ from interp.results.truthfulness import ROLES
 from interp_explorer.pages import STUDY
 from interp_explorer.widgets.chart import show_figure
 from interp_explorer.widgets.clickable import Choice, choose_cell
+from interp_explorer.widgets.downloads import show_table
 from interp_explorer.widgets.study import show_rest, show_study
 from interp_explorer.widgets.sweep_site import show_curve, show_sites
 from interp_explorer.widgets.truth_site import show_site, show_statements
 
 
 PAGE = STUDY["truthfulness"]
+# The layer of the cell that is chosen in the map of probes.
+SITE = "t_site_layer"
 
 
 def show_map(result: TruthfulnessComparison, panel: Panel) -> None:
@@ -34,11 +42,20 @@ def show_map(result: TruthfulnessComparison, panel: Panel) -> None:
         columns=_layers(result, default=best.layer),
         alt=panel.alt,
     )
+    _site_is(int(result.layers[layer]))
     row = cells.get((*rows[at], int(result.layers[layer])))
     if row is None:
         st.info("This probe was not fitted at this layer.")
     else:
         show_site(result, row)
+
+
+def _site_is(layer: int) -> None:
+    """Let the figures below, which are drawn by themselves, follow a new layer."""
+    before = st.session_state.get(SITE)
+    st.session_state[SITE] = layer
+    if before not in (None, layer):
+        st.rerun()
 
 
 def show_transfer(result: TruthfulnessComparison, panel: Panel) -> None:
@@ -54,17 +71,34 @@ def show_transfer(result: TruthfulnessComparison, panel: Panel) -> None:
         alt="Histograms of the scores of true and of false statements.",
         key="t_carried",
     )
+    lost = [
+        row
+        for row in result.carried
+        if (row.direction, row.activations, row.layer)
+        == (ROLES[i], ROLES[j], result.best_layers[i])
+    ]
+    for row in lost:
+        st.metric(
+            f"AUROC against {row.activations}'s own direction at layer {row.layer}",
+            f"{row.difference:+.3f}",
+            help=f"Paired 95 % interval: {row.low:+.3f} to {row.high:+.3f}",
+        )
     rows = result.examples_dataframe()[["statement", "label", "group"]]
-    rows = rows.assign(score=result.scores[i, j])
+    rows = rows.assign(score=result.scores[i, j]).sort_values("score")
     st.caption("All test statements by this score, the lowest first.")
-    st.dataframe(rows.sort_values("score"), hide_index=True, key="t_carried_rows")
+    show_table(rows, key="t_carried_rows", name="carried-scores")
 
 
 def show_datasets(result: TruthfulnessComparison, panel: Panel) -> None:
     """Data sets against each other; below it the chosen pair at every layer."""
     trains, tests = matrix_names(result)
+    layer = st.session_state.get(SITE)
+    figure = panel.figure
+    if layer in result.layers.tolist():
+        st.caption(f"At layer {layer}, as chosen in the map of probes.")
+        figure = dataset_matrix(result, layer)
     i, j = choose_cell(
-        panel.figure,
+        figure,
         rows=Choice(key="t_train", label="Trained on", names=tuple(trains)),
         columns=Choice(key="t_test", label="Judged on", names=tuple(tests)),
         alt=panel.alt,
@@ -76,7 +110,7 @@ def show_datasets(result: TruthfulnessComparison, panel: Panel) -> None:
     )
     frame = result.datasets_dataframe()
     chosen = (frame["train"] == trains[i]) & (frame["test"] == tests[j])
-    st.dataframe(frame[chosen], hide_index=True, key="t_pair_rows")
+    show_table(frame[chosen], key="t_pair_rows", name="data-set-pair")
 
 
 def show_cosines(result: TruthfulnessComparison, panel: Panel) -> None:
