@@ -138,9 +138,9 @@ def test_a_folder_takes_the_place_of_the_former_one(tmp_path):
 def test_a_file_is_never_replaced_by_a_folder(tmp_path):
     file = tmp_path / "data.csv"
     file.write_text("a,b")
-    with pytest.raises(UnwritableError, match="a file of this name is in the way"):
-        with atomic.replacing_folder(file) as beside:
-            (beside / "new").write_text("x")
+    said = pytest.raises(UnwritableError, match="a file of this name is in the way")
+    with said, atomic.replacing_folder(file) as beside:
+        (beside / "new").write_text("x")
     assert file.read_text() == "a,b"
     assert names(tmp_path) == ["data.csv"]
 

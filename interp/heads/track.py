@@ -17,6 +17,7 @@ from interp.errors import (
     ConfigError,
     DiskFullError,
     InterpError,
+    UnknownSiteError,
     UnsupportedModelError,
     UnwritableError,
 )
@@ -212,8 +213,6 @@ class _Work:
                 self._skeleton = build_skeleton(
                     folder, self.series.name, loading=self._loading
                 )
-                if isinstance(self._sequences, SequenceSpec):
-                    self._sequences = _drawn(self._skeleton, self._sequences, self.seed)
             else:
                 # Started before there was a model: the files wait to be read.
                 weights = weights or read_weights(self._skeleton, folder)
@@ -226,7 +225,9 @@ class _Work:
 
     def _measure(self, ref: CheckpointRef) -> InterpError | None:
         assert self._skeleton is not None
-        assert isinstance(self._sequences, RepeatedTokens)
+        if isinstance(self._sequences, SequenceSpec):
+            # Sequences that do not fit the model fit none of its checkpoints.
+            self._sequences = _drawn(self._skeleton, self._sequences, self.seed)
         context = MetricContext(
             model=self._skeleton.model,
             checkpoint=ref,
@@ -236,7 +237,7 @@ class _Work:
         )
         try:
             self.shards.write(ref, measure(self._metrics, context))
-        except (*_FATAL, ConfigError):
+        except (*_FATAL, ConfigError, UnknownSiteError):
             # A wrong setting is wrong at every checkpoint.
             raise
         except InterpError as error:

@@ -18,7 +18,7 @@ from tiny import saved_tiny_model
 
 import interp
 from interp import heads, stopping
-from interp.errors import ConfigError, UnsupportedModelError
+from interp.errors import ConfigError, UnknownSiteError, UnsupportedModelError
 from interp.heads import downloads as downloads_module
 from interp.heads.metrics import Measured
 from interp.stopping import StoppedError
@@ -178,6 +178,25 @@ class StopAt:
         if context.checkpoint.step == self.step:
             stopping.request_stop()
         return Measured(values={"one": np.ones(1)})
+
+
+def test_sequences_longer_than_the_model_reads_are_refused_at_once(series):
+    long = heads.SequenceSpec(n_sequences=4, n_tokens=100_000)
+    with pytest.raises(ConfigError, match="Sequences of 100000 tokens"):
+        heads.track(series, metrics=USUAL, sequences=long)
+
+
+def test_a_layer_that_no_checkpoint_has_is_refused_at_the_first(series):
+    asked = []
+
+    def metric(model, context):
+        asked.append(context.checkpoint.name)
+        model.architecture.point("resid_post.99")
+        return Measured()
+
+    with pytest.raises(UnknownSiteError, match="no layer 99"):
+        heads.track(series, metrics=[metric], sequences=SMALL)
+    assert asked == ["step-0"]
 
 
 def test_a_signal_stops_after_a_clean_checkpoint_and_the_rest_follows(
