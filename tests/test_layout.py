@@ -91,6 +91,13 @@ def test_imports_follow_the_direction_of_data(path):
 
 
 @pytest.mark.parametrize("path", [*MODULES, *APP], ids=dotted)
+def test_only_the_command_line_imports_the_command_line(path):
+    if dotted(path).startswith("probes.cli"):
+        return
+    assert not {name for name in imported(path) if name.startswith("probes.cli")}
+
+
+@pytest.mark.parametrize("path", [*MODULES, *APP], ids=dotted)
 def test_a_module_fits_on_a_few_screens(path):
     assert len(path.read_text().splitlines()) <= MAX_LINES
 

@@ -74,7 +74,7 @@ def capture(
         loaded,
         table.texts[:limit],
         sites=sites or ["resid_post.*"],
-        positions=parsed_position(positions),
+        positions=positions,
         dtype=store_dtype,
         chat=chat,
         columns=[
@@ -104,16 +104,3 @@ def capture(
         say(f"{len(store)} examples x {len(store.sites)} sites in {out} ({size}).")
         say(f"Read it: interp.store.open({str(out)!r})['{store.sites[0]}'][:8]")
     return 0
-
-
-def parsed_position(text: str) -> str | int:
-    """A position as the user typed it: a number is an index.
-
-    Example:
-        >>> parsed_position("-2"), parsed_position("last")
-        (-2, 'last')
-    """
-    try:
-        return int(text)
-    except ValueError:
-        return text

@@ -1,7 +1,7 @@
 """`interp plan`: what a command would compute, write and hold, before it runs."""
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, assert_never, get_args
 
@@ -9,7 +9,7 @@ import typer
 
 from interp.errors import ConfigError, closest
 from probes.cli.options import Json
-from probes.cli.output import emit, say, show_table
+from probes.cli.plan_told import tell
 
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 Command = Literal["capture", "track", "compare", "study"]
 COMMANDS: tuple[Command, ...] = get_args(Command)
-EXIT_DOES_NOT_FIT = 3
 Params = Mapping[str, object]
 
 
@@ -64,31 +63,7 @@ def plan(
     planned = _planned(name, params)
     if calibrate:
         planned = _timed(planned, params)
-    return _told(planned, wanted, as_json=as_json or params["as_json"] is True)
-
-
-def plan_study(
-    spec: "StudySpec",
-    out: Path,
-    device: str,
-    trust_remote_code: bool,
-    *,
-    as_json: bool,
-) -> int:
-    """The plan of a study with its settings, as `interp study --dry-run` shows it.
-
-    Args:
-        spec: The settings.
-        out: Where results would go.
-        device: Where models would run.
-        trust_remote_code: Whether code that comes with a model may run.
-        as_json: Whether to print one object.
-    """
-    from probes.planning.studies import planned_studies
-
-    params = {"out": out, "device": device, "trust_remote_code": trust_remote_code}
-    planned = planned_studies([spec], params, command="study")
-    return _told(planned, 1, as_json=as_json, spec=spec)
+    return tell(planned, wanted, as_json=as_json or params["as_json"] is True)
 
 
 def _checked(command: str) -> Command:
@@ -104,6 +79,7 @@ def _checked(command: str) -> Command:
 
 def _parsed(name: Command, words: list[str]) -> Params:
     """The parameters of the planned command, as that command reads them."""
+    # Late: the tree of commands holds this one.
     from probes.cli.app import app
 
     group = typer.main.get_command(app)
@@ -161,32 +137,3 @@ def _timed(planned: "Planned", params: Params) -> "Planned":
     from probes.planning.calibrating import calibrated
 
     return replace(planned, plan=calibrated(planned, params))
-
-
-def _told(
-    planned: "Planned", machines: int, *, as_json: bool, spec: "StudySpec | None" = None
-) -> int:
-    from probes.planning import shown
-
-    found = planned.plan
-    if spec is not None:
-        from interp.config import to_toml
-
-        say(f"{to_toml(spec)}")
-    if as_json:
-        settings = {}
-        if spec is not None:
-            from probes.studies.inputs import record_of
-            from probes.studies.kinds import data_of, study_name
-
-            settings = {
-                "study": study_name(spec),
-                "rows": record_of(data_of(spec), "").rows,
-                "settings": {one.name: getattr(spec, one.name) for one in fields(spec)},
-            }
-        emit({**shown.as_json(found, machines), **settings})
-    else:
-        show_table(shown.as_table(found, machines))
-    for sentence in shown.sentences(found, machines):
-        say(sentence)
-    return EXIT_DOES_NOT_FIT if found.refusals() else 0

@@ -59,7 +59,7 @@ def study(
     """
     spec = spec_of(name, config, assignments)
     if dry_run:
-        from probes.cli.plan import plan_study
+        from probes.cli.plan_told import plan_study
 
         return plan_study(spec, out, device, trust_remote_code, as_json=as_json)
     share(shard, ray, shards, device=device)

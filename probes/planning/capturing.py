@@ -18,7 +18,6 @@ from interp.store.capturing import CapturePlan, plan_capture
 from interp.store.layout import MANIFEST, checked_shards, part_sizes
 from interp.store.manifest import fingerprint, prepare_folder, read_manifest
 from interp.store.spec import DTYPE_BYTES, StoreSpec
-from probes.cli.capture import parsed_position
 from probes.planning.machine import budget_of, free_disk, memory_of
 from probes.planning.plan import Part, Plan
 
@@ -149,7 +148,7 @@ def _store(found: Outline, params: Mapping[str, object]) -> CapturePlan:
             found.model,
             table.texts[:limit],
             sites=list(sites or ()) or ["resid_post.*"],
-            positions=parsed_position(str(params["positions"])),
+            positions=str(params["positions"]),
             dtype=_text(params["store_dtype"]),
             chat=bool(params["chat"]),
             columns=[

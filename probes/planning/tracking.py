@@ -13,10 +13,10 @@ from interp.heads.track_spec import track_spec
 from interp.models.outline import Outline, outline
 from interp.positions import resolve
 from interp.results.runs import slug
-from probes.cli.track import OTHERS, Other, chosen_metrics, metric_names
 from probes.planning.capturing import Planned
 from probes.planning.machine import budget_of, free_disk, memory_of
 from probes.planning.plan import Part, Plan
+from probes.series_metrics import OTHERS, Other, chosen_metrics, metric_names
 
 
 ESTIMATES = (
