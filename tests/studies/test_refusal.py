@@ -1,6 +1,7 @@
 """The refusal study on the embedded family, and where it finds nothing."""
 
-from dataclasses import replace
+import math
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,11 @@ from interp.provenance import record
 from probes.studies.refusal import study as module, summary
 from probes.studies.refusal.candidates import Prompts, candidates
 from probes.studies.refusal.chat import templates
+from probes.studies.refusal.choice import choose
 from probes.studies.refusal.completions import Condition, Vector, answer
 from probes.studies.refusal.direction import can_ablate
+from probes.studies.refusal.fitting import fitted
+from probes.studies.refusal.setting import Side
 from probes.studies.refusal.spec import RefusalSpec
 from probes.studies.refusal.study import refusal
 
@@ -177,6 +181,77 @@ def test_the_punctuation_confound_is_reported_for_every_candidate(result):
     assert any("that of a mark at the end" in note for note in result.notes)
 
 
+def test_projections_are_those_of_hugging_faces_own_states(result, models, asked):
+    chosen = result.directions[1]
+    own, of_post = templates(*models)
+    base, post = models
+    units = {}
+    for source, model, template in (("base", base, own), ("post", post, of_post)):
+        kept = asked.harmful.train, asked.harmless.train
+        means = [
+            mean_state(model, template, texts, chosen.layer, chosen.position)
+            for texts in kept
+        ]
+        units[source] = torch.nn.functional.normalize(means[0] - means[1], dim=0)
+    rows = result.projections_dataframe()
+    assert len(rows) == 2 * 2 * 2 * len(result.layers)
+    assert (rows["low"] <= rows["high"]).all()
+    assert (rows["mean_low"] <= rows["mean"]).all()
+    for layer in (1, 3):
+        for source in ("base", "post"):
+            mean = mean_state(post, of_post, asked.harmful.test, layer, chosen.position)
+            row = rows.query(
+                f"model == 'post' and direction == '{source}' and layer == {layer}"
+                " and instructions == 'harmful'"
+            ).iloc[0]
+            assert row["mean"] == pytest.approx(float(mean @ units[source]), abs=1e-4)
+    at = rows.query(
+        f"model == 'post' and direction == 'post' and layer == {chosen.layer}"
+    ).set_index("instructions")
+    assert at["low"]["harmful"] > at["high"]["harmless"]
+
+
+def mean_state(model, template, texts, layer, position):
+    states = []
+    for ids in template.ids(model, texts):
+        with torch.no_grad():
+            held = model.hf(torch.tensor([ids]), output_hidden_states=True)
+        states.append(held.hidden_states[layer][0, position].double())
+    return torch.stack(states).mean(0)
+
+
+def test_every_token_of_an_answer_has_its_place_along_the_direction(
+    result, models, asked
+):
+    chosen = result.directions[1]
+    _, post = models
+    _, of_post = templates(*models)
+    scored = result.candidates_dataframe().query("fate == 'chosen'").iloc[0]
+    means = [
+        mean_state(post, of_post, texts, chosen.layer, chosen.position)
+        for texts in (asked.harmful.train, asked.harmless.train)
+    ]
+    vector = means[0] - means[1]
+    unit = vector / vector.norm()
+    assert scored["norm"] == pytest.approx(float(vector.norm()), rel=1e-4)
+    tried = 0
+    for at, row in enumerate(result.completions):
+        read = result.read_answer(at)
+        assert len(read.tokens) == len(read.projections)
+        assert "".join(read.tokens).replace("<|end|>", "") == row.completion
+        if row.model == "post" and row.intervention == "add" and tried < 3:
+            tried += 1
+            (prompt,) = of_post.ids(post, [row.prompt])
+            words = [post.tokenizer.decode([i]) for i in range(post.d_vocab)]
+            ids = [*prompt, *(words.index(token) for token in read.tokens)]
+            with torch.no_grad():
+                held = post.hf(torch.tensor([ids]), output_hidden_states=True)
+            states = held.hidden_states[chosen.layer][0, len(prompt) :].double()
+            right = ((states - means[1]) @ unit) / vector.norm()
+            np.testing.assert_allclose(read.projections, right, atol=1e-4)
+    assert tried == 3
+
+
 def test_the_summary_says_what_was_found_with_intervals(result):
     said = " ".join(summary.sentences(result))
     assert "False refusals of the unchanged model" in said
@@ -189,19 +264,51 @@ def test_the_summary_says_what_was_found_with_intervals(result):
     assert {"prefix", "metric"} <= set(summary.rate_table(result))
 
 
-def test_only_needed_scores_choose_the_same_direction(models, asked, spec, result):
-    found = refusal(
-        models[0],
-        models[1],
-        asked,
-        spec=replace(spec, scores="needed", coefficients=(), max_new_tokens=2),
-        provenance=record("refusal"),
+@pytest.mark.parametrize("lenient_only", [False, True])
+def test_only_needed_scores_choose_the_same_direction(
+    models, asked, spec, result, lenient_only
+):
+    """By the published rule and, where none passes it, by the lenient one."""
+    own, of_post = templates(*models)
+    sides = (
+        Side(role="base", model=models[0], template=own),
+        Side(role="post", model=models[1], template=of_post),
     )
-    assert found.directions[1].layer == result.directions[1].layer
-    assert found.directions[1].position == result.directions[1].position
-    left_out = found.candidates_dataframe()["bypass"].isna()
-    assert left_out.sum() > result.candidates_dataframe()["bypass"].isna().sum()
-    assert found.doses == ()
+    if lenient_only:
+        spec = replace(spec, max_divergence=0.0, min_induce=30.0)
+    found = fitted(sides, asked, spec)
+    whole, some = (
+        choose(
+            sides[1],
+            found.found[1],
+            found.kept["val"],
+            found.tokens,
+            spec=replace(spec, scores=scores),
+            only_affine=False,
+        )
+        for scores in ("all", "needed")
+    )
+    if not lenient_only:
+        assert whole.chosen in result.candidates
+    assert some.chosen is not None
+    # Which resamples choose it depends on candidates that are not scored.
+    chosen = replace(some.chosen, share=whole.chosen.share)
+    assert vars_of(chosen) == pytest.approx(vars_of(whole.chosen))
+    ranks = [[one.rank for one in choice.candidates] for choice in (whole, some)]
+    assert ranks[0] == ranks[1]
+    gaps = [one for one in some.candidates if math.isnan(one.bypass)]
+    assert len(gaps) > len([one for one in whole.candidates if math.isnan(one.bypass)])
+    assert all(one.fate for one in gaps)
+    assert any("not computed" in one.fate for one in gaps)
+    assert any("resamples choose among" in note for note in some.notes)
+
+
+def vars_of(candidate) -> dict[str, Any]:
+    held = asdict(candidate)
+    numbers = ("bypass", "induce", "kl", "norm", "relative_norm", "share")
+    return {name: float(held[name]) for name in numbers} | {
+        name: hash(value) for name, value in held.items() if name not in numbers
+    }
 
 
 def test_a_rule_that_nothing_passes_gives_a_result_with_the_reason(models, few, spec):
@@ -258,7 +365,13 @@ def test_a_model_that_never_refuses_gives_a_result_with_a_reason(models, asked, 
 
 def test_where_ablation_is_refused_the_rest_goes_on(models, few, spec, monkeypatch):
     monkeypatch.setattr(module, "can_ablate", lambda model: "The sum does not hold.")
-    found = refusal(models[0], models[1], few, spec=spec, provenance=record("refusal"))
+    found = refusal(
+        models[0],
+        models[1],
+        few,
+        spec=replace(spec, coefficients=(), max_new_tokens=2),
+        provenance=record("refusal"),
+    )
     assert all(row.intervention != "ablate" for row in found.conditions)
     assert any("The sum does not hold." in note for note in found.notes)
     assert found.condition("post", "harmful") is not None
@@ -269,7 +382,7 @@ def test_named_refusal_tokens_are_used(models, few, spec):
         models[0],
         models[1],
         few,
-        spec=replace(spec, refusal_tokens=("Sure",), max_new_tokens=2),
+        spec=replace(spec, refusal_tokens=("Sure",), max_new_tokens=2, coefficients=()),
         provenance=record("refusal"),
     )
     assert found.directions[1].refusal_tokens == ("Sure",)

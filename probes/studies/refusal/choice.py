@@ -22,6 +22,7 @@ from probes.studies.refusal.candidates import Candidates
 from probes.studies.refusal.candidates_grid import Ablation, Grid
 from probes.studies.refusal.completions import Vector, random_vector
 from probes.studies.refusal.grid_scores import (
+    NOT_COMPUTED,
     SCORES,
     GridScores,
     gap_reasons,
@@ -218,7 +219,7 @@ def _choice(role: Role, judged: Judged, spec: RefusalSpec) -> Choice:
         chosen=chosen,
         judged=judged,
         stability=sure,
-        notes=_notes(judged, spec) if chosen else (),
+        notes=(*(_notes(judged, spec) if chosen else ()), *_gap_notes(selection)),
     )
 
 
@@ -260,6 +261,16 @@ def _notes(judged: Judged, spec: RefusalSpec) -> tuple[str, ...]:
             "rule: ablation lowers, and addition clearly raises, the refusal score."
         )
     return tuple(notes)
+
+
+def _gap_notes(selection: Selection) -> tuple[str, ...]:
+    lacking = sum(NOT_COMPUTED in reason for reason in selection.reasons)
+    if not lacking:
+        return ()
+    return (
+        f"Of {lacking} candidates some scores were not computed, since the choice did "
+        "not need them; resamples choose among the candidates that have all three.",
+    )
 
 
 def vectors_of(

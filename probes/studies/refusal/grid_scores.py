@@ -21,6 +21,7 @@ SCORES: tuple[Score, ...] = get_args(Score)
 # From some rows of the grid to their scores for each validation prompt.
 Scorer = Callable[[Sequence[int]], Float[np.ndarray, "candidate prompt"]]
 Scorers = Callable[[Score], Scorer]
+NOT_COMPUTED = "not computed"
 WORDS = {"bypass": "bypass", "induce": "induce", "kl": "KL"}
 
 
@@ -191,7 +192,7 @@ def _gap(scores: GridScores, row: int, rule: SelectionRule, top: int) -> str:
     else:
         # A score that is not a number rules it out, which the rule says itself.
         return ""
-    return f"{why}; {', '.join(WORDS[score] for score in lacks)} not computed"
+    return f"{why}; {', '.join(WORDS[score] for score in lacks)} {NOT_COMPUTED}"
 
 
 def _with(

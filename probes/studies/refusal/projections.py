@@ -45,7 +45,9 @@ def _rows(
     asked: Asked, side: Side, kind: Instructions, texts: tuple[str, ...]
 ) -> list[RefusalProjection]:
     vectors = asked.vectors
-    held = {own: vectors[side.role, own] for own in OWN if (side.role, own) in vectors}
+    held: dict[Own, Vector] = {
+        own: vectors[side.role, own] for own in OWN if (side.role, own) in vectors
+    }
     if not held:
         return []
     acts = capture(

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from probes.studies.ranges import require_at_least, require_finite, require_seed
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusalSpec:
@@ -64,3 +66,13 @@ class RefusalSpec:
     max_new_tokens: int = 48
     batch_size: int = 64
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        counts = ("limit", "n_train", "n_val", "n_test", "resamples")
+        require_at_least(
+            self,
+            **dict.fromkeys((*counts, "max_new_tokens", "batch_size"), 1),
+            **dict.fromkeys(("controls", "layer_share", "max_divergence"), 0),
+        )
+        require_finite(self, "min_induce", "coefficients")
+        require_seed(self.seed)
