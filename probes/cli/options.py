@@ -18,4 +18,6 @@ TrustRemoteCode = Annotated[
         "--trust-remote-code", help="Run Python code that comes with the model."
     ),
 ]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Seed = Annotated[
+    int, typer.Option(help="Seed of everything random.", min=0, max=2**31 - 1)
+]

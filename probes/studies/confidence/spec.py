@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from interp.errors import ConfigError
+from probes.studies.ranges import require_at_least, require_seed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,16 +67,14 @@ class ConfidenceSpec:
                 expected="Files of ordinary texts (texts), or of statements "
                 "(statements), of which the true ones are taken.",
             )
-        for name, least in (
-            ("max_texts", 10),
-            ("candidates", 1),
-            ("frequency_neurons", 0),
-            ("effect_texts", 1),
-            ("controls", 0),
-            ("resamples", 1),
-            ("max_tokens", 3),
-        ):
-            if getattr(self, name) < least:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)}.", expected=f"At least {least}."
-                )
+        require_at_least(
+            self,
+            max_texts=10,
+            candidates=1,
+            frequency_neurons=0,
+            effect_texts=1,
+            controls=0,
+            resamples=1,
+            max_tokens=3,
+        )
+        require_seed(self.seed)

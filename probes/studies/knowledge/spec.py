@@ -5,6 +5,7 @@ from typing import Literal
 
 from interp.data.templates import template
 from interp.errors import ConfigError
+from probes.studies.ranges import require_at_least, require_seed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +70,10 @@ class KnowledgeSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("n_pairs", "resamples", "permutations"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)}.", expected="At least 1."
-                )
+        require_at_least(
+            self, n_pairs=1, resamples=1, permutations=1, window=1, limit=1
+        )
+        require_seed(self.seed)
         # Read here, so that a wrong template is told before a model is loaded.
         for text in self.templates:
             template(text)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from interp.errors import ConfigError
+from probes.studies.ranges import require_at_least, require_finite, require_seed
 
 
 ProbeName = Literal["mean_difference", "lda", "logistic", "ridge", "ccs", "crc", "ttpd"]
@@ -82,6 +83,14 @@ class TruthfulnessSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        require_at_least(
+            self,
+            **dict.fromkeys(("limit", "resamples"), 1),
+            **dict.fromkeys(("permutations", "controls"), 0),
+            **dict.fromkeys(("asked_validation", "asked_test", "dose_statements"), 2),
+        )
+        require_finite(self, "strength", "doses", "fractions")
+        require_seed(self.seed)
         if self.layers is not None and not 0 <= self.layers[0] <= self.layers[1]:
             raise ConfigError(
                 f"layers is {list(self.layers)}.",
