@@ -92,14 +92,13 @@ def _tensor_gone(folder: Path) -> Path:
     return folder
 
 
-def _wrong_shape(folder: Path) -> Path:
-    write_config(folder, intermediate_size=40)
-    return folder
+def _config(**changes: object) -> Callable[[Path], Path]:
+    def changed(folder: Path) -> Path:
+        write_config(folder, **changes)
+        return folder
 
-
-def _more_layers(folder: Path) -> Path:
-    write_config(folder, num_hidden_layers=5)
-    return folder
+    changed.__name__ = "config_" + "_".join(f"{k}_{v}" for k, v in changes.items())
+    return changed
 
 
 def _broken_config(folder: Path) -> Path:
@@ -112,49 +111,9 @@ def _list_config(folder: Path) -> Path:
     return folder
 
 
-def _impossible_config(folder: Path) -> Path:
-    write_config(folder, hidden_size="many")
-    return folder
-
-
-def _no_model_type(folder: Path) -> Path:
-    write_config(folder, model_type=None)
-    return folder
-
-
-def _unknown_model_type(folder: Path) -> Path:
-    write_config(folder, model_type="lama")
-    return folder
-
-
-def _bert(folder: Path) -> Path:
-    write_config(folder, model_type="bert")
-    return folder
-
-
-def _t5(folder: Path) -> Path:
-    write_config(folder, model_type="t5")
-    return folder
-
-
-def _bart(folder: Path) -> Path:
-    write_config(folder, model_type="bart")
-    return folder
-
-
-def _vision(folder: Path) -> Path:
-    write_config(folder, model_type="vit")
-    return folder
-
-
 def _remote_code(folder: Path) -> Path:
     names = {"AutoConfig": "own.C", "AutoModelForCausalLM": "own.M"}
     write_config(folder, model_type="mine", auto_map=names)
-    return folder
-
-
-def _remote_kernel(folder: Path) -> Path:
-    write_config(folder, attn_implementation="someone/kernel")
     return folder
 
 
@@ -178,19 +137,47 @@ FOLDERS: list[tuple[Callable[[Path], Path], type[InterpError], str]] = [
     (_empty_weights, UnsupportedModelError, r"damaged or cut short.*0 bytes"),
     (_shard_gone, ModelNotFoundError, r"lacks 1 of its \d+ weight files: model-"),
     (_tensor_gone, UnsupportedModelError, r"layers\.1\.mlp\.up_proj\.weight \(absent"),
-    (_wrong_shape, UnsupportedModelError, r"mlp.*\[.*48.*in the file, \[.*40"),
-    (_more_layers, UnsupportedModelError, r"layers\.3.*absent"),
+    (
+        _config(intermediate_size=40),
+        UnsupportedModelError,
+        r"mlp.*\[.*48.*in the file, \[.*40",
+    ),
+    (_config(num_hidden_layers=5), UnsupportedModelError, r"layers\.3.*absent"),
     (_broken_config, UnsupportedModelError, r"config\.json' cannot be read as JSON"),
     (_list_config, UnsupportedModelError, r"config\.json' holds list"),
-    (_impossible_config, UnsupportedModelError, r"config\.json of .* cannot be used"),
-    (_no_model_type, UnsupportedModelError, r"no model_type"),
-    (_unknown_model_type, UnsupportedModelError, r"unknown here.*mean 'llama'"),
-    (_bert, UnsupportedModelError, r"'bert' model that reads text in both directions"),
-    (_t5, UnsupportedModelError, r"'t5' model, which is not a causal language model"),
-    (_bart, UnsupportedModelError, r"'bart' model that reads text in both"),
-    (_vision, UnsupportedModelError, r"'vit' model, which is not a causal"),
+    (
+        _config(hidden_size="many"),
+        UnsupportedModelError,
+        r"config\.json of .* cannot be used",
+    ),
+    (_config(model_type=None), UnsupportedModelError, r"no model_type"),
+    (_config(model_type="lama"), UnsupportedModelError, r"unknown here.*mean 'llama'"),
+    (
+        _config(model_type="bert"),
+        UnsupportedModelError,
+        r"'bert' model that reads text in both directions",
+    ),
+    (
+        _config(model_type="t5"),
+        UnsupportedModelError,
+        r"'t5' model, which is not a causal language model",
+    ),
+    (
+        _config(model_type="bart"),
+        UnsupportedModelError,
+        r"'bart' model that reads text in both",
+    ),
+    (
+        _config(model_type="vit"),
+        UnsupportedModelError,
+        r"'vit' model, which is not a causal",
+    ),
     (_remote_code, UnsafeModelError, r"own\.C.*trust_remote_code=True"),
-    (_remote_kernel, UnsafeModelError, r"kernel 'someone/kernel'"),
+    (
+        _config(attn_implementation="someone/kernel"),
+        UnsafeModelError,
+        r"kernel 'someone/kernel'",
+    ),
     (_broken_tokenizer, UnsupportedModelError, r"tokenizer of .* cannot be loaded"),
 ]
 
