@@ -11,6 +11,7 @@ from tiny import tiny_model
 
 import interp
 from interp.edits.planting import unedited
+from interp.errors import PromptError, ShapeError
 from interp.formation import Batch, Clamp, clamped, forward, holding, new_parameters
 
 
