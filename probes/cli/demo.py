@@ -35,11 +35,15 @@ def demo(
     The models learn invented facts and, POST, to refuse. Training takes two to four
     minutes once; the models are then kept under INTERP_HOME.
     """
+    from interp import atomic
     from interp.organism import OrganismWarning, train
     from probes.studies.compare import compare
     from probes.studies.kinds import Sources
     from probes.studies.planning import plan
 
+    # Minutes of training come first, and would be in vain.
+    with atomic.clear_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
     say("Models: trained here from scratch, or taken from the last time.")
     with warnings.catch_warnings():
         # What a family does less well than hoped is in its notes, said below.

@@ -34,7 +34,10 @@ def doctor(
         str | None, typer.Option(help="Revision of a hub model.")
     ] = None,
     folder: Annotated[
-        Path, typer.Option(help="Where the write speed is measured.")
+        Path,
+        typer.Option(
+            help="Where the write speed is measured.", exists=True, file_okay=False
+        ),
     ] = Path(),
     device: Device = "auto",
     dtype: Dtype = "auto",

@@ -17,6 +17,19 @@ def test_with_json_the_error_is_an_object_on_stdout(place, capsys):
     assert "resid_pst" in answer["error"]["message"]
 
 
+def test_a_demo_does_not_train_for_a_place_that_is_a_file(place, capsys, monkeypatch):
+    import interp.organism
+
+    monkeypatch.setattr(interp.organism, "train", None)
+    assert run(["demo", "--out", str(place.statements), "--quick"]) == 2
+    assert "a file of this name is in the way" in capsys.readouterr().err
+
+
+def test_the_doctor_names_a_folder_that_is_not_there(place, capsys):
+    assert run(["doctor", "--folder", str(place.folder / "nowhere")]) == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_an_unwritable_folder_is_named(place, capsys):
     place.folder.chmod(0o500)
