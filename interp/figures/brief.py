@@ -56,7 +56,7 @@ def brief(result: Result) -> Brief:
             value = float(result.auroc[1, 1, result.best_index("post")])
             return _brief(
                 f"{value:.2f}",
-                "AUROC of the post-trained model's own direction",
+                "AUROC of the post-trained model's own truth direction",
                 result.auroc[1, 1],
                 "AUROC by layer",
             )
@@ -74,31 +74,33 @@ def brief(result: Result) -> Brief:
             r = next((row.value for row in rows if row.measure == "pearson"), np.nan)
             return _brief(
                 _number(r),
-                "correlation of the two models' maps",
+                "correlation of the two models' restoration maps",
                 _largest(found),
-                "most that a token of subject or object restores, by layer",
+                "largest restoration at a token of subject or object, by layer",
             )
         case HeadScores():
             metric = result.metrics[0]
-            return _heads(result.value(metric), metric, result.top(metric))
+            name = f"{_words(metric)} score"
+            return _heads(result.value(metric), name, result.top(metric))
         case HeadAblations():
             kind = result.kinds[0]
-            name = f"change of loss, {kind}"
+            name = f"change of loss (nats) under {_words(kind)} ablation"
             return _heads(result.value(kind), name, result.top(kind))
         case NeuronTable():
             return _brief(
                 str(result.candidates.size),
-                f"candidate entropy neurons of layer {result.layer}",
+                f"candidate entropy neurons in layer {result.layer}",
                 np.log10(np.maximum(result.singular_values, 1e-12)),
-                "singular values of the head, logarithmic",
+                "singular values of the unembedding, on a logarithmic scale",
             )
         case ConfidenceComparison():
             change = float((result.entropy[1] - result.entropy[0]).mean())
             return _brief(
-                f"{change:+.2f}",
-                "nats of entropy from base to post-trained",
+                f"{change:+.2f} nats",
+                "change of mean entropy from base to post-trained",
                 result.overlap,
-                "shared candidate neurons by size of the set",
+                "candidate entropy neurons that both models share, by how many are "
+                "taken of each",
             )
         case HeadTimeline():
             return _timeline(result)
@@ -106,15 +108,15 @@ def brief(result: Result) -> Brief:
             held = sum(finding.held for finding in result.findings)
             return _brief(
                 f"{held} of {len(result.findings)}",
-                "claims hold",
+                "published claims that hold in these runs",
                 np.nanmean(result.curves[0], axis=0),
-                f"{result.metrics[0]} by step",
+                f"{_words(result.metrics[0])} by training step",
             )
         case SteeredText():
             mean = float(result.kl.mean()) if result.kl.size else 0.0
             return _brief(
-                f"{mean:.2f}",
-                "nats a token between the steered and the unchanged model",
+                f"{mean:.2f} nats",
+                "mean KL divergence of the steered from the unchanged model, per token",
                 result.kl if result.kl.size else np.zeros(1),
                 "KL divergence by token",
             )
@@ -171,6 +173,10 @@ def _brief(
     return Brief(number=number, name=name, values=values, line=line)
 
 
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
 def _number(value: float) -> str:
     return f"{value:.2f}" if np.isfinite(value) else "–"
 
@@ -194,7 +200,7 @@ def _refusal(result: RefusalComparison) -> Brief:
     if "ablate" in rates:
         number += f" → {rates['ablate']:.0%}"
         name += ", then with the direction ablated"
-    line = "cosine of the two models' directions by layer"
+    line = "cosine of the two models' refusal directions by layer"
     return _brief(number, name, result.cosine, line)
 
 
@@ -206,7 +212,7 @@ def _sweep(result: ProbeSweep) -> Brief:
     at = result.best
     return _brief(
         f"{result.auroc[at]:.2f}",
-        f"AUROC at {result.sites[at]}",
+        f"highest AUROC of a probe, at {result.sites[at]}",
         np.array(best or [np.nan]),
         "highest AUROC by layer",
     )
@@ -223,9 +229,10 @@ def _patching(result: PatchMap) -> Brief:
     largest = float(np.nanmax(curve)) if np.isfinite(curve).any() else np.nan
     return _brief(
         _number(largest),
-        f"of the gap, the most that one cell of {result.units[0]} moves",
+        "of the difference of the two prompts' logits, the most that patching "
+        f"{result.units[0]} at one layer and token moves",
         curve,
-        "the most that a position moves, by layer",
+        "the most that a token moves, by layer",
     )
 
 
@@ -237,9 +244,9 @@ def _heads(
     first = f" ({top[0]})" if top else ""
     return _brief(
         _number(largest),
-        f"highest {name}{first}",
+        f"highest {name} of a head{first}",
         np.sort(found)[::-1],
-        f"{name} of all heads, sorted",
+        f"{name}, all heads from highest to lowest",
     )
 
 
@@ -247,7 +254,7 @@ def _timeline(result: HeadTimeline) -> Brief:
     changes = sum(phase.verdict == "transition" for phase in result.phases)
     return _brief(
         f"{changes} of {len(result.phases)}",
-        "curves have a phase change",
+        "curves over training have a phase change",
         result.mean[0],
-        f"{result.curves[0]} by checkpoint",
+        f"{_words(result.curves[0])} by checkpoint",
     )

@@ -146,7 +146,23 @@ def test_what_is_missing_is_named_with_a_command_that_knows_the_data(tmp_path):
 def test_the_overview_shows_what_is_missing(many, open_page):
     app = open_page(many, o_states="finished")
     assert truthfulness().headline() in texts(app)
+    assert any("Not measured yet" in box.label for box in app.expander)
+    # Commands are sent once the box is open.
+    assert not app.code
+    app.session_state["o_missing"] = True
+    app.run()
     assert any("--studies refusal" in code.value for code in app.code)
+
+
+def test_the_filter_is_sent_once_it_is_asked_for_and_links_ask(many, open_page):
+    app = open_page(many)
+    assert [box.label for box in app.expander][0] == "Filter"
+    assert not app.multiselect
+    app = open_page(many, o_words="no such word")
+    assert app.text_input(key="o_words").value == "no such word"
+    assert "Nothing here fits." in [item.value for item in app.info]
+    app.text_input(key="o_words").set_value("owner").run()
+    assert not app.info
 
 
 def test_speed_and_time_left_are_those_since_the_last_start():

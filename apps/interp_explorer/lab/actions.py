@@ -43,18 +43,17 @@ def show_actions(offer: Offer, task: Task, found: SideBySide | None) -> None:
         task: What was written.
         found: The texts, once there are any.
     """
+    saves = False
     with st.container(horizontal=True):
-        if st.button("Share", icon=":material/link:", key="lab_share"):
-            _share()
+        shares = st.button("Share", icon=":material/link:", key="lab_share")
         if found is not None:
-            if st.button(
+            saves = st.button(
                 "Save to results",
                 icon=":material/save:",
                 key="lab_save",
                 help="Both texts with scores and divergence, below the folder of "
                 "results: they open again without a model.",
-            ):
-                _save(offer, task, found)
+            )
             table_downloads(found.to_dataframe(), key="lab", name="lab")
             st.download_button(
                 "JSON",
@@ -67,6 +66,10 @@ def show_actions(offer: Offer, task: Task, found: SideBySide | None) -> None:
                 icon=":material/download:",
                 help="Prompt, settings and both texts.",
             )
+    if shares:
+        _share()
+    if saves and found is not None:
+        _save(offer, task, found)
     with st.expander("Python and command"):
         st.code(python_code(offer, task), language="python")
         st.code(command(offer), language="bash", wrap_lines=True)

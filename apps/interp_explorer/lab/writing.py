@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from interp.figures import divergence_curve
 from interp.results.streams import SideBySide
 from interp_explorer.lab.held import Held
 from interp_explorer.lab.memory import keep, recall
@@ -19,6 +20,7 @@ from interp_explorer.lab.models import (
 from interp_explorer.lab.prompt import Asked
 from interp_explorer.lab.settings import MAX_SEED, MAX_TEMPERATURE, MAX_TOKENS, key_of
 from interp_explorer.lab.steering import Steering
+from interp_explorer.widgets.chart import show_figure
 from interp_explorer.widgets.sides import as_html, fill_sides, side_places
 
 
@@ -154,6 +156,14 @@ def show_texts(task: Task) -> SideBySide | None:
             show_failure(error)
             return None
     fill_sides(found, columns, places, key="lab")
+    if len(found.kl):
+        st.markdown("**How far steering moves the prediction of each token**")
+        show_figure(
+            divergence_curve(found),
+            alt="A line: the KL divergence of the steered model's prediction from the "
+            "unchanged model's at each token of the steered text.",
+            key="lab_kl",
+        )
     return found
 
 

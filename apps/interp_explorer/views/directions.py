@@ -8,6 +8,7 @@ import streamlit as st
 
 from interp.figures import Section
 from interp.figures.cosine_matrix import cosine_matrix
+from interp.figures.style import plain
 from interp.provenance import record
 from interp_explorer.saved import SavedDirection, saved_directions
 from interp_explorer.state import choose, root
@@ -28,6 +29,7 @@ from interp_explorer.widgets.text import escaped
 
 MOST_COMPARED = 40
 USUALLY_COMPARED = 8
+MOST_LETTERS = 20
 
 
 def show_cosines(found: list[SavedDirection]) -> None:
@@ -63,6 +65,13 @@ def show_cosines(found: list[SavedDirection]) -> None:
     figure = cosine_matrix(
         labels(same),
         np.stack([saved.direction.unit for saved in same]),
+    )
+    # Whole names, twice, would leave no room for cells on a phone.
+    stems = [plain(saved.path.stem[:MOST_LETTERS]) for saved in same]
+    numbers = [str(place) for place in range(1, len(same) + 1)]
+    figure.update_xaxes(ticktext=numbers, tickangle=0)
+    figure.update_yaxes(
+        ticktext=[f"{stem} · {n}" for stem, n in zip(stems, numbers, strict=True)]
     )
     alt = f"A matrix of the cosines of {len(same)} directions with each other."
     with collected() as drawn:

@@ -15,6 +15,7 @@ from interp_explorer.cache import opened
 from interp_explorer.catalog import Entry, check_inside
 from interp_explorer.going import Going, duration, events_of, going
 from interp_explorer.state import choose_entry, listed, root
+from interp_explorer.widgets.downloads import show_table, table_downloads
 from interp_explorer.widgets.origin import show_origin
 from interp_explorer.widgets.text import date, escaped, models_text
 
@@ -24,6 +25,8 @@ MAX_EVENTS = 50
 # So many unfinished runs are asked how far they are; reading events takes time.
 MOST_ASKED = 100
 SECONDS_BETWEEN_LOOKS = 5
+# Empty where all runs are finished.
+PROGRESS_COLUMNS = ("done", "per minute", "left", "last event")
 
 
 def files(folder: Path) -> pd.DataFrame:
@@ -79,12 +82,19 @@ def show_run(entry: Entry) -> None:
         except (InterpError, OSError, ValueError) as error:
             st.error(escaped(str(error)))
     with st.expander("Files"):
-        st.dataframe(files(entry.path), hide_index=True)
+        show_table(
+            files(entry.path), key="n_files", name="files", alt="The files of the run."
+        )
     if entry.is_run:
         with st.expander("Events"):
             events = events_of(entry)[-MAX_EVENTS:]
             rows = [{name: str(value) for name, value in e.items()} for e in events]
-            st.dataframe(pd.DataFrame(rows), hide_index=True)
+            show_table(
+                pd.DataFrame(rows),
+                key="n_events",
+                name="events",
+                alt="The last events of the run, one row each.",
+            )
 
 
 def table(entries: tuple[Entry, ...]) -> pd.DataFrame:
@@ -109,12 +119,14 @@ def table(entries: tuple[Entry, ...]) -> pd.DataFrame:
                 "path": entry.name,
             }
         )
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame(rows)
+    return frame if waiting else frame.drop(columns=[*PROGRESS_COLUMNS])
 
 
 st.title("Runs", anchor=False)
 st.caption(
-    "How far every run is, where it comes from, and the command that repeats it."
+    "Every run and saved result below the folder: how far it is, where it comes from, "
+    "its files and events. The command of each repeats it, or goes on with it."
 )
 found = listed()
 if not found.entries:
@@ -133,8 +145,9 @@ else:
         for at in st.session_state["n_table"].selection.rows:
             st.session_state["n_run"] = entries[at].name
 
+    rows = table(entries)
     st.dataframe(
-        table(entries),
+        rows,
         hide_index=True,
         key="n_table",
         on_select=pick,
@@ -145,6 +158,7 @@ else:
         },
     )
     st.caption(f"{len(entries)} runs, the newest first. A click on a row opens it.")
+    table_downloads(rows, key="n_table", name="runs")
     if entry := choose_entry(entries, key="n_run"):
         st.caption(
             f"{escaped(entry.study)} · {escaped(models_text(entry.models))} · "

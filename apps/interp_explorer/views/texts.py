@@ -6,6 +6,7 @@ from interp.figures import Panel
 from interp.results import SteeredText
 from interp_explorer.lab.links import SHARE
 from interp_explorer.pages import TEXTS
+from interp_explorer.widgets.chart import show_figure
 from interp_explorer.widgets.sides import fill_sides, side_places, strip_of
 from interp_explorer.widgets.study import show_rest, show_study
 from interp_explorer.widgets.token_strip import show_strip
@@ -13,7 +14,6 @@ from interp_explorer.widgets.token_strip import show_strip
 
 def show_texts(result: SteeredText, panel: Panel) -> None:
     """Prompt, both texts with their scores, and the divergence of each token."""
-    del panel
     asked = result.asked
     how = f"temperature {asked.temperature:g}, seed {asked.seed}"
     st.caption(
@@ -33,6 +33,7 @@ def show_texts(result: SteeredText, panel: Panel) -> None:
         bind="query-params",
     ):
         return
+    show_figure(panel.figure, alt=panel.alt, key="s_kl")
     st.markdown("**Prompt**")
     st.text(asked.prompt)
     strip = strip_of(result.sides.prompt, mask=True)

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from interp.directions.probe import Probe
 from interp_explorer.saved import SavedDirection
+from interp_explorer.widgets.text import spoken
 
 
 def gap(saved: SavedDirection) -> float:
@@ -18,6 +20,19 @@ def gap(saved: SavedDirection) -> float:
     """
     low, high = saved.direction.negative_mean, saved.direction.positive_mean
     return math.nan if low is None or high is None else high - low
+
+
+def kind_of(probe: Probe) -> str:
+    """What kind of probe it is, in words; of a function that fitted it, its name.
+
+    Args:
+        probe: The probe.
+
+    Example:
+        >>> kind_of(Probe(weights=np.ones(2), kind="fit_mean_difference"))
+        'mean difference probe'
+    """
+    return f"{spoken(probe.kind.removeprefix('fit_'))} probe".strip()
 
 
 def norm(saved: SavedDirection) -> float:
@@ -42,7 +57,7 @@ def table(found: Sequence[SavedDirection]) -> pd.DataFrame:
         {
             "name": [saved.name for saved in found],
             "what": [
-                f"{saved.probe.kind} probe".strip() if saved.probe else "direction"
+                "direction" if saved.probe is None else kind_of(saved.probe)
                 for saved in found
             ],
             "site": [one.site for one in held],

@@ -42,6 +42,7 @@ def show_origin(provenance: Provenance, entry: Entry | None = None) -> None:
         st.dataframe(
             pd.DataFrame({"what": [*facts], "value": [*facts.values()]}),
             hide_index=True,
+            alt="What produced the result: models, data, settings and versions.",
         )
         show_settings(entry)
 

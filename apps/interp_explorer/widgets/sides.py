@@ -9,9 +9,7 @@ import streamlit as st
 from jaxtyping import Bool
 from streamlit.delta_generator import DeltaGenerator
 
-from interp.figures import divergence_curve
 from interp.results.streams import SideBySide, TokenScores, WrittenText
-from interp_explorer.widgets.chart import show_figure
 from interp_explorer.widgets.text import escaped
 from interp_explorer.widgets.token_strip import Strip, StripScore, limit_of, show_strip
 
@@ -47,9 +45,10 @@ def as_html(text: str, *, going_on: bool = False) -> str:
         True
     """
     mark = "▍" if going_on else ""
+    # A model can write nothing but new lines.
     return (
         '<div style="white-space:pre-wrap;overflow-wrap:anywhere;min-height:1.6rem;'
-        f'line-height:1.6">{html.escape(text)}{mark}</div>'
+        f'max-height:21rem;overflow-y:auto;line-height:1.6">{html.escape(text)}{mark}</div>'
     )
 
 
@@ -60,7 +59,7 @@ def fill_sides(
     *,
     key: str,
 ) -> None:
-    """Both texts with their tokens below, and how far apart the predictions are.
+    """Both texts with their tokens below, and where they part.
 
     Args:
         found: The texts.
@@ -85,14 +84,6 @@ def fill_sides(
                 )
     differs = " What differs is underlined." if marks[1].any() else ""
     st.caption(escaped(found.headline()) + differs)
-    if len(found.kl):
-        st.markdown("**How far steering moves the prediction of each token**")
-        show_figure(
-            divergence_curve(found),
-            alt="A line: the KL divergence of the steered model's prediction from the "
-            "unchanged model's at each token of the steered text.",
-            key=f"{key}_kl",
-        )
 
 
 def strip_of(scores: TokenScores, *, colour: int = 0, mask: bool) -> Strip:

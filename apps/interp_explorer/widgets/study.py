@@ -10,6 +10,7 @@ from interp_explorer.cache import Opened, opened
 from interp_explorer.catalog import Entry
 from interp_explorer.pages import StudyPage
 from interp_explorer.state import choose, choose_entry, listed
+from interp_explorer.widgets.downloads import show_table
 from interp_explorer.widgets.origin import show_origin
 from interp_explorer.widgets.panel import Draw, heading, show_hidden, show_panel
 from interp_explorer.widgets.text import date, escaped, models_text
@@ -51,7 +52,7 @@ def show_study(
     titles = [f"{i}. {heading(panel)}" for i, panel in enumerate(panels, start=1)]
     with right:
         wanted = choose("Figure", [ALL, *titles], key=f"{page.key}_figure")
-    _show_findings(entry, found)
+    _show_findings(entry, found, key=page.key)
     # Widgets of another result must not keep the state of this one.
     place = f"{page.key}_{entry.name}"
     for number, name in enumerate(titles):
@@ -75,12 +76,23 @@ def show_rest(entry: Entry, found: Opened, *, key: str) -> None:
     show_origin(found.result.provenance, entry)
 
 
-def _show_findings(entry: Entry, found: Opened) -> None:
+def _show_findings(entry: Entry, found: Opened, *, key: str) -> None:
     models = models_text(entry.models) if entry.models else "arrays of activations"
     st.markdown(f"**{escaped(found.section.summary)}**")
-    st.caption(
+    left, right = st.columns([3, 1], vertical_alignment="center")
+    left.caption(
         f"{escaped(found.section.title)} · {escaped(models)} · {date(entry.created)}"
     )
+    origin = right.popover(
+        "Origin",
+        icon=":material/fingerprint:",
+        key=f"{key}_origin",
+        on_change="rerun",
+        help="What produced this, and the command that repeats it.",
+    )
+    if origin.open:
+        with origin:
+            show_origin(found.result.provenance, entry)
     # Imported here: the sentences of all studies take longer to import than a list
     # of runs takes to show.
     from probes.studies.summary import brief_table, sentences
@@ -89,7 +101,12 @@ def _show_findings(entry: Entry, found: Opened) -> None:
     with st.expander("What was found, in numbers"):
         for sentence in more:
             st.markdown(f"- {escaped(sentence)}")
-        st.dataframe(brief_table(found.result), hide_index=True)
+        show_table(
+            brief_table(found.result),
+            key=f"{key}_{entry.name}_brief",
+            name=f"{found.result.KIND}-brief",
+            alt="The numbers that matter most.",
+        )
     if found.section.notes:
         with st.expander(f"What limits this ({len(found.section.notes)})"):
             for note in found.section.notes:
