@@ -13,6 +13,7 @@ from interp.results import (
     RefusalDirection,
     RefusalDose,
     RefusalLimits,
+    RefusalProjection,
     RefusalPunctuation,
     RefusalSideEffect,
     ScoreInterval,
@@ -178,6 +179,11 @@ def refusal(usable: bool = True) -> RefusalComparison:
             for layer in range(8)
         ),
         side_effects=_side_effects() if usable else (),
+        projections=_projections() if usable else (),
+        words=(" I", " can", " not"),
+        answer_words=np.arange(3 * len(completions), dtype=np.int32) % 3,
+        answer_projections=_f(np.linspace(-1, 1, 3 * len(completions))),
+        answer_lengths=np.full(len(completions), 3, np.int32),
         punctuation=(
             RefusalPunctuation(
                 model="post", position=-2, layer=5, cosine=0.2, null=0.4
@@ -252,6 +258,33 @@ def _doses() -> tuple[RefusalDose, ...]:
                             rate=float(score > 0),
                             low=0.9 if score > 0 else 0.0,
                             high=1.0 if score > 0 else 0.1,
+                        )
+                    )
+    return tuple(rows)
+
+
+def _projections() -> tuple[RefusalProjection, ...]:
+    roles: tuple[Role, Role] = ("base", "post")
+    kinds: tuple[Instructions, Instructions] = ("harmful", "harmless")
+    rows = []
+    for role in roles:
+        for direction in roles:
+            for kind in kinds:
+                for layer in range(8):
+                    sign = 1 if kind == "harmful" else -1
+                    mean = sign * layer * (0.5 if role == "post" else 0.1)
+                    rows.append(
+                        RefusalProjection(
+                            model=role,
+                            direction=direction,
+                            instructions=kind,
+                            layer=layer,
+                            n=40,
+                            mean=mean,
+                            mean_low=mean - 0.2,
+                            mean_high=mean + 0.2,
+                            low=mean - 1,
+                            high=mean + 1,
                         )
                     )
     return tuple(rows)

@@ -59,6 +59,9 @@ from interp.figures.refusal_candidates import (
 )
 from interp.figures.refusal_cosines import cosine_positions as cosine_positions
 from interp.figures.refusal_curves import candidate_curves as candidate_curves
+from interp.figures.refusal_projections import (
+    refusal_projections as refusal_projections,
+)
 from interp.figures.refusal_scores import (
     refusal_scores as refusal_scores,
     refusal_transfer as refusal_transfer,

@@ -1,5 +1,7 @@
 """Figures of how a refusal direction was chosen and of what adding it does."""
 
+import math
+
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -15,7 +17,12 @@ from interp.figures.style import (
     plain,
     styled,
 )
-from interp.results.refusal import RefusalComparison, RefusalDose, Source
+from interp.results.refusal import (
+    RefusalCandidate,
+    RefusalComparison,
+    RefusalDose,
+    Source,
+)
 from interp.results.truthfulness import ROLES, Role
 
 
@@ -39,8 +46,9 @@ SOURCE_COLOURS: dict[Source, str] = {
 def refusal_candidates(result: RefusalComparison) -> go.Figure:
     """The three scores of every candidate direction, position by layer.
 
-    The chosen candidate is framed; a candidate without length has no colour. The middle
-    of the two scales of refusal scores is 0, where refusing is as likely as not.
+    The chosen candidate is framed; a candidate without length, or whose score was not
+    needed for the choice, has no colour. The middle of the two scales of refusal scores
+    is 0, where refusing is as likely as not.
 
     Args:
         result: The comparison.
@@ -60,7 +68,7 @@ def refusal_candidates(result: RefusalComparison) -> go.Figure:
         rows=len(PANELS),
         cols=1,
         shared_xaxes=True,
-        subplot_titles=[words for _, words in PANELS],
+        subplot_titles=panel_titles(result),
         vertical_spacing=0.11,
     )
     for row, (name, _) in enumerate(PANELS, start=1):
@@ -82,6 +90,26 @@ def refusal_candidates(result: RefusalComparison) -> go.Figure:
         title="Candidate directions on validation prompts",
         height=height,
     ).update_layout(margin={"t": 96})
+
+
+def panel_titles(result: RefusalComparison) -> list[str]:
+    """What each panel of candidates shows, and of how many it lacks the score.
+
+    Args:
+        result: The comparison.
+    """
+    lacking = [
+        sum(_is_left_out(one, name) for one in result.candidates) for name, _ in PANELS
+    ]
+    n = len(result.candidates)
+    return [
+        words + (f" ({gaps} of {n} not computed)" if gaps else "")
+        for (_, words), gaps in zip(PANELS, lacking, strict=True)
+    ]
+
+
+def _is_left_out(one: RefusalCandidate, name: str) -> bool:
+    return math.isnan(getattr(one, name)) and "not computed" in one.fate
 
 
 def refusal_doses(result: RefusalComparison) -> go.Figure:

@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from interp.errors import ResultError
-from interp.figures.refusal_candidates import PANELS
+from interp.figures.refusal_candidates import PANELS, panel_titles
 from interp.figures.style import (
     FALSE_COLOUR,
     MODEL_COLOURS,
@@ -38,8 +38,9 @@ def candidate_curves(result: RefusalComparison) -> go.Figure:
     """Bypass, induce and KL of every candidate by layer, one curve per position.
 
     Excluded regions are shaded: the last layers, and scores beyond the limits. The star
-    is the chosen candidate; a hollow marker fell. `customdata` begins with the places
-    of position and layer in `candidate_places`.
+    is the chosen candidate; a hollow marker fell; scores that the choice did not need
+    are gaps. `customdata` begins with the places of position and layer in
+    `candidate_places`.
 
     Args:
         result: The comparison.
@@ -57,7 +58,7 @@ def candidate_curves(result: RefusalComparison) -> go.Figure:
         rows=len(PANELS),
         cols=1,
         shared_xaxes=True,
-        subplot_titles=[words for _, words in PANELS],
+        subplot_titles=panel_titles(result),
         vertical_spacing=0.08,
     )
     for row, (name, _) in enumerate(PANELS, start=1):

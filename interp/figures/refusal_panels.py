@@ -10,8 +10,9 @@ from interp.figures.refusal_candidates import (
 )
 from interp.figures.refusal_cosines import cosine_positions
 from interp.figures.refusal_curves import candidate_curves
+from interp.figures.refusal_projections import refusal_projections
 from interp.figures.refusal_scores import refusal_scores, refusal_transfer
-from interp.figures.report import Hidden, Panel
+from interp.figures.report import Hidden, Panel, panel
 from interp.figures.truthfulness import cosine_curve
 from interp.results.refusal import Instructions, RefusalComparison
 from interp.results.truthfulness import ROLES
@@ -23,100 +24,111 @@ def refusal_panels(result: RefusalComparison) -> tuple[Panel, ...]:
     Args:
         result: The comparison.
     """
+    return (
+        *_rates(result),
+        *_answers(result),
+        *_candidates(result),
+        *_effects(result),
+        *_along(result),
+        *_cosines(result),
+    )
+
+
+def _rates(result: RefusalComparison) -> tuple[Panel, ...]:
+    if not result.conditions:
+        return ()
+    rows = result.to_dataframe()
+    said = "; ".join(
+        f"{row.model}, {row.instructions}, {condition_label(row)}: {row.rate:.0%}"
+        for row in result.conditions
+    )
+    rates = panel(refusal_rates, result, alt=f"Refusal rates. {said}.", rows=rows)
+    if not any(row.intervention in ("ablate", "add") for row in result.conditions):
+        return (rates,)
+    alt = "Two matrices of refusal rates: whose direction does what in which model."
+    return (rates, panel(refusal_transfer, result, alt=alt, rows=rows))
+
+
+def _answers(result: RefusalComparison) -> tuple[Panel, ...]:
+    if not result.completions:
+        return ()
+    # Without the texts, which may be harmful.
+    rows = result.completions_dataframe().drop(columns=["prompt", "completion"])
+    alt = (
+        "How the refusal scores of all answers are distributed under each condition, in"
+        " both models."
+    )
+    return (panel(refusal_scores, result, alt=alt, rows=rows),)
+
+
+def _candidates(result: RefusalComparison) -> tuple[Panel, ...]:
+    if not result.candidates:
+        return ()
+    rows = result.candidates_dataframe()
+    curves = (
+        "Bypass, induce and KL of the candidates by layer, one curve per position, with"
+        " what is excluded shaded. "
+    )
+    maps = "Scores of the candidate directions by position and layer. "
+    return (
+        panel(candidate_curves, result, alt=curves + result.selection, rows=rows),
+        panel(refusal_candidates, result, alt=maps + result.selection, rows=rows),
+    )
+
+
+def _effects(result: RefusalComparison) -> tuple[Panel, ...]:
     panels: list[Panel] = []
-    if result.conditions:
-        said = "; ".join(
-            f"{row.model}, {row.instructions}, {condition_label(row)}: {row.rate:.0%}"
-            for row in result.conditions
-        )
-        panels.append(
-            Panel(
-                name="refusal_rates",
-                figure=refusal_rates(result),
-                alt=f"Refusal rates. {said}.",
-                rows=result.to_dataframe(),
-            )
-        )
-        if any(row.intervention in ("ablate", "add") for row in result.conditions):
-            panels.append(
-                Panel(
-                    name="refusal_transfer",
-                    figure=refusal_transfer(result),
-                    alt="Two matrices of refusal rates: whose direction does what in "
-                    "which model.",
-                    rows=result.to_dataframe(),
-                )
-            )
-    if result.completions:
-        panels.append(
-            Panel(
-                name="refusal_scores",
-                figure=refusal_scores(result),
-                alt="How the refusal scores of all answers are distributed under each "
-                "condition, in both models.",
-                rows=_scores(result),
-            )
-        )
-    if result.candidates:
-        panels.append(
-            Panel(
-                name="candidate_curves",
-                figure=candidate_curves(result),
-                alt="Bypass, induce and KL of the candidates by layer, one curve per "
-                "position, with what is excluded shaded. " + result.selection,
-                rows=result.candidates_dataframe(),
-            )
-        )
-        panels.append(
-            Panel(
-                name="refusal_candidates",
-                figure=refusal_candidates(result),
-                alt="Scores of the candidate directions by position and layer. "
-                + result.selection,
-                rows=result.candidates_dataframe(),
-            )
-        )
     if result.doses:
-        panels.append(
-            Panel(
-                name="refusal_doses",
-                figure=refusal_doses(result),
-                alt="Refusal score of the first token of the answer by the strength at "
-                "which each direction is added, in both models.",
-                rows=result.doses_dataframe(),
-            )
+        alt = (
+            "Refusal score of the first token of the answer by the strength at which"
+            " each direction is added, in both models."
         )
+        rows = result.doses_dataframe()
+        panels.append(panel(refusal_doses, result, alt=alt, rows=rows))
     if result.side_effects:
-        panels.append(
-            Panel(
-                name="refusal_side_effects",
-                figure=refusal_side_effects(result),
-                alt="Change of the loss and divergence on "
-                f"{result.side_effects[0].text} when each direction is ablated.",
-                rows=result.side_effects_dataframe(),
-            )
+        alt = (
+            f"Change of the loss and divergence on {result.side_effects[0].text} when"
+            " each direction is ablated."
         )
+        rows = result.side_effects_dataframe()
+        panels.append(panel(refusal_side_effects, result, alt=alt, rows=rows))
+    return tuple(panels)
+
+
+def _along(result: RefusalComparison) -> tuple[Panel, ...]:
+    if not any(row.direction == "post" for row in result.projections):
+        return ()
+    layer = result.directions[1].layer
+    said = "; ".join(
+        f"{row.model}, {row.instructions} {row.mean:.3g}"
+        for row in result.projections
+        if (row.direction, row.layer) == ("post", layer)
+    )
+    alt = (
+        "Mean projection of harmful and harmless test prompts on the chosen direction"
+        " by layer, in both models, with bands of the middle 80 % of prompts. At layer"
+        f" {layer}: {said}."
+    )
+    rows = result.projections_dataframe()
+    return (panel(refusal_projections, result, alt=alt, rows=rows),)
+
+
+def _cosines(result: RefusalComparison) -> tuple[Panel, ...]:
+    panels: list[Panel] = []
     if result.layers.size:
         rows = pd.DataFrame({"layer": result.layers, "cosine": result.cosine})
-        panels.append(
-            Panel(
-                name="cosine_curve",
-                figure=cosine_curve(result),
-                alt="Cosine of the two models' refusal directions by layer, at "
-                f"{result.cosine_position}.",
-                rows=rows,
-            )
+        alt = (
+            "Cosine of the two models' refusal directions by layer, at"
+            f" {result.cosine_position}."
         )
+        panels.append(panel(cosine_curve, result, alt=alt, rows=rows))
     if result.cosines:
-        panels.append(
-            Panel(
-                name="cosine_positions",
-                figure=cosine_positions(result),
-                alt="Maps of the cosine of the two models' refusal directions by "
-                "position and layer, in each model's own template and in a common one.",
-                rows=result.cosines_dataframe(),
-            )
+        alt = (
+            "Maps of the cosine of the two models' refusal directions by position and"
+            " layer, in each model's own template and in a common one."
         )
+        rows = result.cosines_dataframe()
+        panels.append(panel(cosine_positions, result, alt=alt, rows=rows))
     return tuple(panels)
 
 
@@ -154,12 +166,6 @@ def refusal_tables(result: RefusalComparison) -> tuple[Hidden, ...]:
             )
         )
     return tuple(tables)
-
-
-def _scores(result: RefusalComparison) -> pd.DataFrame:
-    """One row per answer, without the texts, which may be harmful."""
-    rows = result.completions_dataframe()
-    return rows.drop(columns=["prompt", "completion"])
 
 
 def _side_by_side(

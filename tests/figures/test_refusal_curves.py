@@ -133,3 +133,52 @@ def test_what_was_not_run_is_said_and_not_drawn():
     ):
         with pytest.raises(ResultError, match="has no"):
             make(empty)
+
+
+def test_projections_are_means_with_bands_of_each_class_in_each_model():
+    result = refusal()
+    figure = figures.refusal_projections(result, direction="base")
+    traces = _traces(figure)
+    for number, role in enumerate(ROLES):
+        axis = "y" if number == 0 else "y2"
+        for kind in ("harmful", "harmless"):
+            own = [
+                row
+                for row in result.projections
+                if (row.model, row.direction, row.instructions) == (role, "base", kind)
+            ]
+            lines = [
+                trace
+                for trace in traces
+                if (trace.yaxis, trace.legendgroup) == (axis, kind)
+            ]
+            assert len(lines) == 1
+            np.testing.assert_allclose(lines[0].y, [row.mean for row in own])
+            (area,) = [t for t in traces if (t.yaxis, t.name) == (axis, kind)]
+            high, low = np.split(np.array(area.y), 2)
+            np.testing.assert_allclose(high, [row.high for row in own])
+            np.testing.assert_allclose(low[::-1], [row.low for row in own])
+    assert sum(bool(trace.showlegend) for trace in traces) == 2
+    assert {shape.x0 for shape in figure.layout.shapes} == {5}
+    with pytest.raises(ResultError, match="no projections"):
+        figures.refusal_projections(refusal(usable=False))
+
+
+def test_scores_that_were_not_needed_are_gaps_and_counted():
+    whole = refusal()
+    fate = "does not induce refusal when added; bypass, KL not computed"
+    some = tuple(
+        replace(one, bypass=float("nan"), kl=float("nan"), fate=fate)
+        if one.layer in (1, 2)
+        else one
+        for one in whole.candidates
+    )
+    result = replace(whole, candidates=some)
+    for draw in (figures.candidate_curves, figures.refusal_candidates):
+        assert "computed" not in str(draw(whole).layout.annotations)
+        notes = draw(result).layout.annotations
+        titles = [note.text.replace("<br>", " ") for note in notes]
+        gaps = ["(4 of 16 not computed)" in title for title in titles]
+        assert gaps == [True, False, True]
+    for trace in _traces(figures.candidate_curves(result)):
+        assert np.isnan(trace.y[[1, 2]]).all() == (trace.yaxis != "y2")
