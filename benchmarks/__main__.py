@@ -57,7 +57,8 @@ BENCHMARKS = (
     Benchmark(name="faults", arguments=("--faults", "4", "--only", "capture")),
 )
 GPU = Benchmark(
-    name="gpu", arguments=("--shape", "llama-1b", "--prompts", "512", "--rounds", "3")
+    name="gpu",
+    arguments=("--shape", "llama-1b", "--prompts", "512", "--minutes", "5"),
 )
 
 
