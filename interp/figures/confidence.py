@@ -1,5 +1,6 @@
 """Figures of a `ConfidenceComparison`. Each is a pure function of the result."""
 
+from dataclasses import dataclass
 from typing import get_args
 
 import numpy as np
@@ -12,6 +13,7 @@ from interp.figures.style import (
     NEUTRAL,
     TRUE_COLOUR,
     band,
+    log_ticks,
     model_names,
     styled,
 )
@@ -20,6 +22,7 @@ from interp.results.confidence import (
     Chosen,
     ConfidenceComparison,
     ConfidenceRow,
+    NeuronEffect,
     Swap,
 )
 from interp.results.truthfulness import ROLES, Role
@@ -31,6 +34,51 @@ CHOSEN_NAMES: dict[Chosen, tuple[str, str]] = {
     "frequency": ("token-frequency neuron", TRUE_COLOUR),
 }
 SYMBOLS: dict[Role, str] = {"base": "circle", "post": "diamond"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AblatedGroup:
+    """The neurons of one model that were ablated for one reason.
+
+    Attributes:
+        role: The model.
+        chosen: The reason.
+        rows: What ablating each did.
+    """
+
+    role: Role
+    chosen: Chosen
+    rows: tuple[NeuronEffect, ...]
+
+    @property
+    def name(self) -> str:
+        """What they are called in a legend."""
+        return f"{CHOSEN_NAMES[self.chosen][0]}, {self.role}"
+
+    @property
+    def marker(self) -> dict[str, object]:
+        """How they look: the colour tells the reason, the shape the model."""
+        colour = CHOSEN_NAMES[self.chosen][1]
+        return {
+            "color": colour,
+            "symbol": SYMBOLS[self.role],
+            "size": 9,
+            "opacity": 0.8,
+        }
+
+
+def ablated_groups(result: ConfidenceComparison) -> tuple[AblatedGroup, ...]:
+    """All neurons that were ablated, by reason and model.
+
+    Args:
+        result: The comparison.
+    """
+    return tuple(
+        AblatedGroup(role=role, chosen=chosen, rows=rows)
+        for chosen in get_args(Chosen)
+        for role in ROLES
+        if (rows := result.effects_of(role, chosen))
+    )
 
 
 def overlap_curve(result: ConfidenceComparison) -> go.Figure:
@@ -112,37 +160,28 @@ def effect_scatter(result: ConfidenceComparison) -> go.Figure:
             hoverinfo="skip",
         )
     )
-    for chosen in get_args(Chosen):
-        name, colour = CHOSEN_NAMES[chosen]
-        for role in ROLES:
-            rows = result.effects_of(role, chosen)
-            if not rows:
-                continue
-            identity = [
-                [row.neuron, row.mediated, row.entropy_change, row.loss_direct]
-                for row in rows
-            ]
-            figure.add_trace(
-                go.Scatter(
-                    x=np.array([row.loss_total for row in rows], np.float32),
-                    y=np.array([max(r.loss_direct, floor) for r in rows], np.float32),
-                    mode="markers",
-                    name=f"{name}, {role}",
-                    marker={
-                        "color": colour,
-                        "symbol": SYMBOLS[role],
-                        "size": 9,
-                        "opacity": 0.8,
-                    },
-                    customdata=np.array(identity, np.float32),
-                    hovertemplate=f"{role}, neuron %{{customdata[0]:.0f}}"
-                    "<br>total %{x:.2g} nats<br>direct %{customdata[3]:.2g} nats"
-                    "<br>through the norm %{customdata[1]:.2f}"
-                    "<br>entropy %{customdata[2]:+.2g} nats",
-                )
+    for group in ablated_groups(result):
+        identity = [
+            [row.neuron, row.mediated, row.entropy_change, row.loss_direct]
+            for row in group.rows
+        ]
+        height = [max(row.loss_direct, floor) for row in group.rows]
+        figure.add_trace(
+            go.Scatter(
+                x=np.array([row.loss_total for row in group.rows], np.float32),
+                y=np.array(height, np.float32),
+                mode="markers",
+                name=group.name,
+                marker=group.marker,
+                customdata=np.array(identity, np.float32),
+                hovertemplate=f"{group.role}, neuron %{{customdata[0]:.0f}}"
+                "<br>total %{x:.2g} nats<br>direct %{customdata[3]:.2g} nats"
+                "<br>through the norm %{customdata[1]:.2f}"
+                "<br>entropy %{customdata[2]:+.2g} nats",
             )
-    figure.update_xaxes(type="log", exponentformat="power")
-    figure.update_yaxes(type="log", exponentformat="power")
+        )
+    figure.update_xaxes(log_ticks(ends))
+    figure.update_yaxes(log_ticks(np.append(ends, np.float32(floor))))
     return styled(
         figure,
         title="What ablating a neuron does, and how much of it directly",

@@ -4,18 +4,18 @@ Each is a pure function of the result and of what is looked at.
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from interp.errors import ResultError
-from interp.figures.confidence import CHOSEN_NAMES, SYMBOLS
+from interp.figures.confidence import CHOSEN_NAMES, ablated_groups
 from interp.figures.style import FALSE_COLOUR, NEUTRAL, TRUE_COLOUR, styled
-from interp.results.confidence import Chosen, ConfidenceComparison
+from interp.results.confidence import ConfidenceComparison
 from interp.results.neurons import by_variance
-from interp.results.truthfulness import ROLES, Role
+from interp.results.truthfulness import ROLES
 
 
 Effect = Literal[
@@ -47,35 +47,25 @@ def effect_strips(
     """
     if not result.effects:
         raise ResultError(f"{result!r} has no ablated neuron.", remedy="Draw another.")
-    groups: list[tuple[Chosen, Role]] = [
-        (chosen, role)
-        for chosen in get_args(Chosen)
-        for role in ROLES
-        if result.effects_of(role, chosen)
-    ]
     figure = go.Figure()
     draw = np.random.default_rng(SEED)
-    for place, (chosen, role) in enumerate(groups):
-        rows = result.effects_of(role, chosen)
-        name, colour = CHOSEN_NAMES[chosen]
-        values = np.array([getattr(row, effect) for row in rows], np.float32)
-        spread = draw.uniform(-JITTER, JITTER, len(rows))
+    groups = ablated_groups(result)
+    for place, group in enumerate(groups):
+        values = np.array([getattr(row, effect) for row in group.rows], np.float32)
+        spread = draw.uniform(-JITTER, JITTER, len(values))
+        name, colour = CHOSEN_NAMES[group.chosen]
         figure.add_trace(
             go.Scatter(
                 x=(place + spread).astype(np.float32),
                 y=values,
                 mode="markers",
-                name=f"{name}, {role}",
-                marker={
-                    "color": colour,
-                    "symbol": SYMBOLS[role],
-                    "size": 8,
-                    "opacity": 0.75,
-                },
-                customdata=np.array([[row.neuron] for row in rows]),
-                hovertemplate=f"{role}, neuron %{{customdata[0]}}<br>%{{y:.4g}}"
+                name=name,
+                legendgroup=group.chosen,
+                showlegend=group.chosen not in {one.chosen for one in groups[:place]},
+                marker=group.marker,
+                customdata=np.array([[row.neuron] for row in group.rows]),
+                hovertemplate=f"{group.role}, neuron %{{customdata[0]}}<br>%{{y:.4g}}"
                 "<extra></extra>",
-                showlegend=False,
             )
         )
         middle = float(np.nanmedian(values)) if np.isfinite(values).any() else np.nan
@@ -90,10 +80,7 @@ def effect_strips(
     figure.add_hline(y=0, line={"color": NEUTRAL, "width": 1, "dash": "dash"})
     figure.update_xaxes(
         tickvals=list(range(len(groups))),
-        ticktext=[
-            f"{CHOSEN_NAMES[chosen][0].replace(' neuron', '<br>neuron', 1)}<br>{role}"
-            for chosen, role in groups
-        ],
+        ticktext=[group.role for group in groups],
         range=[-0.6, len(groups) - 0.4],
         showgrid=False,
     )
@@ -117,31 +104,21 @@ def frequency_scatter(result: ConfidenceComparison) -> go.Figure:
     if not result.effects:
         raise ResultError(f"{result!r} has no ablated neuron.", remedy="Draw another.")
     figure = go.Figure()
-    for chosen in get_args(Chosen):
-        name, colour = CHOSEN_NAMES[chosen]
-        for role in ROLES:
-            rows = result.effects_of(role, chosen)
-            if not rows:
-                continue
-            cosine = [row.frequency_cosine for row in rows]
-            share = [row.frequency_mediated for row in rows]
-            figure.add_trace(
-                go.Scatter(
-                    x=np.array(cosine, np.float32),
-                    y=np.array(share, np.float32),
-                    mode="markers",
-                    name=f"{name}, {role}",
-                    marker={
-                        "color": colour,
-                        "symbol": SYMBOLS[role],
-                        "size": 9,
-                        "opacity": 0.8,
-                    },
-                    customdata=np.array([[row.neuron] for row in rows]),
-                    hovertemplate=f"{role}, neuron %{{customdata[0]}}"
-                    "<br>cosine %{x:.3f}<br>along frequency %{y:.3f}<extra></extra>",
-                )
+    for group in ablated_groups(result):
+        cosine = [row.frequency_cosine for row in group.rows]
+        share = [row.frequency_mediated for row in group.rows]
+        figure.add_trace(
+            go.Scatter(
+                x=np.array(cosine, np.float32),
+                y=np.array(share, np.float32),
+                mode="markers",
+                name=group.name,
+                marker=group.marker,
+                customdata=np.array([[row.neuron] for row in group.rows]),
+                hovertemplate=f"{group.role}, neuron %{{customdata[0]}}"
+                "<br>cosine %{x:.3f}<br>along frequency %{y:.3f}<extra></extra>",
             )
+        )
     figure.add_vline(x=0, line={"color": NEUTRAL, "width": 1, "dash": "dash"})
     figure.add_hline(y=0, line={"color": NEUTRAL, "width": 1, "dash": "dash"})
     return styled(
@@ -301,6 +278,7 @@ def entropy_bars(result: ConfidenceComparison, neuron: int) -> go.Figure:
     )
     figure.add_vline(x=0, line={"color": NEUTRAL, "width": 1})
     figure.update_yaxes(autorange="reversed")
+    figure.update_xaxes(exponentformat="power", nticks=6)
     return styled(
         figure,
         title=f"Entropy without neuron {neuron}",

@@ -31,6 +31,13 @@ MAX_PANELS = 6
 # More small panels than these are too small to read.
 MAX_SEEDS = 16
 RELEASED = " (released)"
+# Reddy (2023) calls them so.
+MEANINGS = {
+    "CLA": "how often the likeliest label is in the context",
+    "ILA1": "attention of labels to their items in the first layer",
+    "TLA2": "attention of the target to all labels in the last layer",
+    "TILA2": "attention of the target to the right label in the last layer",
+}
 
 
 def formation_curves(result: FormationRun, metric: str) -> go.Figure:
@@ -76,9 +83,12 @@ def formation_curves(result: FormationRun, metric: str) -> go.Figure:
         figure.add_hline(
             y=result.level, line={"color": NEUTRAL, "width": 1, "dash": "dash"}
         )
-    name = plain(metric.replace("_", " "))
+    name = _words(metric)
     return styled(
-        figure, title=f"{name[:1].upper()}{name[1:]} over training", x="step", y=name
+        figure,
+        title=f"{name[:1].upper()}{name[1:]} over training",
+        x="step",
+        y=plain(metric.replace("_", " ")),
     )
 
 
@@ -94,7 +104,8 @@ def formation_seeds(result: FormationRun, metric: str) -> go.Figure:
     """
     values = result.curve(metric)
     seeds = np.unique(result.seeds)[:MAX_SEEDS]
-    columns = min(4, len(seeds))
+    # More panels beside each other are too narrow on a phone.
+    columns = min(2, len(seeds))
     rows = -(-len(seeds) // columns)
     figure = make_subplots(
         rows=rows,
@@ -126,14 +137,22 @@ def formation_seeds(result: FormationRun, metric: str) -> go.Figure:
             drawn.add(condition)
     figure.update_annotations(font={"size": 12})
     figure.update_xaxes(title_text="step", row=rows)
-    name = plain(metric.replace("_", " "))
+    name = _words(metric)
     left_out = len(np.unique(result.seeds)) - len(seeds)
     more = f", the first {len(seeds)}" if left_out else ""
     return styled(
         figure,
         title=f"{name[:1].upper()}{name[1:]} by seed{more}",
-        height=140 + 150 * rows,
+        height=140 + 170 * rows,
     ).update_layout(margin={"t": 96})
+
+
+def _words(metric: str) -> str:
+    """A metric in words; what is an abbreviation in the literature is explained."""
+    name, released, rest = metric.partition(RELEASED)
+    meaning = MEANINGS.get(name)
+    words = f"{meaning} ({name})" if meaning else name.replace("_", " ")
+    return plain(words + released + rest)
 
 
 def formation_panels(result: FormationRun) -> tuple[Panel, ...]:

@@ -25,6 +25,7 @@ from interp.results.heads import HeadScores
 
 JITTER, SEED = 0.3, 0
 ROW_HEIGHT = 44
+MOST_NAMES = 24
 
 
 def score_strips(result: HeadScores, layer: int, head: int) -> go.Figure:
@@ -135,7 +136,8 @@ def attention_pattern(result: HeadScores, layer: int, head: int) -> go.Figure:
                 showlegend=True,
             )
         )
-    places = np.arange(0, size, max(1, size // 32))
+    # More names than these stand on each other on a phone.
+    places = np.arange(0, size, -(-size // MOST_NAMES))
     ticks = {
         "tickvals": places.tolist(),
         "ticktext": [names[place] for place in places],

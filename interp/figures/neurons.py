@@ -9,6 +9,7 @@ from interp.figures.style import (
     FALSE_COLOUR,
     MODEL_COLOURS,
     NEUTRAL,
+    log_ticks,
     model_names,
     styled,
 )
@@ -63,7 +64,8 @@ def neuron_scatter(result: NeuronTable | ConfidenceComparison) -> go.Figure:
                 figure.add_trace(trace)
             else:
                 figure.add_trace(trace, row=1, col=column + 1)
-    figure.update_yaxes(type="log", exponentformat="power")
+    heights = np.concatenate([variance for _, variance in panels])
+    figure.update_yaxes(log_ticks(heights))
     # Both panels on one scale: what differs between the models is the point.
     figure.update_xaxes(title_text="norm of the output vector", matches="x")
     figure.update_annotations(font={"size": 13})
@@ -109,7 +111,7 @@ def singular_values(result: NeuronTable | ConfidenceComparison) -> go.Figure:
         annotation={"text": "null space", "font": {"size": 11, "color": NEUTRAL}},
         annotation_position="top left",
     )
-    figure.update_yaxes(type="log")
+    figure.update_yaxes(log_ticks(np.concatenate([one for _, _, one in curves])))
     return styled(
         figure,
         title="How much of each direction the head reads",

@@ -179,10 +179,7 @@ def _panel(panel: Panel) -> str:
 def _place_legend(layout: dict[str, Any], *, has_legend: bool) -> None:
     """Put the legend at the upper edge, with room for it to wrap on a phone."""
     layout.setdefault("legend", {}).update(yref="container", y=1, yanchor="top")
-    panels = sum(key.startswith("xaxis") for key in layout)
-    layout.setdefault("margin", {})["t"] = 12
-    if has_legend:
-        layout["margin"]["t"] = 84 if panels > 1 else 48
+    layout.setdefault("margin", {})["t"] = 48 if has_legend else 12
 
 
 def _hidden(table: Hidden) -> str:

@@ -4,6 +4,8 @@ Backgrounds are never set, so that a notebook, the explorer and the report each 
 their own behind a figure.
 """
 
+import textwrap
+
 import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float32
@@ -16,6 +18,12 @@ MODEL_COLOURS: dict[Role, str] = {"base": "#2f7fc9", "post": "#d4691e"}
 TRUE_COLOUR, FALSE_COLOUR = "#15907f", "#b0559c"
 NEUTRAL = "#868b94"
 BAND_OPACITY = 0.18
+# So many characters stand beside each other on a phone, and at least in a panel.
+PHONE_LINE, LEAST_LINE = 46, 10
+# Pixels: a line of a panel's title, the gap below it, and what is around the axes.
+TITLE_LINE, TITLE_GAP, AROUND = 17, 4, 120
+# With more powers of ten only these have numbers.
+MOST_DECADES = 3
 # A diverging scale with a transparent middle shows the background there.
 DIVERGING = (
     (0.0, "rgba(212,105,30,0.8)"),
@@ -100,4 +108,81 @@ def styled(
         figure.update_xaxes(title_text=x)
     if y:
         figure.update_yaxes(title_text=y)
+    _wrap_titles(figure)
+    _lower_panels(figure, height)
     return figure
+
+
+def log_ticks(values: Float32[np.ndarray, "..."]) -> dict[str, object]:
+    """What an axis needs to be logarithmic with readable numbers.
+
+    Plotly writes single digits between powers of ten, which says little on a phone.
+
+    Args:
+        values: What is drawn along it; only positive values have a place there.
+
+    Example:
+        >>> log_ticks(np.array([0.03, 0.4], np.float32))["ticktext"]
+        ['0.02', '0.05', '0.1', '0.2', '0.5']
+    """
+    there = values[np.isfinite(values) & (values > 0)]
+    if not there.size:
+        return {"type": "log"}
+    decades = np.arange(
+        np.floor(np.log10(there.min())), np.ceil(np.log10(there.max())) + 1
+    )
+    steps = (1,) if len(decades) > MOST_DECADES else (1, 2, 5)
+    ticks = [float(f"{step}e{decade:.0f}") for decade in decades for step in steps]
+    low, high = float(there.min()) / 2, float(there.max()) * 2
+    ticks = [tick for tick in ticks if low <= tick <= high]
+    return {"type": "log", "tickvals": ticks, "ticktext": [f"{one:g}" for one in ticks]}
+
+
+def _wrap_titles(figure: go.Figure) -> None:
+    """Break titles of horizontal axes and of panels that a phone would cut off."""
+    for axis in figure.select_xaxes():
+        if axis.title.text:
+            left, right = axis.domain or (0, 1)
+            axis.title.text = _wrapped(axis.title.text, right - left)
+    titles = _panel_titles(figure)
+    for title in titles:
+        beside = sum(one.y == title.y for one in titles)
+        title.text = _wrapped(title.text, 1 / beside)
+
+
+def _wrapped(text: str, share: float) -> str:
+    if "<br>" in text:
+        return text
+    width = max(LEAST_LINE, int(PHONE_LINE * share))
+    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    return "<br>".join(lines)
+
+
+def _lower_panels(figure: go.Figure, height: int) -> None:
+    """Put the titles of panels inside the area of the axes.
+
+    Legends only make room for themselves above that area, so that one of several lines
+    would stand on the titles.
+    """
+    titles = _panel_titles(figure)
+    if not titles:
+        return
+    lines = 1 + max(title.text.count("<br>") for title in titles)
+    kept = 1 - (TITLE_LINE * lines + TITLE_GAP) / max(height - AROUND, AROUND)
+    for axis in figure.select_yaxes():
+        low, high = axis.domain or (0, 1)
+        axis.domain = (low * kept, high * kept)
+    for note in figure.layout.annotations:
+        if note.yref == "paper":
+            note.y *= kept
+
+
+def _panel_titles(figure: go.Figure) -> list[go.layout.Annotation]:
+    """The annotations by which plotly writes the titles of panels."""
+    return [
+        note
+        for note in figure.layout.annotations
+        if (note.xref, note.yref, note.yanchor) == ("paper", "paper", "bottom")
+        and note.showarrow is False
+        and note.text
+    ]

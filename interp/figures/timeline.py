@@ -15,6 +15,7 @@ from interp.figures.timeline_parts import (
     even_ticks,
     head_values,
     metric_words,
+    small_words,
     spread_ticks,
     step_places,
     with_steps,
@@ -233,9 +234,9 @@ def timeline_scatter(
     figure.update_yaxes(range=_ends(up))
     return styled(
         figure,
-        title=f"{metric_words(x)} and {metric_words(y).lower()} of each head",
-        x=f"{metric_words(x).lower()} (share of attention)",
-        y=metric_words(y).lower(),
+        title=f"{metric_words(x)} and {small_words(y)} of each head",
+        x=f"{small_words(x)} (share of attention)",
+        y=small_words(y),
         height=420,
     )
 

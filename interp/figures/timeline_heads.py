@@ -21,6 +21,7 @@ from interp.figures.timeline_parts import (
     line_with_errors,
     mark,
     metric_words,
+    small_words,
     step_places,
     with_steps,
 )
@@ -69,7 +70,7 @@ def head_lines(result: HeadTimeline, metric: str, head: str) -> go.Figure:
     )
     for trace in traces:
         figure.add_trace(trace, row=1, col=1)
-    label = metric_words(metric).lower().replace(" ", "<br>", 1)
+    label = small_words(metric).replace(" ", "<br>", 1)
     figure.update_yaxes(title_text=plain(head) + "<br>" + label, row=1, col=1)
     chance = float(result.chance[number])
     if np.isfinite(chance):

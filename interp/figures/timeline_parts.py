@@ -22,6 +22,7 @@ from interp.results.timeline_rows import PhaseChange
 COLOURS = (*MODEL_COLOURS.values(), TRUE_COLOUR, FALSE_COLOUR)
 ROW_HEIGHT = 130
 MOST_TICKS = 10
+ABBREVIATIONS = {"auroc", "icl", "kl"}
 LOGARITHM = "step (logarithm of step + 1)"
 # Two standard errors, drawn around a mean.
 ERRORS = 2.0
@@ -184,9 +185,25 @@ def mark(figure: Any, change: PhaseChange, row: int, *, logarithmic: bool) -> No
 
 
 def metric_words(name: str) -> str:
-    """The name of a metric or curve as words that plotly shows letter for letter."""
-    words = plain(name.replace("_", " "))
+    """The name of a metric or curve as words that plotly shows letter for letter.
+
+    Example:
+        >>> metric_words("icl_score"), metric_words("prefix_matching")
+        ('ICL score', 'Prefix matching')
+    """
+    words = small_words(name)
     return words[:1].upper() + words[1:]
+
+
+def small_words(name: str) -> str:
+    """The same inside a sentence: small letters, but for what is an abbreviation.
+
+    Example:
+        >>> small_words("truth_probe_auroc")
+        'truth probe AUROC'
+    """
+    words = plain(name.replace("_", " ")).split(" ")
+    return " ".join(one.upper() if one in ABBREVIATIONS else one for one in words)
 
 
 def curve_errors(result: HeadTimeline, name: str) -> Float[np.ndarray, " checkpoint"]:
@@ -212,7 +229,7 @@ def even_ticks(n: int) -> Int[np.ndarray, " tick"]:
 
 def _label(name: str) -> str:
     """The name of a curve on two short lines, as an axis has little room."""
-    words = metric_words(name).lower().replace(" (", "<br>(")
+    words = small_words(name).replace(" (", "<br>(")
     if "<br>" not in words and len(words) > 12:
         words = "<br>".join(words.rsplit(" ", 1))
     unit = "<br>(nats)" if name.startswith(("loss", "icl_score")) else ""

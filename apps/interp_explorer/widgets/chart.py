@@ -14,7 +14,7 @@ from interp.figures.style import NEUTRAL
 
 # The camera in the figure's bar then saves an SVG, made in the browser.
 PLOT_CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
-TOP, TOP_OF_PANELS, LEGEND = 12, 40, 40
+TOP, LEGEND = 12, 40
 # Text colours of .streamlit/config.toml.
 INK = {"light": "#1b1e24", "dark": "#e8eaee"}
 
@@ -83,20 +83,18 @@ def show_figure(figure: go.Figure, *, alt: str, key: str) -> None:
 def shown(figure: go.Figure) -> go.Figure:
     """A copy as a page shows it: its title is a heading above it, which wraps.
 
-    The legend stands at the upper edge, clear of the titles of several panels.
+    The legend stands at the upper edge.
 
     Args:
         figure: The figure.
     """
     drawn = go.Figure(figure)
     content = figure.to_plotly_json()
-    panels = sum(name.startswith("xaxis") for name in content["layout"])
-    top = TOP if panels < 2 else TOP_OF_PANELS
-    if _has_legend(content["data"]):
-        top += LEGEND
+    has_legend = content["layout"].get("showlegend") is not False
+    has_legend = has_legend and _has_legend(content["data"])
     drawn.update_layout(
         title_text="",
-        margin_t=top,
+        margin_t=TOP + LEGEND if has_legend else TOP,
         legend={"yref": "container", "y": 1, "yanchor": "top"},
     )
     # Streamlit writes grey, which cannot be read on cells and bars.
