@@ -13,13 +13,17 @@ from torch import Tensor
 
 from interp.directions.shuffling import dealt_labels, exchangeable
 from interp.errors import ConfigError
+from interp.statistics import average_ranks
 from probes.evaluate import aurocs, held_out
 from probes.folds import Groups, group_codes
 from probes.linear import Fit
+from probes.p_values import TIE
 
 
 # Bounds the memory of one product: shuffles times folds times examples.
 VALUES_AT_ONCE = 20_000_000
+# With more of the shuffles than this alike, they test nothing.
+MOST_ALIKE = 0.5
 
 
 def shuffles(
@@ -59,6 +63,49 @@ def shuffles(
     labels = np.asarray(labels, dtype=bool)
     members = exchangeable(group_codes(groups, labels.size), folds=folds)
     return dealt_labels(labels, members, count=count, seed=seed)
+
+
+def held_out_p(
+    scores: Float[np.ndarray, "*batch example"],
+    labels: Bool[np.ndarray, " example"],
+    *,
+    groups: Groups | None = None,
+    permutations: int = 999,
+    seed: int = 0,
+) -> Float[np.ndarray, "*batch"]:
+    """How often shuffled labels give scores of held-out examples as high an AUROC.
+
+    The scores stay as they are: they are of examples that no fit has seen. Labels are
+    shuffled as in `shuffles`, since examples of a group depend on each other. NaN where
+    groups of one label and of different sizes have nothing to exchange.
+
+    Args:
+        scores: The last axis runs over examples.
+        labels: Which examples are positive.
+        groups: The group of each example.
+        permutations: How many shuffles.
+        seed: Feeds them.
+
+    Raises:
+        ShapeError: If groups and labels disagree in length.
+
+    Source:
+        Phipson & Smyth (2010); Winkler et al. (2015).
+
+    Example:
+        >>> labels = np.arange(20) > 9
+        >>> float(held_out_p(np.arange(20.0), labels, permutations=99))
+        0.01
+    """
+    orders = shuffles(labels, groups=groups, count=permutations, seed=seed)
+    shape = scores.shape[:-1]
+    if (orders == labels).all(1).mean() > MOST_ALIKE:
+        return np.full(shape, np.nan)
+    # With as many positives everywhere, AUROCs are in the order of their rank sums.
+    ranks = average_ranks(np.asarray(scores, dtype=np.float64))
+    observed = ranks @ labels.astype(np.float64)
+    reached = (ranks @ orders.T.astype(np.float64) >= observed[..., None] - TIE).sum(-1)
+    return np.asarray((1 + reached) / (1 + permutations))
 
 
 def shuffled_aurocs(

@@ -35,7 +35,7 @@ from probes.logistic import fit_logistic
 from probes.loops import name_of
 from probes.mdl import online_compression
 from probes.p_values import permutation_p_values
-from probes.permutation import shuffled_aurocs, shuffles
+from probes.permutation import MOST_ALIKE, shuffled_aurocs, shuffles
 from probes.reading import (
     Captured,
     LabelValues,
@@ -47,8 +47,6 @@ from probes.reading import (
 
 
 CONTROL_FIELDS = ("random_auroc", "covariance_auroc", "selectivity", "mdl_compression")
-# With more of the shuffles than this alike, they test nothing.
-MOST_ALIKE = 0.5
 
 
 def sweep(

@@ -22,7 +22,27 @@ from probes.evaluate import aurocs, held_out, quality
 from probes.folds import assign_folds
 from probes.mdl import online_compression
 from probes.p_values import permutation_p_values
-from probes.permutation import shuffled_aurocs, shuffles
+from probes.permutation import held_out_p, shuffled_aurocs, shuffles
+
+
+def test_scores_that_tell_groups_apart_do_not_make_a_small_p():
+    rng = np.random.default_rng(6)
+    groups, small = np.repeat(np.arange(20), 6), {"grouped": 0, "alone": 0}
+    for seed in range(120):
+        labels = (rng.permutation(20) % 2 == 0)[groups]
+        scores = rng.normal(size=20)[groups] + 0.5 * rng.normal(size=120)
+        for name, given in (("grouped", groups), ("alone", None)):
+            p = held_out_p(scores, labels, groups=given, permutations=99, seed=seed)
+            small[name] += bool(p <= 0.05)
+    # Six are expected of 120, and more than 14 once in a thousand times.
+    assert small["grouped"] <= 14
+    assert small["alone"] > 24
+
+
+def test_held_out_scores_of_groups_that_cannot_exchange_have_no_p():
+    labels = np.array([True] * 3 + [False] * 2)
+    scores = np.arange(10.0).reshape(2, 5)
+    assert np.isnan(held_out_p(scores, labels, groups=labels)).all()
 
 
 def test_permutation_p_is_uniform_when_labels_mean_nothing():

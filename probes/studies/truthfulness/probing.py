@@ -16,13 +16,14 @@ from interp.errors import InterpError
 from interp.progress import progress_bar
 from interp.results import ProbeScore
 from interp.results.truthfulness import Role
-from interp.statistics import auroc, auroc_interval, mean_interval, permutation_p
+from interp.statistics import auroc, auroc_interval, mean_interval
 from probes.controls import random_band
 from probes.evaluate import quality
 from probes.linear import Fit, LinearProbe
 from probes.means import fit_lda, fit_mean_difference, fit_ridge
 from probes.optimum import NotConvergedWarning
 from probes.path import fit_logistic_cv
+from probes.permutation import held_out_p
 from probes.studies.truthfulness.negation import negation_of
 from probes.studies.truthfulness.readout import best_layer
 from probes.studies.truthfulness.shown import shown_statements
@@ -301,5 +302,7 @@ def _judged(
         "accuracy_high": right.high,
         "brier": good.brier,
         "ece": good.ece,
-        "permutation_p": permutation_p(logits, labels, seed=spec.seed),
+        "permutation_p": held_out_p(
+            logits, labels, groups=statements.groups, seed=spec.seed
+        ),
     }

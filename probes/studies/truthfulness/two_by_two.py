@@ -17,8 +17,8 @@ from interp.statistics import (
     auroc_difference,
     auroc_interval,
     mean_interval,
-    permutation_p,
 )
+from probes.permutation import held_out_p
 from probes.studies.truthfulness import readout
 from probes.studies.truthfulness.spec import TruthfulnessSpec
 
@@ -92,16 +92,15 @@ def read_out(
         labels[0],
         [statements.prompts[i] for i in splits.test],
     )
+    own = np.stack([test[i, i, best[i]] for i in range(2)])
+    p = held_out_p(own, labels[2], groups=groups, seed=spec.seed)
     return Table(
         scores=test,
         auroc=auroc_interval(test, labels[2], **options),
         accuracy=mean_interval(correct, **options),
         validation=np.stack([auroc(val[i, i], labels[1]) for i in range(2)]),
         best=(best[0], best[1]),
-        p=(
-            float(permutation_p(test[0, 0, best[0]], labels[2], seed=spec.seed)),
-            float(permutation_p(test[1, 1, best[1]], labels[2], seed=spec.seed)),
-        ),
+        p=(float(p[0]), float(p[1])),
         cosine=readout.cosines(fits[0].direction, fits[1].direction),
         layer_cosines=readout.all_cosines([fit.direction for fit in fits]),
         carried=_carried(test, labels[2], options),
