@@ -5,7 +5,7 @@ names that nearly all decoders use. What this finds is a guess: the self-check o
 `interp doctor` tells whether it holds.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import NamedTuple
 
 from torch import nn
@@ -41,19 +41,20 @@ def map_from_structure(hf: PreTrainedModel) -> ArchitectureMap:
         UnsupportedModelError: If there is no list of blocks with an attention module.
     """
     blocks_path = _blocks(hf)
-    block = hf.get_submodule(f"{blocks_path}.0")
+    # The blocks of a hybrid do not all have the same parts.
+    block = _names(*hf.get_submodule(blocks_path).children())
     trunk_path = blocks_path.rpartition(".")[0]
     attn = _first(block, _ATTENTION)
     if attn is None:
         raise UnsupportedModelError(
             f"Cannot find the attention module in the blocks of {type(hf).__name__}.",
-            expected=f"Looked for {', '.join(_ATTENTION)} in {blocks_path}.0.",
+            expected=f"Looked for {', '.join(_ATTENTION)} in {blocks_path}.",
             remedy="Only decoder models with attention in every block are supported.",
         )
     mlp = _first(block, _MLP)
     embeddings = hf.get_input_embeddings()
     unembed = hf.get_output_embeddings()
-    norm = _first(hf.get_submodule(trunk_path), _NORMS)
+    norm = _first(_names(hf.get_submodule(trunk_path)), _NORMS)
     norms = _branch_norms(block)
     return ArchitectureMap(
         source="structure",
@@ -86,8 +87,7 @@ class _BranchNorms(NamedTuple):
     behind_mlp: str | None
 
 
-def _branch_norms(block: nn.Module) -> _BranchNorms:
-    names = {name for name, _ in block.named_children()}
+def _branch_norms(names: Set[str]) -> _BranchNorms:
     if _BEHIND_MLP in names:
         behind = _BEHIND_ATTENTION if _BEHIND_ATTENTION in names else None
         before = _BEFORE_MLP if _BEFORE_MLP in names else None
@@ -122,16 +122,19 @@ def _blocks(hf: PreTrainedModel) -> str:
     return largest[0]
 
 
-def _first(module: nn.Module, names: Iterable[str]) -> str | None:
-    known = {name for name, _ in module.named_modules()}
+def _names(*modules: nn.Module) -> Set[str]:
+    """The paths of everything that one of the modules has."""
+    return {name for module in modules for name, _ in module.named_modules()}
+
+
+def _first(known: Set[str], names: Iterable[str]) -> str | None:
     return next((name for name in names if name in known), None)
 
 
-def _below(block: nn.Module, parent: str | None, names: Iterable[str]) -> str | None:
+def _below(known: Set[str], parent: str | None, names: Iterable[str]) -> str | None:
     if parent is None:
         return None
-    name = _first(block.get_submodule(parent), names)
-    return None if name is None else f"{parent}.{name}"
+    return _first(known, (f"{parent}.{name}" for name in names))
 
 
 def _path_of(hf: PreTrainedModel, target: nn.Module) -> str:

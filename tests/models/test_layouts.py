@@ -65,6 +65,8 @@ MORE = {
     "openai-gpt": ("openai-gpt", GPT),
 }
 N, KV, D = 4, 2, 8
+# Transformers' GPT-BigCode scripts functions when it is imported.
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")
 
 
 def model_of(name):
@@ -144,6 +146,7 @@ def test_columns_are_those_of_transformer_lens(name):
 
 def split_by_transformer_lens(hf, path):
     """Its adapter's own splitting, of a weight whose rows hold their numbers."""
+    pytest.importorskip("transformer_lens")
     from transformer_lens.factories.architecture_adapter_factory import (
         ArchitectureAdapterFactory,
     )
