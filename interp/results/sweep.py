@@ -236,7 +236,9 @@ class ProbeSweep:
     def headline(self) -> str:
         """What was found, in one sentence."""
         best = self.best
-        where = f"{self.sites[best]} at {self.positions[best]!r}"
+        where, position = self.sites[best], self.positions[best]
+        # Plain arrays have no positions.
+        where += f" at {position!r}" if position else ""
         value, low, high = self.nested_auroc, self.nested_auroc_lo, self.nested_auroc_hi
         how = "chosen on training folds"
         if np.isnan(value):
@@ -247,6 +249,13 @@ class ProbeSweep:
             how = "the best of all"
         measured = f"AUROC {value:.2f} [{low:.2f}, {high:.2f}]"
         p = float(self.permutation_p_corrected[best])
+        if low > 0.5 and p > SIGNIFICANT and value > self._random(best):
+            return (
+                f"Whether the probe at {where} separates held-out examples is not "
+                f"decided ({how}: {measured}): shuffled labels do as well, corrected p "
+                f"= {p:.3f}, but by default they are refitted by a difference of means "
+                "(see Controls.permutation_fit)."
+            )
         if not low > 0.5 or p > SIGNIFICANT:
             against = "" if np.isnan(p) else f", corrected p = {p:.3f}"
             return (
@@ -261,6 +270,11 @@ class ProbeSweep:
             f"The probe at {where} separates held-out examples best ({how}: {measured}"
             f"{beside})."
         )
+
+    def _random(self, probe: int) -> float:
+        """What random directions stay below; 0.5 if none were drawn."""
+        drawn = np.array([self.random_auroc[probe], self.covariance_auroc[probe]])
+        return float(np.nanmax(drawn, initial=0.5))
 
     def save(self, folder: str | Path) -> Path:
         """Write this into a folder; see `interp.results.save`."""

@@ -139,6 +139,21 @@ def test_nested_choice_pays_for_choosing_where_there_is_nothing():
     assert found.headline().startswith("No probe")
 
 
+def test_a_truth_that_only_the_fit_can_see_is_not_called_nothing():
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 2 == 0
+    rows = 10 * rng.normal(size=(200, 50)).astype(np.float32)
+    # One narrow axis tells; the means differ far more along the wide ones, by chance.
+    rows[:, 0] = 0.1 * rng.normal(size=200) + labels
+    found = probes.sweep(rows, labels, fit=probes.fit_lda)
+    assert found.auroc[0] > 0.95
+    assert found.permutation_p_corrected[0] > 0.05
+    assert found.headline().startswith("Whether the probe at activations separates")
+    own = Controls(permutations=40, permutation_fit=probes.fit_lda)
+    said = probes.sweep(rows, labels, fit=probes.fit_lda, controls=own).headline()
+    assert said.startswith("The probe at activations separates held-out examples best")
+
+
 def test_a_sweep_survives_its_folder(tmp_path):
     rows, labels = planted(60)
     found = probes.sweep(rows, labels, controls=CHEAP, groups=np.arange(60) // 2)
