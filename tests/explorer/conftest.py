@@ -12,6 +12,7 @@ from browser_session import chromium, serving, watched
 from knowledge_samples import knowledge
 from map_samples import save_all, save_hostile
 from sample_results import provenance, refusal, truthfulness
+from steered_samples import steered
 from streamlit.testing.v1 import AppTest
 from timeline_samples import timeline
 
@@ -145,13 +146,14 @@ def everything(folder, hostile_folder, tmp_path_factory) -> Path:
     `a` and `seed 5` differ in their seed, and `<b> ![x](y)` in no more than a name.
     """
     # Imported here: it brings torch, which no other page needs.
-    from interp.directions import Direction, save
+    from interp.directions import Direction, Probe, save
 
     root = tmp_path_factory.mktemp("everything")
     for source in (folder, hostile_folder):
         shutil.copytree(source, root, dirs_exist_ok=True)
     save_all(root / "maps")
     save_hostile(root / "hostile", MARKUP)
+    steered(word=MARKUP).save(root / "hostile" / "texts")
     truthfulness().save(root / "a")
     refusal().save(root / "refused")
     first, second = provenance().models
@@ -163,6 +165,9 @@ def everything(folder, hostile_folder, tmp_path_factory) -> Path:
         vector = np.random.default_rng(seed).normal(size=16)
         found = Direction.from_vector(vector, site="resid_post.3")
         save(replace(found, model="m", rule=MARKUP), root / f"{name}.safetensors")
+    weights = np.ones(16, dtype=np.float32)
+    probe = Probe(weights=weights, kind=MARKUP, rule=MARKUP, data=MARKUP)
+    save(replace(probe, site="resid_post.3"), root / "<b>![x](y).safetensors")
     return root
 
 

@@ -1,8 +1,10 @@
 """The explorer in a real browser: pages, links, keys, and nobody's markup."""
 
+import re
 from urllib.parse import quote
 
 import numpy as np
+import pandas as pd
 import pytest
 from browser_session import (
     DONE,
@@ -14,7 +16,10 @@ from browser_session import (
     visit,
     watched,
 )
+from knowledge_samples import knowledge
+from map_samples import figure_title
 
+from interp.figures import restoration_map
 from interp.interchange import read_vector
 from interp_explorer.pages import STUDIES
 
@@ -36,7 +41,8 @@ HOSTILE = {
     "induction": f"i_run=hostile/timeline&i_head={NONSENSE}&i_threshold=nan",
     "compare": f"x_kind=truthfulness&x_a=a&x_b={quote('<b> ![x](y)')}"
     f"&x_figure={NONSENSE}",
-    "directions": f"d_one={quote('![x](y) <i>.safetensors')}&d_names={NONSENSE}",
+    "directions": f"d_one={quote('<b>![x](y).safetensors')}&d_names={NONSENSE}",
+    "texts": "s_run=hostile/texts&s_texts=true",
     "runs": f"n_run={quote('<img src=x onerror=window.hacked=1>')}&n_states={NONSENSE}",
 }
 # Choices that are not there are said to be not there, in one line.
@@ -119,9 +125,13 @@ def test_hostile_names_texts_and_links_run_nothing(view, page, base):
     if view == "":
         return
     open_all(page)
-    for toggle in page.get_by_text("which may be harmful").all():
-        toggle.click()
-        box(page, "Instruction").wait_for()
+    if view == "texts":
+        # In the prompt and in both texts.
+        page.get_by_text("<img src=x").nth(2).wait_for()
+    else:
+        for toggle in page.get_by_text("which may be harmful").all():
+            toggle.click()
+            box(page, "Instruction").wait_for()
     settle(page)
     check_harmless(page)
 
@@ -137,7 +147,7 @@ def test_what_is_not_comparable_is_refused_until_one_insists(page, base):
     page.wait_for_function("document.querySelectorAll('.js-plotly-plot').length === 3")
 
 
-def test_directions_and_figures_go_out_as_files_that_read_back(page, base, tmp_path):
+def test_directions_go_out_as_files_that_read_back(page, base, tmp_path):
     visit(page, f"{base}/directions?d_one=up.safetensors")
     with page.expect_download() as download:
         page.get_by_role("button", name="Neuronpedia JSON").click()
@@ -146,13 +156,33 @@ def test_directions_and_figures_go_out_as_files_that_read_back(page, base, tmp_p
     np.testing.assert_allclose(
         read_vector(tmp_path / "v.json").vector, expected, rtol=1e-5
     )
-    visit(page, f"{base}/induction?i_run=heads")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Parquet").first.click()
+    download.value.save_as(tmp_path / "d.parquet")
+    rows = pd.read_parquet(tmp_path / "d.parquet")
+    assert {"up.safetensors", "<b>![x](y).safetensors"} <= {*rows["name"]}
+
+
+def test_a_chosen_figure_goes_out_as_it_is_shown(page, base, tmp_path):
+    figure = quote(figure_title(knowledge(), "knowledge_maps"))
+    view = f"knowledge?k_run=maps/knowledge&k_figure={figure}&k_map=post"
+    visit(page, f"{base}/{view}")
     page.locator(PLOTS).first.wait_for()
     page.get_by_text("Numbers, downloads, Python").first.click()
-    button = page.get_by_role("button", name="Figure as SVG")
-    button.wait_for()
     with page.expect_download() as download:
-        button.click()
+        page.get_by_role("button", name=re.compile("as HTML")).click()
+    download.value.save_as(tmp_path / "f.html")
+    saved = (tmp_path / "f.html").read_text()
+    shown = page.locator(".js-plotly-plot")
+    assert saved.count("<h3>") == shown.count() > 1
+    # What the report draws is the map of the base model.
+    for unit, where in ((0, "post"), (0, "base")):
+        title = restoration_map(knowledge(), where, unit=unit).layout.title.text
+        assert (f"<h3>{title}</h3>" in saved) == (where == "post")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Figure 1 as SVG").click()
     download.value.save_as(tmp_path / "f.svg")
-    assert (tmp_path / "f.svg").read_text().startswith("<svg")
+    svg = (tmp_path / "f.svg").read_text()
+    assert svg.startswith("<svg")
+    assert "heatmaplayer" in svg
     page.wait_for_function(DONE)

@@ -156,7 +156,7 @@ def test_the_overview_shows_what_is_missing(many, open_page):
 
 def test_the_filter_is_sent_once_it_is_asked_for_and_links_ask(many, open_page):
     app = open_page(many)
-    assert [box.label for box in app.expander][0] == "Filter"
+    assert app.expander[0].label == "Filter"
     assert not app.multiselect
     app = open_page(many, o_words="no such word")
     assert app.text_input(key="o_words").value == "no such word"
