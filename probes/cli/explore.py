@@ -42,8 +42,8 @@ def explore(
     """Show the results below DIR in the browser; steer a model on the page Lab.
 
     Pages of results load no model. The Lab loads one when it is opened: it colours the
-    tokens of a prompt by saved directions and probes, reads what each layer would predict, and
-    writes text unchanged and steered side by side.
+    tokens of a prompt by saved directions and probes, reads what each layer would
+    predict, and writes text unchanged and steered side by side.
 
     Only this machine can reach the pages, and only as 127.0.0.1 or localhost. Of
     results, only files below DIR are read; only links and texts that you ask the Lab
