@@ -41,7 +41,9 @@ def refusal_projections(
         ResultError: If the result does not hold projections on it.
     """
     rows = [row for row in result.projections if row.direction == direction]
-    roles = [role for role in ROLES if any(row.model == role for row in rows)]
+    roles: list[Role] = [
+        role for role in ROLES if any(row.model == role for row in rows)
+    ]
     if not rows:
         raise ResultError(
             f"{result!r} holds no projections on the direction of {direction}.",

@@ -110,6 +110,53 @@ def test_no_link_opens_answers(folder, open_page):
     assert not any(text.value in answers for text in app.text)
 
 
+def test_a_candidate_without_some_scores_says_which_are_missing(tmp_path, open_page):
+    whole = refusal()
+    fate = "does not induce refusal when added; bypass, KL not computed"
+    nan = float("nan")
+    some = tuple(
+        replace(one, bypass=nan, kl=nan, fate=fate) if one.layer == 2 else one
+        for one in whole.candidates
+    )
+    replace(whole, candidates=some).save(tmp_path / "r")
+    app = open_page(
+        tmp_path, "refusal", r_figure=title("candidate_curves"), r_layer="2"
+    )
+    assert not app.exception
+    assert metrics(app)["Bypass"] == metrics(app)["KL"] == "–"
+    assert metrics(app)["Induce"] == "-2.4"
+    assert "KL not computed" in said(app).replace("\\", "")
+
+
+@pytest.mark.parametrize(
+    ("direction", "told"), [("base", "direction of base"), ("post", "At layer 5")]
+)
+def test_a_link_shows_prompts_along_the_direction_of_a_model(
+    folder, open_page, direction, told
+):
+    app = open_page(
+        folder, "refusal", r_figure=title("refusal_projections"), r_along=direction
+    )
+    assert not app.exception
+    (chart,) = app.get("plotly_chart")
+    assert told in chart.proto.alt
+
+
+def test_answers_are_strips_of_tokens_once_they_are_asked_for(folder, open_page):
+    app = open_page(folder, "refusal", r_figure=title("refusal_rates"))
+    assert not app.get("bidi_component")
+    switch = next(one for one in app.toggle if "may be harmful" in one.label)
+    app = switch.set_value(True).run()
+    assert not app.exception
+    strips = app.get("bidi_component")
+    n = len([r for r in refusal().completions if r.instructions == "harmful"])
+    assert len(strips) == len({*range(n)}) / 40
+    app = app.toggle(key="r_coloured").set_value(False).run()
+    assert not app.get("bidi_component")
+    answers = {row.completion for row in refusal().completions}
+    assert any(text.value in answers for text in app.text)
+
+
 def test_filters_find_changed_disagreeing_and_looping_answers():
     rows = [
         row

@@ -291,6 +291,7 @@ def test_only_needed_scores_choose_the_same_direction(
     if not lenient_only:
         assert whole.chosen in result.candidates
     assert some.chosen is not None
+    assert whole.chosen is not None
     # Which resamples choose it depends on candidates that are not scored.
     chosen = replace(some.chosen, share=whole.chosen.share)
     assert vars_of(chosen) == pytest.approx(vars_of(whole.chosen))

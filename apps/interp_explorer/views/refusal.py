@@ -3,13 +3,19 @@
 import pandas as pd
 import streamlit as st
 
-from interp.figures import Panel, candidate_curves, refusal_candidates
+from interp.figures import (
+    Panel,
+    candidate_curves,
+    refusal_candidates,
+    refusal_projections,
+)
 from interp.figures.refusal_curves import candidate_places
 from interp.figures.refusal_scores import SOURCE_NAMES, SOURCES
 from interp.results import RefusalCandidate, RefusalComparison
 from interp.results.truthfulness import ROLES
 from interp_explorer.pages import STUDY
 from interp_explorer.widgets.answers import show_answers
+from interp_explorer.widgets.chart import show_figure
 from interp_explorer.widgets.clickable import Choice, choose_cell
 from interp_explorer.widgets.study import show_rest, show_study
 from interp_explorer.widgets.text import escaped
@@ -60,9 +66,9 @@ def show_candidates(result: RefusalComparison, panel: Panel) -> None:
 
 def _show_candidate(result: RefusalComparison, one: RefusalCandidate) -> None:
     with st.container(horizontal=True):
-        st.metric("Bypass", f"{one.bypass:.3g}", help="Refusal score when ablated.")
-        st.metric("Induce", f"{one.induce:.3g}", help="Refusal score when added.")
-        st.metric("KL", f"{one.kl:.3g}", help="On harmless prompts when ablated.")
+        st.metric("Bypass", _number(one.bypass), help="Refusal score when ablated.")
+        st.metric("Induce", _number(one.induce), help="Refusal score when added.")
+        st.metric("KL", _number(one.kl), help="On harmless prompts when ablated.")
         if not pd.isna(one.norm):
             share = f"{one.relative_norm:.2g} of the mean harmless activation's."
             st.metric("Length", f"{one.norm:.3g}", help=share)
@@ -70,11 +76,17 @@ def _show_candidate(result: RefusalComparison, one: RefusalCandidate) -> None:
             resamples = f"Of {result.resamples} resamples choose it."
             st.metric("Bootstrap share", f"{one.share:.0%}", help=resamples)
     rank = f", rank {one.rank}" if one.rank else ""
-    st.markdown(f"**{escaped(one.fate.capitalize() + rank)}**")
+    fate = one.fate[:1].upper() + one.fate[1:]
+    st.markdown(f"**{escaped(fate + rank)}**")
     if result.rule:
         st.caption(f"The rule: {escaped(result.rule)}.")
     for reason in result.limits.missed(one) if result.limits else ():
         st.markdown(f"- {escaped(reason)}")
+
+
+def _number(score: float) -> str:
+    """A score, or a dash; the fate of a candidate says why it has none."""
+    return "–" if pd.isna(score) else f"{score:.3g}"
 
 
 def _show_nearest(result: RefusalComparison) -> None:
@@ -131,12 +143,31 @@ def show_transfer(result: RefusalComparison, panel: Panel) -> None:
     st.dataframe(rows, hide_index=True, key="r_transfer_rows")
 
 
+def show_projections(result: RefusalComparison, panel: Panel) -> None:
+    """Prompts along the direction of one of the models."""
+    held = {row.direction for row in result.projections}
+    whose = st.segmented_control(
+        "Direction of",
+        [role for role in ROLES if role in held],
+        default="post",
+        required=True,
+        key="r_along",
+        bind="query-params",
+    )
+    alt = panel.alt
+    if whose != "post":
+        alt = f"The same means and bands along the direction of {whose}, by layer."
+    figure = refusal_projections(result, direction=whose or "post")
+    show_figure(figure, alt=alt, key="r_projections")
+
+
 if shown := show_study(
     PAGE,
     draw={
         "candidate_curves": show_candidates,
         "refusal_candidates": show_candidates,
         "refusal_transfer": show_transfer,
+        "refusal_projections": show_projections,
     },
     is_spare=lambda _, panel: panel.name == "refusal_candidates",
 ):

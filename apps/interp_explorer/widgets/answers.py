@@ -6,8 +6,9 @@ import pandas as pd
 import streamlit as st
 
 from interp.figures.refusal import condition_label
-from interp.results import Completion, RefusalComparison
+from interp.results import Completion, ReadAnswer, RefusalComparison
 from interp.results.refusal import Instructions, conditions_of
+from interp_explorer.widgets.token_strip import Strip, StripScore, limit_of, show_strip
 
 
 # What readers look for among the instructions.
@@ -48,7 +49,8 @@ def show_answers(result: RefusalComparison, *, key: str) -> None:
             format_func=FILTERS.__getitem__,
             key="r_answers",
         )
-    rows = [row for row in result.completions if row.instructions == kind]
+    places = [at for at, r in enumerate(result.completions) if r.instructions == kind]
+    rows = [result.completions[at] for at in places]
     prompts = matching(rows, wanted)
     st.caption(f"{len(prompts)} of {len({row.prompt for row in rows})} instructions.")
     if not prompts:
@@ -56,10 +58,17 @@ def show_answers(result: RefusalComparison, *, key: str) -> None:
     with st.expander("All of them, and what was judged"):
         st.dataframe(judgements(rows, prompts), hide_index=True, key=f"{key}_table")
     prompt = st.selectbox("Instruction", prompts, key=f"{key}_{kind}_prompt")
-    answers = [row for row in rows if row.prompt == prompt]
-    for column, row in zip(st.columns(2) * len(answers), answers, strict=False):
+    own = [at for at in places if result.completions[at].prompt == prompt]
+    read = [result.read_answer(at) for at in own]
+    is_coloured = _asks_for_colour(result, read)
+    limit = limit_of([one.projections for one in read if one is not None])
+    for column, at, one in zip(st.columns(2) * len(own), own, read, strict=False):
         with column.container(border=True):
-            _show_answer(row)
+            _show_marks(result.completions[at])
+            if is_coloured and one is not None and one.tokens:
+                show_strip(_strip(one, limit), key=f"{key}_strip_{at}")
+            else:
+                st.text(result.completions[at].completion or "(nothing)")
 
 
 def matching(rows: Sequence[Completion], wanted: str) -> list[str]:
@@ -102,7 +111,38 @@ def _matches(answers: Sequence[Completion], wanted: str) -> bool:
             return True
 
 
-def _show_answer(row: Completion) -> None:
+def _asks_for_colour(
+    result: RefusalComparison, read: Sequence[ReadAnswer | None]
+) -> bool:
+    if not any(one is not None and one.tokens for one in read):
+        return False
+    return st.toggle(
+        "Colour tokens by the refusal direction",
+        value=True,
+        key="r_coloured",
+        bind="query-params",
+        help="How far along the direction of the post-trained model (layer "
+        f"{result.directions[1].layer}) the unchanged model is at each token when it "
+        "reads the answer: 0 is the mean of harmless prompts where the direction was "
+        "found, and 1, in the post-trained model, that of harmful ones. Click a token "
+        "to read its value.",
+    )
+
+
+def _strip(read: ReadAnswer, limit: float) -> Strip:
+    score = StripScore(
+        name="along the direction", values=read.projections, unit="class gaps"
+    )
+    return Strip(
+        label="Tokens of the answer",
+        tokens=read.tokens,
+        scores=[score],
+        limit=limit,
+        signed=True,
+    )
+
+
+def _show_marks(row: Completion) -> None:
     st.caption(_label(row))
     with st.container(horizontal=True):
         st.badge(
@@ -114,7 +154,6 @@ def _show_answer(row: Completion) -> None:
         if row.looping:
             st.badge("loops", color="gray")
         st.badge(f"score {row.score:.2f}", color="gray")
-    st.text(row.completion or "(nothing)")
 
 
 def _label(row: Completion) -> str:
