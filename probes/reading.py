@@ -165,10 +165,10 @@ def _of_site(activations: Captured, name: str, layer: int | None) -> Iterator[Re
             expected="A probe is fitted at a position that every example has.",
             remedy="Capture positions such as 'last' or 'template[-3:]'.",
         )
+    spec = activations.resolved.spec
+    listed = spec.split(", ")
     for slot in range(rows.shape[1]):
-        yield Reading(
-            site=name,
-            layer=layer,
-            position=f"{activations.resolved.spec}:{slot}",
-            rows=rows[:, slot].flatten(1),
-        )
+        # A list names each of its positions; of a range only the order is known.
+        own = listed[slot] if len(listed) == rows.shape[1] else f"{spec}:{slot}"
+        at = rows[:, slot].flatten(1)
+        yield Reading(site=name, layer=layer, position=own, rows=at)

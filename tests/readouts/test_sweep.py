@@ -255,6 +255,9 @@ def test_every_position_is_a_probe_of_its_own():
     found = probes.sweep(acts, labels, controls=NONE)
     assert len(found.sites) == 6
     assert found.positions[:2] == ("template[-2:]:0", "template[-2:]:1")
+    listed = replace(acts, resolved=replace(acts.resolved, spec="-2, -1"))
+    named = probes.sweep(listed, labels, controls=NONE)
+    assert named.positions[:2] == ("-2", "-1")
     ragged = replace(
         acts, resolved=replace(acts.resolved, index=((3,), *acts.resolved.index[1:]))
     )
