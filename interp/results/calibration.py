@@ -75,7 +75,9 @@ def calibration_error(
 
     The mean distance between confidence and accuracy of bins of equal width, weighted
     by how many predictions they hold. It cannot be below zero, so that a perfectly
-    calibrated model has a small positive one.
+    calibrated model has a small positive one. Drawing texts anew adds as much again,
+    which the basic bootstrap interval takes off: it may lie below the value, and begins
+    at zero for a model that may well be calibrated.
 
     Args:
         top: The probability of the likeliest token.
@@ -97,7 +99,9 @@ def calibration_error(
     sums = _binned(top, correct, codes, n_bins)
     drawn = _drawn(len(sums), resamples, seed)
     draws = _error(np.einsum("rg,gsb->rsb", drawn, sums, optimize=True))
-    return _interval(_error(sums.sum(0)[None])[0], draws)
+    error = _error(sums.sum(0)[None])[0]
+    mirrored = np.clip(2 * error - draws, 0.0, 1.0)
+    return _interval(error, mirrored)
 
 
 def ratio_interval(
