@@ -33,7 +33,7 @@ import plotly.express as px
 import interp
 from probes.studies.compare import compare
 from probes.studies.kinds import Sources, study_name
-from probes.studies.planning import plan
+from probes.studies.specs import specs_for
 from probes.studies.summary import sentences
 
 
@@ -79,7 +79,7 @@ smaller = {
 # %%
 cheap = {"controls": 1, "resamples": 200}
 specs = []
-for spec in plan(str(family.base), str(family.post), sources):
+for spec in specs_for(str(family.base), str(family.post), sources):
     settings = {**cheap, **smaller[study_name(spec)]}
     known = {key: value for key, value in settings.items() if hasattr(spec, key)}
     specs.append(replace(spec, **known))

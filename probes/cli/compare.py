@@ -96,7 +96,7 @@ def compare(
     """
     share(shard, ray, shards, device=device)
     from probes.studies.compare import compare as run
-    from probes.studies.planning import LEFT_OUT_IF_UNSUITABLE
+    from probes.studies.specs import LEFT_OUT_IF_UNSUITABLE
 
     settings = {
         "base_revision": base_revision,
@@ -158,10 +158,10 @@ def specs_of(
         ConfigError: If a study does not exist or lacks its data.
     """
     from probes.studies.kinds import Sources
-    from probes.studies.planning import plan
+    from probes.studies.specs import specs_for
 
     sources = Sources(**{name: tuple(given or ()) for name, given in files.items()})
-    specs = plan(base, post, sources, studies=asked)
+    specs = specs_for(base, post, sources, studies=asked)
     return [_with(spec, settings) for spec in specs]
 
 

@@ -39,7 +39,7 @@ def demo(
     from interp.organism import OrganismWarning, train
     from probes.studies.compare import compare
     from probes.studies.kinds import Sources
-    from probes.studies.planning import plan
+    from probes.studies.specs import specs_for
 
     # Minutes of training come first, and would be in vain.
     with atomic.clear_errors(out):
@@ -51,7 +51,7 @@ def demo(
         family = train("facts", seed=seed, size="small" if quick else "full")
     for note in family.notes:
         say(f"note: {note}")
-    specs = plan(
+    specs = specs_for(
         str(family.base),
         str(family.post),
         Sources(

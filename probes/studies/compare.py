@@ -41,8 +41,8 @@ from probes.studies.kinds import (
     study_name,
 )
 from probes.studies.pair import Pair, load_pair
-from probes.studies.planning import command_of
 from probes.studies.report import write_report
+from probes.studies.specs import command_of
 
 
 logger = logging.getLogger("interp.studies")
@@ -124,53 +124,92 @@ def compare(
     pair = load_pair(
         specs[0], device=device, trust_remote_code=trust_remote_code, tell=tell
     )
-    results: dict[StudyName, Result] = {}
-    runs: dict[StudyName, Path] = {}
-    resumed: list[StudyName] = []
-    missing = 0
-    for number, (spec, given) in enumerate(zip(specs, data, strict=True)):
-        name = study_name(spec)
-        folder, provenance = _opened(out, spec, given, pair, command)
-        if not resume:
-            shutil.rmtree(folder.shards, ignore_errors=True)
-        found = folder.result() if resume else None
-        if found is not None:
-            tell(f"{name}: already finished with these settings, loaded.")
-            resumed.append(name)
-        elif not (is_mine(number) or name in SHARED_BY_SHARDS):
-            tell(f"{name}: another shard's.")
-            missing += 1
-            continue
-        else:
-            tell(f"{name}: running.")
-            setting = Setting(
-                base=pair[0],
-                post=pair[1],
-                provenance=provenance,
-                folder=folder,
-                tell=tell,
-            )
-            try:
-                with using(recorded(folder)):
-                    found = run_study(spec, given, setting)
-            except OthersMissingError as error:
-                tell(f"{name}: {error.what}")
-                missing += 1
-                continue
-            except UNSUITABLE as error:
-                if name not in may_leave_out or len(specs) == 1:
-                    raise
-                tell(f"{name}: left out. {error}")
-                folder.append("left out", {"reason": str(error)})
-                continue
-            folder.finish(found)
-            stop_if_requested(f"{name} is finished and kept in {folder.path}")
-        results[name], runs[name] = found, folder.path
-    require_all(missing, of=len(specs), what="studies")
+    done = [
+        _done(
+            _Asked(number=number, spec=spec, data=given, command=command),
+            pair,
+            out=out,
+            resume=resume,
+            may_be_left_out=study_name(spec) in may_leave_out and len(specs) > 1,
+            tell=tell,
+        )
+        for number, (spec, given) in enumerate(zip(specs, data, strict=True))
+    ]
+    require_all(sum(one.is_missing for one in done), of=len(specs), what="studies")
+    results: dict[StudyName, Result] = {
+        one.name: one.result for one in done if one.result is not None
+    }
+    there = [one for one in done if one.name in results]
     report = write_report(out, results, command=command)
     return Comparison(
-        out=out, report=report, results=results, runs=runs, resumed=tuple(resumed)
+        out=out,
+        report=report,
+        results=results,
+        runs={one.name: one.run for one in there},
+        resumed=tuple(one.name for one in there if one.is_resumed),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Asked:
+    """A study that is to be run."""
+
+    number: int
+    spec: StudySpec
+    data: Data
+    command: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Done:
+    """What became of a study; one without a result is another shard's or left out."""
+
+    name: StudyName
+    run: Path
+    result: Result | None = None
+    is_resumed: bool = False
+    is_missing: bool = False
+
+
+def _done(
+    asked: _Asked,
+    pair: Pair,
+    *,
+    out: Path,
+    resume: bool,
+    may_be_left_out: bool,
+    tell: Tell,
+) -> _Done:
+    """Run a study, or load it if it is finished with the same settings."""
+    name = study_name(asked.spec)
+    folder, provenance = _opened(out, asked.spec, asked.data, pair, asked.command)
+    if not resume:
+        shutil.rmtree(folder.shards, ignore_errors=True)
+    elif (found := folder.result()) is not None:
+        tell(f"{name}: already finished with these settings, loaded.")
+        return _Done(name=name, run=folder.path, result=found, is_resumed=True)
+    if not (is_mine(asked.number) or name in SHARED_BY_SHARDS):
+        tell(f"{name}: another shard's.")
+        return _Done(name=name, run=folder.path, is_missing=True)
+    tell(f"{name}: running.")
+    setting = Setting(
+        base=pair[0], post=pair[1], provenance=provenance, folder=folder, tell=tell
+    )
+    try:
+        with using(recorded(folder)):
+            result = run_study(asked.spec, asked.data, setting)
+    except OthersMissingError as error:
+        tell(f"{name}: {error.what}")
+        return _Done(name=name, run=folder.path, is_missing=True)
+    except UNSUITABLE as error:
+        if not may_be_left_out:
+            raise
+        tell(f"{name}: left out. {error}")
+        folder.append("left out", {"reason": str(error)})
+        return _Done(name=name, run=folder.path)
+    folder.finish(result)
+    stop_if_requested(f"{name} is finished and kept in {folder.path}")
+    return _Done(name=name, run=folder.path, result=result)
 
 
 def _check_specs(specs: Sequence[StudySpec]) -> None:

@@ -17,24 +17,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from interp.data import Statements
+from interp.data.pairing_tokens import (
+    FALSE,
+    QUESTION,
+    TRUE,
+    Encoded,
+    Labels,
+    encode,
+    kind_of,
+)
 from interp.errors import DataError, PromptError
 from interp.models.language_model import LanguageModel
-from interp.models.tokens import quote
 
 
-QUESTION = " This statement is:"
-ANSWERS = (" FALSE", " TRUE")
+ANSWERS = (FALSE, TRUE)
 N_EACH = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerTokens:
-    """The token ids by which a model says TRUE and FALSE, checked on every prompt."""
-
-    true: int
-    false: int
-    true_text: str
-    false_text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +47,7 @@ class Questions:
 
     ids: tuple[tuple[int, ...], ...]
     spans: tuple[tuple[int, int], ...]
-    answers: AnswerTokens
+    answers: Labels
     demonstrations: str
 
     def take(self, index: Sequence[int]) -> "Questions":
@@ -131,55 +128,24 @@ def questions(
     Raises:
         PromptError: If the tokenizer gives no such tokens, or a prompt is too long.
     """
-    stems = [shown + statement + QUESTION for statement in statements]
-    encoded = {
-        answer: model.tokenize([stem + answer for stem in stems], offsets=True)
-        for answer in ANSWERS
-    }
-    false, true = (encoded[answer] for answer in ANSWERS)
-    assert true.offsets is not None
-    ids: list[tuple[int, ...]] = []
-    spans: list[tuple[int, int]] = []
-    pairs: set[tuple[int, int]] = set()
-    for row, statement in enumerate(statements):
-        stop = _common(true.ids[row], false.ids[row])
-        if stop in (len(true.ids[row]), len(false.ids[row])):
-            raise PromptError(
-                f"One of {ANSWERS} is the beginning of the other in the tokens of "
-                f"{quote(model.name)}.",
-                expected="The first token in which they differ is read.",
-            )
-        pairs.add((true.ids[row][stop], false.ids[row][stop]))
-        ids.append(true.ids[row][:stop])
-        spans.append(_span(true.offsets[row][:stop], len(shown), len(statement)))
-    if len(pairs) != 1:
-        raise PromptError(
-            f"The tokens of {ANSWERS} differ between prompts for {quote(model.name)}.",
-            expected="One token that stands for each answer in every prompt.",
-        )
-    (pair,) = pairs
-    texts = [model.tokenizer.decode([token]) for token in pair]
+    encoded, answers = encode(
+        lambda texts: model.tokenize(texts, offsets=True),
+        statements,
+        # Where subject and object stand is not asked.
+        [None] * len(statements),
+        shown=shown,
+    )
+    if answers is None:
+        raise PromptError("There is no statement to ask about.")
     return Questions(
-        ids=tuple(ids),
-        spans=tuple(spans),
-        answers=AnswerTokens(
-            true=pair[0], false=pair[1], true_text=texts[0], false_text=texts[1]
-        ),
+        ids=tuple(one.ids for one in encoded),
+        spans=tuple(_span(one) for one in encoded),
+        answers=answers,
         demonstrations=shown,
     )
 
 
-def _common(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many tokens two prompts have in common from the beginning."""
-    pairs = enumerate(zip(a, b, strict=False))
-    return next((i for i, (x, y) in pairs if x != y), min(len(a), len(b)))
-
-
-def _span(
-    offsets: Sequence[tuple[int, int]], start: int, length: int
-) -> tuple[int, int]:
-    """The tokens that cover the queried statement, by its characters."""
-    inside = [i for i, (a, b) in enumerate(offsets) if a < start + length and b > start]
-    if not inside:
-        raise PromptError("A queried statement has no token of its own.")
-    return inside[0], inside[-1] + 1
+def _span(prompt: Encoded) -> tuple[int, int]:
+    """The tokens that cover the queried statement."""
+    inside = sum(kind_of(role) not in ("question", "last") for role in prompt.roles)
+    return prompt.start, prompt.start + inside

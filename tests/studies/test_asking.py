@@ -8,8 +8,9 @@ import torch
 from tiny import tiny_model, tiny_tokenizer
 
 import interp
+from interp.data.pairing_tokens import QUESTION
 from interp.errors import DataError
-from probes.studies.fewshot import ANSWERS, QUESTION, demonstrations, questions
+from probes.studies.fewshot import ANSWERS, demonstrations, questions
 from probes.studies.truthfulness.spots import BEFORE, LAST, Spot, slots_of, spots_of
 from probes.studies.truthfulness.steering import (
     Place,

@@ -25,7 +25,7 @@ from probes.studies.kinds import (
     study_name,
 )
 from probes.studies.knowledge.spec import KnowledgeSpec
-from probes.studies.planning import command_of, plan
+from probes.studies.specs import command_of, specs_for
 from probes.studies.summary import brief_table, numbers, sentences
 from probes.studies.truthfulness.spec import TruthfulnessSpec
 
@@ -54,7 +54,7 @@ def quick(spec):
 
 @pytest.fixture(scope="module")
 def specs(facts_family):
-    planned = plan(
+    planned = specs_for(
         str(facts_family.base),
         str(facts_family.post),
         Sources(
@@ -230,7 +230,7 @@ def test_the_command_names_every_setting_that_is_not_usual(specs, tmp_path):
 )
 def test_a_plan_without_data_is_refused(given, message):
     with pytest.raises(ConfigError, match=message):
-        plan("a", "b", Sources(**given))
+        specs_for("a", "b", Sources(**given))
 
 
 @pytest.mark.parametrize(
@@ -239,13 +239,15 @@ def test_a_plan_without_data_is_refused(given, message):
 )
 def test_a_study_that_cannot_be_run_is_named(name, message):
     with pytest.raises(ConfigError, match=message):
-        plan("a", "b", Sources(statements=("a",)), studies=[name])
+        specs_for("a", "b", Sources(statements=("a",)), studies=[name])
 
 
 def test_a_plan_holds_the_studies_with_data_or_those_asked():
     def names(studies):
         sources = Sources(statements=("s",), harmful=("h",), harmless=("n",))
-        return [study_name(spec) for spec in plan("a", "b", sources, studies=studies)]
+        return [
+            study_name(spec) for spec in specs_for("a", "b", sources, studies=studies)
+        ]
 
     assert names([]) == ["truthfulness", "refusal", "knowledge", "confidence"]
     assert names(["refusal"]) == ["refusal"]

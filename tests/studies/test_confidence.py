@@ -28,7 +28,7 @@ from probes.studies.confidence.spec import ConfidenceSpec
 from probes.studies.confidence.study import confidence
 from probes.studies.confidence.texts import Texts, texts_of
 from probes.studies.kinds import Sources, study_name
-from probes.studies.planning import LEFT_OUT_IF_UNSUITABLE, plan
+from probes.studies.specs import LEFT_OUT_IF_UNSUITABLE, specs_for
 
 
 WORDS = "the city of Paris is not in the and"
@@ -244,7 +244,7 @@ def test_a_comparison_goes_on_without_it_where_the_models_do_not_suit(
     statements = tmp_path / "s.csv"
     rows = [f"Town{i} is here.,{i % 2}" for i in range(30)]
     statements.write_text("\n".join(["statement,label", *rows]) + "\n")
-    specs = plan(models[0], models[1], Sources(statements=(str(statements),)))
+    specs = specs_for(models[0], models[1], Sources(statements=(str(statements),)))
     run_study = compare_module.run_study
 
     def only_confidence_is_real(spec, data, setting):

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from interp.activations import capture
 from interp.data import Statements
+from interp.data.pairing_tokens import Labels
 from interp.edits import steer
 from interp.models.language_model import LanguageModel
-from probes.studies.fewshot import AnswerTokens, Questions, demonstrations, questions
+from probes.studies.fewshot import Questions, demonstrations, questions
 from probes.studies.truthfulness.spots import Slots, Spot
 
 
@@ -81,7 +82,7 @@ class Quiz:
     parts: tuple[Part, ...]
 
     @property
-    def answers(self) -> AnswerTokens:
+    def answers(self) -> Labels:
         return self.parts[0].questions.answers
 
     def take(self, index: Sequence[int]) -> "Quiz":

@@ -26,7 +26,7 @@ LEFT_OUT_IF_UNSUITABLE: tuple[StudyName, ...] = ("knowledge", "confidence")
 OPTIONS = "base_revision post_revision dtype limit seed group max_new_tokens batch_size"
 
 
-def plan(
+def specs_for(
     base: str,
     post: str,
     sources: Sources,
@@ -47,7 +47,7 @@ def plan(
         ConfigError: If a study does not exist or lacks its data.
 
     Example:
-        >>> specs = plan("a", "b", Sources(statements=("s.csv",)))
+        >>> specs = specs_for("a", "b", Sources(statements=("s.csv",)))
         >>> [type(spec).__name__ for spec in specs]
         ['TruthfulnessSpec', 'KnowledgeSpec', 'ConfidenceSpec']
     """
