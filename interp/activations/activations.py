@@ -97,14 +97,6 @@ class Activations:
         counts = torch.tensor([len(places) for places in self.resolved.index])
         return torch.arange(self.resolved.n_slots) < counts[:, None]
 
-    @property
-    def position_index(self) -> Int[Tensor, "example pos"]:
-        """The token index of each slot; -1 where a prompt has no such slot."""
-        index = torch.full((len(self), self.resolved.n_slots), -1)
-        for row, places in zip(index, self.resolved.index, strict=True):
-            row[: len(places)] = torch.tensor(places)
-        return index
-
     def layers(self, component: str) -> tuple[int, ...]:
         """The captured layers of a component, in the order of its layer axis."""
         return tuple(

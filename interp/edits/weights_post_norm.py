@@ -46,8 +46,6 @@ logger = logging.getLogger("interp.edits")
 # its largest, so that the weights in front can be divided by it.
 LEAST_GAIN = 1e-3
 ROOT = math.sqrt(2)
-# In which most norms compute, whatever the weights are.
-INSIDE = torch.float32
 
 
 def widened(

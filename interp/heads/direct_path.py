@@ -158,7 +158,7 @@ def direct_path(model: LanguageModel) -> DirectPath:
     head, layers = head_of(output), range(model.n_layers)
     head = replace(head, constant=head.constant.to(device))
     mean = _mean_row(output).to(device)
-    output = output.with_final_norm(output.final_norm.to(device))
+    output = replace(output, final_norm=output.final_norm.to(device))
     return DirectPath(
         output=output,
         head=head,

@@ -36,24 +36,12 @@ from interp.errors import (
 from interp.models.checkpoint import Checkpoint, exists, inspect_folder
 from interp.models.hub import fetch
 from interp.models.language_model import LanguageModel
+from interp.models.options import check_attention, device_map_of, dtype_of
 from interp.models.safety import check_supported, needs_code
 
 
 logger = logging.getLogger("interp.models")
 
-DTYPES = {
-    "float32": torch.float32,
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-    "float64": torch.float64,
-}
-ATTENTION = (
-    "eager",
-    "sdpa",
-    "flex_attention",
-    "flash_attention_2",
-    "flash_attention_3",
-)
 # How many tensors a message names.
 NAMED_TENSORS = 4
 
@@ -126,20 +114,20 @@ def load(
     if isinstance(source, PreTrainedModel):
         name = source.config.name_or_path or type(source).__name__
         return LanguageModel(hf=source.eval(), tokenizer=tokenizer, name=name)
-    device_map = _device_map(device)
-    torch_dtype = _dtype(dtype)
-    _check_attention(attn, trust_remote_code)
+    device_map = device_map_of(device)
+    torch_dtype = dtype_of(dtype)
+    check_attention(attn, trust_remote_code)
     commit = None
     name = str(source)
-    if _is_local(source):
+    if is_local(source):
         folder = Path(source).expanduser()
-        _refuse_revision(folder, revision)
+        refuse_revision(folder, revision)
     else:
         snapshot = fetch(name, revision, code=trust_remote_code)
         folder, commit = snapshot.folder, snapshot.commit
     checkpoint = inspect_folder(folder, name)
     check_supported(checkpoint, name, trust_remote_code=trust_remote_code)
-    with _quiet():
+    with quiet():
         hf = _model(
             checkpoint,
             name,
@@ -149,7 +137,7 @@ def load(
             attn_implementation=attn,
         )
         if tokenizer is None:
-            tokenizer = _tokenizer(checkpoint, name, trust_remote_code)
+            tokenizer = tokenizer_of(checkpoint, name, trust_remote_code)
     return LanguageModel(
         hf=hf.eval(),
         tokenizer=tokenizer,
@@ -183,7 +171,8 @@ def _check_backend(
         )
 
 
-def _is_local(source: str | Path) -> bool:
+def is_local(source: str | Path) -> bool:
+    """Whether a source is a folder rather than a hub id."""
     if isinstance(source, Path):
         return True
     # A hub id has at most one slash and starts with none of these.
@@ -192,7 +181,12 @@ def _is_local(source: str | Path) -> bool:
     return source != "" and exists(Path(source))
 
 
-def _refuse_revision(folder: Path, revision: str | None) -> None:
+def refuse_revision(folder: Path, revision: str | None) -> None:
+    """Raise if a revision was asked of a folder.
+
+    Raises:
+        ModelNotFoundError: If one was; it names the folder inside that may be meant.
+    """
     if revision is None:
         return
     nested = folder / revision
@@ -200,63 +194,6 @@ def _refuse_revision(folder: Path, revision: str | None) -> None:
         f"A revision ({revision!r}) was asked of the folder {str(folder)!r}.",
         expected="Only hub repositories have revisions.",
         remedy=f"Load {str(nested)!r}." if nested.is_dir() else "Leave it out.",
-    )
-
-
-def _device_map(device: str) -> str | None:
-    cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device == "auto":
-        device = "cuda" if cuda else "cpu"
-    if device == "balanced":
-        if not cuda:
-            raise _no_device(device, cuda)
-        return device
-    try:
-        parsed = torch.device(device)
-    except RuntimeError as error:
-        raise _no_device(device, cuda) from error
-    present = {
-        "cpu": parsed.index in (None, 0),
-        "cuda": (parsed.index or 0) < cuda,
-        "mps": torch.backends.mps.is_available(),
-    }
-    if not present.get(parsed.type, False):
-        raise _no_device(device, cuda)
-    # No device map at all is the plainest path through `from_pretrained`.
-    return None if parsed.type == "cpu" else str(parsed)
-
-
-def _no_device(device: str, cuda: int) -> ConfigError:
-    known = ["auto", "cpu"] + [f"cuda:{index}" for index in range(cuda)]
-    known += ["balanced"] if cuda else []
-    return ConfigError(
-        f"There is no device {device!r} here.",
-        expected=f"Devices: {', '.join(known)}."
-        + ("" if cuda else " PyTorch finds no CUDA device."),
-        remedy=closest(device, known) or "Use device='auto'.",
-    )
-
-
-def _dtype(dtype: str | torch.dtype) -> str | torch.dtype:
-    if dtype == "auto" or dtype in DTYPES.values():
-        return dtype
-    if isinstance(dtype, str) and dtype in DTYPES:
-        return DTYPES[dtype]
-    raise ConfigError(
-        f"There is no dtype {str(dtype)!r} for a model.",
-        expected=f"Known: auto, {', '.join(DTYPES)}.",
-        remedy=closest(str(dtype), DTYPES) or "Use dtype='auto'.",
-    )
-
-
-def _check_attention(attn: str | None, trust_remote_code: bool) -> None:
-    # A name with a slash is a kernel on a hub: compiled code that would be run.
-    if attn is None or attn in ATTENTION or (trust_remote_code and "/" in attn):
-        return
-    raise ConfigError(
-        f"There is no attention implementation {attn!r}.",
-        expected=f"Known: {', '.join(ATTENTION)}.",
-        remedy=closest(attn, ATTENTION) or "Leave it out for the default.",
     )
 
 
@@ -281,7 +218,7 @@ def _model(
         ) from error
     except Exception as error:  # checkpoints can be wrong in any way
         raise UnsupportedModelError(
-            f"{name} cannot be loaded: {_first_line(error)}.",
+            f"{name} cannot be loaded: {first_line(error)}.",
             expected="A causal language model of the installed transformers "
             f"({transformers.__version__}).",
             remedy="Check its config.json and weights, or update transformers.",
@@ -317,9 +254,15 @@ def _refuse_misfits(name: str, info: dict[str, Any]) -> None:
         )
 
 
-def _tokenizer(
+def tokenizer_of(
     checkpoint: Checkpoint, name: str, trust_remote_code: bool
 ) -> PreTrainedTokenizerBase | None:
+    """The tokenizer that lies with a checkpoint; None, with a warning, without one.
+
+    Raises:
+        UnsafeModelError: If it needs code that may not run.
+        UnsupportedModelError: If its files cannot be read.
+    """
     if not checkpoint.has_tokenizer:
         logger.warning("%s has no tokenizer: it reads token ids, not text.", name)
         return None
@@ -333,18 +276,19 @@ def _tokenizer(
         if "trust_remote_code" in str(error):
             raise needs_code(name, "tokenizer_config.json names it") from error
         raise UnsupportedModelError(
-            f"The tokenizer of {name} cannot be loaded: {_first_line(error)}.",
+            f"The tokenizer of {name} cannot be loaded: {first_line(error)}.",
             remedy="Give one with tokenizer=..., or remove its files to use token ids.",
         ) from error
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What kind of error it is and the first line of what it says."""
     text = str(error).strip().partition("\n")[0].rstrip(".")
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the log of `transformers` to errors and hide its bars, inside the block."""
     log = transformers_logging
     verbosity = log.get_verbosity()

@@ -19,14 +19,13 @@ from interp.models import hub
 from interp.models.checkpoint import Checkpoint, inspect_folder
 from interp.models.language_model import LanguageModel
 from interp.models.loading import (
-    _device_map,
-    _dtype,
-    _first_line,
-    _is_local,
-    _quiet,
-    _refuse_revision,
-    _tokenizer,
+    first_line,
+    is_local,
+    quiet,
+    refuse_revision,
+    tokenizer_of,
 )
+from interp.models.options import device_map_of, dtype_of
 from interp.models.safety import check_supported
 
 
@@ -97,13 +96,13 @@ def outline(
         >>> found.model.device.type, found.weight_bytes == 4 * found.n_parameters
         ('meta', True)
     """
-    device = _device_map(device) or "cpu"
+    device = device_map_of(device) or "cpu"
     name = str(source)
     commit = None
     sizes: Mapping[str, int] = {}
-    if _is_local(source):
+    if is_local(source):
         folder = Path(source).expanduser()
-        _refuse_revision(folder, revision)
+        refuse_revision(folder, revision)
         checkpoint = inspect_folder(folder, name)
     else:
         found = hub.fetch(name, revision, code=trust_remote_code, weights=())
@@ -111,8 +110,8 @@ def outline(
         checkpoint = hub.without_weights(folder, name)
         sizes = hub.weight_sizes(name, commit)
     check_supported(checkpoint, name, trust_remote_code=trust_remote_code)
-    with _quiet():
-        tokenizer = _tokenizer(checkpoint, name, trust_remote_code)
+    with quiet():
+        tokenizer = tokenizer_of(checkpoint, name, trust_remote_code)
         hf, plain = _without_weights(checkpoint, name, dtype, trust_remote_code)
     model = LanguageModel(
         hf=hf, tokenizer=tokenizer, name=name, revision=revision, commit=commit
@@ -166,7 +165,7 @@ def _without_weights(
             found.append(_shapes_only(hf))
     except Exception as error:  # as in `load`: configs can be wrong in any way
         raise UnsupportedModelError(
-            f"{name} cannot be built from its config: {_first_line(error)}.",
+            f"{name} cannot be built from its config: {first_line(error)}.",
             remedy="Check its config.json, or update transformers.",
         ) from error
     return found[0], found[1]
@@ -189,7 +188,7 @@ def _says_nothing(*_: object) -> None:
 
 def _held_dtype(checkpoint: Checkpoint, config: Any, dtype: str) -> torch.dtype:
     """The dtype in which `load` would hold the weights."""
-    wanted = _dtype(dtype)
+    wanted = dtype_of(dtype)
     if isinstance(wanted, torch.dtype):
         return wanted
     if isinstance(stated := getattr(config, "dtype", None), torch.dtype):

@@ -1,6 +1,6 @@
 """What stands between the neurons of the last MLP and the logits, as matrices."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -60,10 +60,6 @@ class Output:
         return (
             vectors if self.write_norm is None else self.write_norm.folded_in(vectors)
         )
-
-    def with_final_norm(self, norm: Norm) -> "Output":
-        """The same model with another final norm."""
-        return replace(self, final_norm=norm)
 
 
 def output_of(model: LanguageModel, *, with_neurons: bool = True) -> Output:

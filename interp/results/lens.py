@@ -132,22 +132,6 @@ class LensReading:
             columns["difference"] = self.difference.ravel()
         return pd.DataFrame(columns)
 
-    def top_dataframe(self) -> pd.DataFrame:
-        """One row per layer, position and rank: the likeliest tokens."""
-        layer, pos, rank = (axis.ravel() for axis in np.indices(self.top_ids.shape))
-        places = np.array(self.positions)[pos]
-        return pd.DataFrame(
-            {
-                "layer": np.array(self.layers, dtype=object)[layer],
-                "pos": places,
-                "token": [self.tokens[place] for place in places],
-                "rank": rank + 1,
-                "top_id": self.top_ids.ravel(),
-                "top_token": [self.vocabulary[int(i)] for i in self.top_ids.ravel()],
-                "log_probability": self.top_log_probabilities.ravel(),
-            }
-        )
-
     def headline(self) -> str:
         """From which layer on the last position's prediction stays, in a sentence."""
         last = self.top_ids[:, -1, 0]

@@ -31,10 +31,9 @@ def test_the_mask_and_the_index_tell_which_slots_are_real(every):
     lengths = torch.tensor(every.lengths)
     slots = torch.arange(int(lengths.max()))
     assert torch.equal(every.mask, slots < lengths[:, None])
-    assert torch.equal(
-        every.position_index[every.mask], slots.expand(5, -1)[every.mask]
-    )
-    assert (every.position_index[~every.mask] == -1).all()
+    assert [list(p) for p in every.resolved.index] == [
+        list(range(n)) for n in every.lengths
+    ]
     padding = every["resid_post"].transpose(1, 2)[~every.mask]
     assert not padding.any()
     assert every["resid_post"].shape == (5, 3, len(slots), 32)
@@ -162,7 +161,7 @@ def test_spans_of_token_ids_are_tokens(model):
     acts = interp.capture(
         model, [[5, 6, 7], [8, 9]], positions="x_last", spans={"x": [(0, 2), (0, 1)]}
     )
-    assert acts.position_index.tolist() == [[1], [0]]
+    assert [list(places) for places in acts.resolved.index] == [[1], [0]]
 
 
 @pytest.mark.parametrize("prompts", [["Who?", "Paris"], ["Who?", "What?"], ["Who?"]])

@@ -192,15 +192,12 @@ def test_frames_have_a_row_for_every_cell():
     reading = logit_lens(
         interp.load(tiny_model("llama")), IDS, target=TARGET, distractor=3, k=3
     )
-    frame, tops = reading.to_dataframe(), reading.top_dataframe()
+    frame = reading.to_dataframe()
     assert len(frame) == reading.entropy.size
-    assert len(tops) == reading.top_ids.size
     cell = frame[(frame["layer"] == "1") & (frame["pos"] == 4)].iloc[0]
     assert cell["entropy"] == reading.entropy[2, 4]
     assert cell["next_rank"] == reading.next_rank[2, 4]
     assert cell["difference"] == reading.difference[2, 4]
-    third = tops[(tops["layer"] == "output") & (tops["pos"] == 0) & (tops["rank"] == 3)]
-    assert third["top_id"].item() == reading.top_ids[-1, 0, 2]
     assert reading.headline() in html.unescape(reading._repr_html_())
 
 
