@@ -317,11 +317,25 @@ def _groups(
     for name in (column,) if column is not None else GROUP_COLUMNS:
         if name not in table.columns:
             continue
-        values = [str(row.get(name)).strip() for row in table.rows]
+        values = [
+            "" if _missing(row.get(name)) else str(row.get(name)).strip()
+            for row in table.rows
+        ]
         # An id that never repeats numbers the rows and groups nothing.
-        if name != "id" or len(set(values)) < len(values):
-            return tuple(values), f"the column {name!r}"
+        if name == "id" and len(set(values)) == len(values):
+            continue
+        rule = f"the column {name!r}"
+        if "" in values:
+            # What has no entry is not one thing with all else that has none.
+            rule += ", and where it is empty the words before the verb"
+        pairs = zip(values, texts, strict=True)
+        return tuple(value or subject(text) for value, text in pairs), rule
     return tuple(subject(text) for text in texts), "the words before the verb"
+
+
+def _missing(value: object) -> bool:
+    # JSON has None, tables NaN, which is not equal to itself.
+    return value is None or value is pd.NA or value != value
 
 
 def _polarity(table: Table, column: str | None) -> np.ndarray | None:

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 from sklearn.feature_extraction.text import CountVectorizer
@@ -83,6 +84,33 @@ def test_take_keeps_rows_together(tmp_path: Path):
     assert part.fingerprint != whole.fingerprint
     assert whole.take(range(6)).fingerprint == whole.fingerprint
     assert list(part.to_dataframe()) == ["statement", "label", "group", "source", "n"]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".json", ".parquet"])
+def test_rows_without_a_group_are_not_one_group(tmp_path: Path, ending: str):
+    frame = pd.DataFrame(
+        {
+            "statement": [
+                "Oslo is big.",
+                "Rome is old.",
+                "Lima is wet.",
+                "Bern is so.",
+            ],
+            "label": [1, 0, 1, 0],
+            "about": ["x", None, "x", None],
+        }
+    )
+    path = tmp_path / f"a{ending}"
+    match ending:
+        case ".csv":
+            frame.to_csv(path, index=False)
+        case ".json":
+            frame.to_json(path, orient="records")
+        case _:
+            frame.to_parquet(path)
+    found = data.statements(path, group="about")
+    assert found.groups == ("x", "rome", "x", "bern")
+    assert "where it is empty" in found.group_rule
 
 
 def test_joined_files_share_groups_and_drop_repetitions(tmp_path: Path):
