@@ -80,6 +80,7 @@ from interp.figures.sweep import (
 )
 from interp.figures.timeline import (
     timeline_curves as timeline_curves,
+    timeline_film as timeline_film,
     timeline_map as timeline_map,
     timeline_scatter as timeline_scatter,
 )

@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from interp.errors import ResultError
-from interp.figures.style import DIVERGING, plain
+from interp.figures.style import DIVERGING, plain, styled
 from interp.results.refusal import RefusalComparison, RefusalCosine
 
 
@@ -59,13 +59,13 @@ def cosine_positions(result: RefusalComparison) -> go.Figure:
         layers = sorted({row.layer for row in own})
         figure.update_xaxes(tickvals=layers if len(layers) <= 32 else None, row=number)
     figure.update_xaxes(title_text="layer (resid_pre)", row=len(templates), col=1)
-    figure.update_xaxes(showgrid=False, zeroline=False)
-    figure.update_yaxes(showgrid=False, zeroline=False)
-    figure.update_layout(
-        title_text="Cosine of the two models' refusal directions by position",
+    figure.update_xaxes(showgrid=False)
+    figure.update_yaxes(showgrid=False)
+    return styled(
+        figure,
+        title="Cosine of the two models' refusal directions by position",
         height=150 + len(templates) * (90 + PIXELS_PER_ROW * height),
     )
-    return figure
 
 
 def _map(rows: list[RefusalCosine], positions: list[int]) -> go.Heatmap:

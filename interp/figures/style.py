@@ -147,7 +147,8 @@ def _wrap_titles(figure: go.Figure) -> None:
     titles = _panel_titles(figure)
     for title in titles:
         beside = sum(one.y == title.y for one in titles)
-        title.text = _wrapped(title.text, 1 / beside)
+        # Labels at the left take their part of the width.
+        title.text = _wrapped(title.text, (1 if beside == 1 else 0.75) / beside)
 
 
 def _wrapped(text: str, share: float) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from interp.figures.style import DIVERGING, MODEL_COLOURS, faded, styled
+from interp.figures.style import DIVERGING, MODEL_COLOURS, NEUTRAL, faded, styled
 from interp.figures.timeline_parts import (
     COLOURS,
     ROW_HEIGHT,
@@ -25,6 +25,8 @@ from interp.results.timeline import HeadTimeline
 
 # Rows of a map and curves below each other that a screen can show.
 MOST_HEADS, MOST_CURVES = 64, 6
+# Pictures of a film; of more checkpoints some are passed over, evenly.
+MOST_FRAMES = 120
 Order = Literal["layer", "final"]
 Scale = Literal["even", "log"]
 _ABOVE = (
@@ -238,6 +240,56 @@ def timeline_scatter(
         x=f"{small_words(x)} (share of attention)",
         y=small_words(y),
         height=420,
+    )
+
+
+def timeline_film(
+    result: HeadTimeline,
+    x: str = "prefix_matching",
+    y: str = "copying",
+    *,
+    checkpoint: int = -1,
+) -> go.Figure:
+    """`timeline_scatter` with buttons that play all checkpoints, one after the other.
+
+    Args:
+        result: The timeline.
+        x: A metric.
+        y: Another.
+        checkpoint: Which checkpoint is shown before it is played.
+
+    Raises:
+        ConfigError: If one of them was not measured.
+    """
+    figure = timeline_scatter(result, x, y, checkpoint=checkpoint)
+    n = len(result.steps)
+    places = np.unique(np.linspace(0, n - 1, min(n, MOST_FRAMES)).round().astype(int))
+    figure.frames = [
+        go.Frame(
+            name=str(result.steps[place]),
+            data=timeline_scatter(result, x, y, checkpoint=place).data,
+        )
+        for place in places.tolist()
+    ]
+    shown = {"frame": {"duration": 300, "redraw": False}, "transition": {"duration": 0}}
+    play = {"label": "Play", "method": "animate", "args": [None, shown]}
+    # What is animated next is nothing, at once: that is how plotly stops.
+    stop = {"mode": "immediate", "frame": {"duration": 0, "redraw": False}}
+    pause = {"label": "Pause", "method": "animate", "args": [[None], stop]}
+    return figure.update_layout(
+        updatemenus=[
+            {
+                "type": "buttons",
+                "direction": "left",
+                "buttons": [play, pause],
+                "x": 1,
+                "xanchor": "right",
+                "y": 0,
+                "yanchor": "bottom",
+                "showactive": False,
+                "bgcolor": faded(NEUTRAL),
+            }
+        ]
     )
 
 

@@ -81,33 +81,15 @@ def induction_lm_tiny(
         seed: The first seed.
         out: Folder for checkpoints, which a second call resumes from.
     """
-    task, steps, count = RepeatedTokens(), 500, 8
-    if size == "small":
-        task = RepeatedTokens(vocabulary=16, length=24, shortest=4, longest=8)
-        steps, count = 280, 3
+    count = 8 if size == "full" else 3
     seeds = tuple(range(seed, seed + count))
-    conditions = ("none", "previous token held")
-    network = NetworkConfig(
-        symbols=task.vocabulary, outputs=task.vocabulary, symbol_std=0.5
-    )
-    experiment = Experiment(
-        network=network,
-        task=task,
-        training=TrainingConfig(
-            steps=steps,
-            evaluate_every=10 if size == "full" else 20,
-            evaluate_on=128 if size == "full" else 64,
-            checkpoint_every=100,
-        ),
-        seeds=seeds * 2,
-        clamps=holding.previous_token(0, [0], replicas=tuple(range(count, 2 * count))),
-        evaluations=(Evaluation(task=task, measure=measure_repeats),),
-    )
+    experiment = _repeated_tokens(size, seeds)
     run = train(experiment, out=None if out is None else out / "two-layers")
+    conditions = ("none", "previous token held")
     none, held = split(conditions, seeds, run.steps, run.curves)
     shallow = replace(
         experiment,
-        network=replace(network, layers=1),
+        network=replace(experiment.network, layers=1),
         seeds=seeds[: max(2, count // 2)],
         clamps=(),
     )
@@ -117,12 +99,53 @@ def induction_lm_tiny(
         name="induction-lm-tiny",
         metric="loss",
         level=1.0,
-        plateau=float(np.log(task.vocabulary)),
+        plateau=float(np.log(experiment.network.outputs)),
         seed=seed,
     )
+    return formation_run(
+        [none, held, one],
+        _induction_findings(none, held, one, preset),
+        preset,
+        notes=(
+            "A run that has not crossed the level counts as if it did at the last step,"
+            " so differences are lower bounds.",
+            "Loss and accuracy are of next tokens that the context tells.",
+            "Held is measured with the clamp; '(released)' is the same network without"
+            " it.",
+        ),
+    )
+
+
+def _repeated_tokens(size: Size, seeds: tuple[int, ...]) -> Experiment:
+    """Two layers without a clamp, then with the previous-token head held."""
+    task, steps = RepeatedTokens(), 500
+    if size == "small":
+        task = RepeatedTokens(vocabulary=16, length=24, shortest=4, longest=8)
+        steps = 280
+    held = tuple(range(len(seeds), 2 * len(seeds)))
+    return Experiment(
+        network=NetworkConfig(
+            symbols=task.vocabulary, outputs=task.vocabulary, symbol_std=0.5
+        ),
+        task=task,
+        training=TrainingConfig(
+            steps=steps,
+            evaluate_every=10 if size == "full" else 20,
+            evaluate_on=128 if size == "full" else 64,
+            checkpoint_every=100,
+        ),
+        seeds=seeds * 2,
+        clamps=holding.previous_token(0, [0], replicas=held),
+        evaluations=(Evaluation(task=task, measure=measure_repeats),),
+    )
+
+
+def _induction_findings(
+    none: Group, held: Group, one: Group, preset: Preset
+) -> list[FormationFinding]:
     crossed = np.isfinite(times_of(none, preset))
     share = wilson(int(crossed.sum()), len(crossed))
-    findings = [
+    return [
         earlier(held, none, preset),
         FormationFinding(
             claim="share of two-layer runs that form an induction head (above 0.5)",
@@ -143,15 +166,3 @@ def induction_lm_tiny(
             1.0,
         ),
     ]
-    return formation_run(
-        [none, held, one],
-        findings,
-        preset,
-        notes=(
-            "A run that has not crossed the level counts as if it did at the last step,"
-            " so differences are lower bounds.",
-            "Loss and accuracy are of next tokens that the context tells.",
-            "Held is measured with the clamp; '(released)' is the same network without"
-            " it.",
-        ),
-    )

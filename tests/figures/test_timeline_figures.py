@@ -66,3 +66,16 @@ def test_the_report_shows_all_of_it_and_escapes_reasons():
     assert "<b>cut</b>" not in page
     assert "&lt;b&gt;cut&lt;/b&gt;" in page
     assert "prefix_matching (highest head) at step 350" in page
+
+
+def test_a_film_shows_every_checkpoint_as_the_scatter_does():
+    result = timeline(n_heads=3)
+    film: Any = figures.timeline_film(result, checkpoint=0)
+    assert [frame.name for frame in film.frames] == [str(step) for step in result.steps]
+    for place, frame in enumerate(film.frames):
+        expected: Any = figures.timeline_scatter(result, checkpoint=place)
+        for drawn, own in zip(frame.data, expected.data, strict=True):
+            np.testing.assert_array_equal(drawn.x, own.x)
+            np.testing.assert_array_equal(drawn.y, own.y)
+    labels = [button.label for button in film.layout.updatemenus[0].buttons]
+    assert labels == ["Play", "Pause"]

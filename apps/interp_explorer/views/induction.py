@@ -11,7 +11,7 @@ from interp.figures import (
     formation_seeds,
     head_map,
     score_strips,
-    timeline_scatter,
+    timeline_film,
 )
 from interp.results import (
     FormationRun,
@@ -61,7 +61,7 @@ def show_scatter(result: HeadTimeline, panel: Panel) -> None:
         step = st.select_slider(
             "At step", steps, steps[-1], key="i_at", bind="query-params"
         )
-    figure = timeline_scatter(result, checkpoint=steps.index(step))
+    figure = timeline_film(result, checkpoint=steps.index(step))
     show_figure(figure, alt=panel.alt, key="i_scatter")
 
 
