@@ -20,12 +20,12 @@ from interp.results.runs import slug
 from probes.planning.capturing import Planned
 from probes.planning.machine import budget_of, free_disk, memory_of
 from probes.planning.plan import Part, Plan
+from probes.planning.refusal_costs import refusal_cost
 from probes.planning.study_costs import (
     Ids,
     Pair,
     StudyCost,
     confidence_cost,
-    refusal_cost,
     truthfulness_cost,
 )
 from probes.studies.confidence.spec import ConfidenceSpec

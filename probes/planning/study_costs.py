@@ -8,19 +8,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from interp.activations.costs import PassCost, Tokens, capture_tokens, pass_cost
-from interp.data import Contrast, Statements, split_by_group
+from interp.data import Statements, split_by_group
 from interp.models.outline import Outline
 from interp.neurons.readout import PROMPTS_AT_A_TIME
 from interp.positions import Positions, resolve
-from interp.results.truthfulness import ROLES
 from probes.planning.machine import budget_of
 from probes.studies.confidence.spec import ConfidenceSpec
 from probes.studies.confidence.texts import Texts
-from probes.studies.refusal.candidates import template_positions
-from probes.studies.refusal.candidates_tree import most_nodes_for, plan_trees
-from probes.studies.refusal.chat import Template, templates
-from probes.studies.refusal.completions import conditions
-from probes.studies.refusal.spec import RefusalSpec
 from probes.studies.truthfulness.negation import with_negations_together
 from probes.studies.truthfulness.spec import TruthfulnessSpec
 from probes.studies.truthfulness.spots import FINAL_TWO, slots_of, spots_of
@@ -57,21 +51,24 @@ class StudyCost:
 
 
 @lru_cache(maxsize=64)
-def _cost(one: Outline, sites: str, *, every_token: bool = False) -> PassCost:
+def cost_of(one: Outline, sites: str, *, every_token: bool = False) -> PassCost:
     """Counted once for each model: it takes passes of its own, without values."""
     return pass_cost(one, sites, every_token=every_token)
 
 
 @dataclass(slots=True, kw_only=True)
-class _Sum:
+class CostSum:
     """Passes of several kinds, added up."""
 
     tokens: Tokens
     flops: int = 0
 
-    def add(self, tokens: Tokens, cost: PassCost, times: int = 1) -> None:
+    def add(
+        self, tokens: Tokens, cost: PassCost, times: int = 1, *, depth: float = 1.0
+    ) -> None:
+        """Some passes, which run this share of the blocks."""
         self.tokens += tokens.times(times)
-        self.flops += cost.flops(tokens) * times
+        self.flops += round(cost.flops(tokens) * times * depth)
 
 
 def truthfulness_cost(
@@ -91,20 +88,20 @@ def truthfulness_cost(
     splits = split_by_group(
         statements.groups, statements.labels, fractions=spec.fractions, seed=spec.seed
     )
-    total = _Sum(tokens=Tokens())
+    total = CostSum(tokens=Tokens())
     real, questions = 0, 0
     for one in pair:
         model, budget = one.model, budget_of(one)
         slots = slots_of(model, statements)
         ids = model.tokenize(statements.prompts).ids
         bare = capture_tokens(ids, slots.positions(), token_budget=budget)
-        total.add(bare, _cost(one, "resid_post.*"))
+        total.add(bare, cost_of(one, "resid_post.*"))
         real += sum(map(len, ids))
         if not spec.interventions:
             continue
-        plain = _cost(one, "logits")
+        plain = cost_of(one, "logits")
         # Under an edit nothing is shared or left out: whole prompts and all logits.
-        edited = _cost(one, "logits", every_token=True)
+        edited = cost_of(one, "logits", every_token=True)
         places = len(_places(spec, one, slots_of(model, statements)))
         few = None
         for split, limit in (
@@ -117,10 +114,10 @@ def truthfulness_cost(
             asked = quiz(model, statements, rows, train=splits.train, seed=spec.seed)
             parts = [part.questions.ids for part in asked.parts]
             for each in parts:
-                total.add(_last(each, budget), plain)
+                total.add(last_tokens(each, budget), plain)
                 real += sum(map(len, each))
                 questions += len(each)
-            whole = _whole(parts, budget)
+            whole = whole_tokens(parts, budget)
             if split == "val":
                 # Each place is tried with the model's vector and a random one.
                 times = 2 * places if places > 1 else 0
@@ -133,7 +130,7 @@ def truthfulness_cost(
             total.add(whole, edited, times)
         if few and spec.doses:
             arms = DIRECTIONS + CONTROL_KINDS * bool(spec.controls)
-            total.add(_whole(few, budget), edited, arms * len(spec.doses))
+            total.add(whole_tokens(few, budget), edited, arms * len(spec.doses))
     return StudyCost(
         tokens=total.tokens,
         flops=total.flops,
@@ -154,106 +151,6 @@ def _places(spec: TruthfulnessSpec, one: Outline, slots: object) -> list[object]
     return [(spot, pair) for spot in chosen for pair in layers]
 
 
-def refusal_cost(spec: RefusalSpec, contrast: Contrast, pair: Pair) -> StudyCost:
-    """Candidates times validation prompts, answers to test prompts, doses.
-
-    Args:
-        spec: The settings.
-        contrast: The instructions in their splits.
-        pair: The models without their weights.
-
-    Raises:
-        InterpError: What the study raises before it runs a model.
-    """
-    base, post = pair
-    own, of_post = templates(base.model, post.model)
-    total = _Sum(tokens=Tokens())
-    _fitting(total, spec, contrast, pair, (own, of_post))
-    _scoring(total, spec, contrast, post, of_post)
-    kinds = {"harmful": contrast.harmful.test, "harmless": contrast.harmless.test}
-    sources = [(role, source) for role in ROLES for source in (*ROLES, "random")]
-    asked = conditions(with_ablation=ROLES, sources=sources)  # pyright: ignore
-    by_role = {"base": (base, own), "post": (post, of_post)}
-    for condition in asked:
-        one, template = by_role[condition.model]
-        ids = template.ids(one.model, kinds[condition.instructions])
-        prompts = _whole([ids], budget_of(one))
-        # Once for the score of the first token, once to go on writing.
-        total.add(prompts, _cost(one, "logits", every_token=True), 2)
-        steps = spec.max_new_tokens - 1
-        lengths = sum(map(len, ids)) + len(ids) * spec.max_new_tokens // 2
-        passes = -(-len(ids) // spec.batch_size)
-        written = Tokens(
-            computed=len(ids) * steps, pairs=lengths * steps, passes=passes * steps
-        )
-        total.add(written, _cost(one, "logits", every_token=True))
-    arms = (DIRECTIONS + spec.controls) * len(spec.coefficients)
-    for one, template in by_role.values():
-        for texts in kinds.values():
-            tree = _tree(template.ids(one.model, texts), one)
-            # Half of the layers on average: those behind the direction's.
-            total.add(tree, _cost(one, "logits"), 1 + arms // 2)
-    texts = [*contrast.harmful.train, *contrast.harmless.train]
-    every = contrast.to_dataframe()
-    ids = of_post.ids(post.model, texts)
-    mean = sum(map(len, ids)) / len(ids)
-    return StudyCost(
-        tokens=total.tokens,
-        flops=total.flops,
-        examples=len(every),
-        real=round(mean * len(every)),
-        ids=ids,
-        estimates=(
-            "refusal: as if every instruction was kept, every candidate scored, every"
-            " answer as long as max_new_tokens, and directions lay in the middle; side"
-            " effects are not counted.",
-        ),
-    )
-
-
-def _fitting(
-    total: _Sum,
-    spec: RefusalSpec,
-    contrast: Contrast,
-    pair: Pair,
-    written: tuple[Template, Template],
-) -> None:
-    """First tokens of training and validation prompts, and means of training ones."""
-    base, post = pair
-    own, of_post = written
-    for kind in (contrast.harmful, contrast.harmless):
-        train = of_post.ids(post.model, kind.train)
-        val = of_post.ids(post.model, kind.val)
-        budget, plain = budget_of(post), _cost(post, "logits")
-        total.add(_last(train, budget), plain, 1 + (not spec.refusal_tokens))
-        total.add(_last(val, budget), plain)
-        sides = [(base, own), (post, of_post)]
-        sides += [(base, of_post)] * (own != of_post)
-        for one, template in sides:
-            ids = template.ids(one.model, kind.train)
-            total.add(_last(ids, budget_of(one)), _cost(one, "resid_pre.*"))
-
-
-def _scoring(
-    total: _Sum, spec: RefusalSpec, contrast: Contrast, post: Outline, own: Template
-) -> None:
-    """Three scores of every candidate; prompts that begin alike run as a tree."""
-    positions = spec.positions or template_positions(
-        post.model, own, contrast.harmful.train[0]
-    )
-    n_layers = post.model.n_layers
-    tried = int(spec.layer_share * n_layers) if spec.scores == "needed" else n_layers
-    candidates = len(positions) * tried
-    plain = _cost(post, "logits")
-    harmful, harmless = (
-        _tree(own.ids(post.model, kind.val), post)
-        for kind in (contrast.harmful, contrast.harmless)
-    )
-    total.add(harmful, plain, candidates + 1)
-    # Ablated at every layer; added before one of them, which leaves half on average.
-    total.add(harmless, plain, candidates + candidates // 2 + 1)
-
-
 def confidence_cost(spec: ConfidenceSpec, texts: Texts, pair: Pair) -> StudyCost:
     """Passes over all texts, clean and with swaps, and the ablation of neurons.
 
@@ -265,7 +162,7 @@ def confidence_cost(spec: ConfidenceSpec, texts: Texts, pair: Pair) -> StudyCost
     Raises:
         InterpError: What the study raises before it runs a model.
     """
-    total = _Sum(tokens=Tokens())
+    total = CostSum(tokens=Tokens())
     ids: Ids = ()
     for one in pair:
         model = one.model
@@ -277,11 +174,11 @@ def confidence_cost(spec: ConfidenceSpec, texts: Texts, pair: Pair) -> StudyCost
             ids[start : start + PROMPTS_AT_A_TIME]
             for start in range(0, len(ids), PROMPTS_AT_A_TIME)
         ]
-        whole = _whole(parts, budget_of(one))
-        some = _whole([ids[: spec.effect_texts]], budget_of(one))
+        whole = whole_tokens(parts, budget_of(one))
+        some = whole_tokens([ids[: spec.effect_texts]], budget_of(one))
         # Unchanged; each swap; the other model's gain; all read by the head apart.
         times = 3 + spec.controls
-        body = _cost(one, last)
+        body = cost_of(one, last)
         total.add(whole, body, times)
         total.add(some, body)
         head = 2 * model.d_model * model.d_vocab
@@ -300,27 +197,15 @@ def confidence_cost(spec: ConfidenceSpec, texts: Texts, pair: Pair) -> StudyCost
     )
 
 
-def _last(ids: Ids, budget: int) -> Tokens:
+def last_tokens(ids: Ids, budget: int) -> Tokens:
+    """Prompts of which the last token is read."""
     return capture_tokens(ids, resolve("last", ids), token_budget=budget)
 
 
-def _whole(parts: list[Ids], budget: int) -> Tokens:
+def whole_tokens(parts: list[Ids], budget: int) -> Tokens:
     """Whole prompts of which each part runs by itself."""
     found = Tokens()
     for ids in parts:
         every = Positions(spec="last", kind="one", index=tuple((0,) for _ in ids))
         found += capture_tokens(ids, every, token_budget=budget, may_share_prefix=False)
     return found
-
-
-def _tree(ids: Ids, one: Outline) -> Tokens:
-    """Prompts as trees: what several begin with is computed once."""
-    trees = plan_trees(ids, most_nodes=most_nodes_for(one.model.d_model))
-    nodes = [len(tree) for tree in trees]
-    return Tokens(
-        real=sum(map(len, ids)),
-        computed=sum(nodes),
-        pairs=sum(n * n for n in nodes),
-        read=len(ids),
-        passes=len(nodes),
-    )
