@@ -10,9 +10,11 @@ Every candidate direction has three scores: bypass (ablated, harmful prompts), k
   `capture`, which sort prompts by length and hold no logits but the last (one round).
 
 Both score the same candidates on the same prompts as the grid, and the largest
-difference of any mean score is printed. `grid, needed scores` leaves out ablation where
-the induce score alone rules a candidate out: on random weights that says little, so the
-share of such candidates is printed beside it.
+difference of any mean score is printed. `grid, needed scores` computes what the rule of
+selection needs to choose the same candidates. On random weights the limit of the induce
+score is put at its median, which says little; `--trained FOLDER` measures it on the
+POST model of a trained family under the published rule, with the tokens behind an
+instruction as positions, and with the last five tokens.
 
 The candidates of a study are those at all template positions and layers. Where that
 takes long, some of them are scored, the same ones in every way. The clean passes, which
@@ -22,6 +24,7 @@ the least that any method needs which runs every distinct beginning of a prompt 
 every block once. Methods alternate in one process; ratios are medians over rounds.
 
     python benchmarks/refusal.py [--quick] [--json]
+    python benchmarks/refusal.py --trained FOLDER
 """
 
 # ruff: noqa: E402
@@ -49,14 +52,27 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from refusal_peers import TOKENS, Score3, own_loop, published, published_clean
-from refusal_work import OPENINGS, Work, arithmetic, shapes, work_of
+from refusal_peers import Score3, own_loop, published, published_clean
+from refusal_work import (
+    OPENINGS,
+    TRAINED,
+    Work,
+    arithmetic,
+    rule_of,
+    shapes,
+    trained_work,
+    work_of,
+)
 
-from probes.studies.refusal.candidates_grid import CleanRun, GridScores, score_grid
+from interp.directions.selection import SelectionRule, select
+from probes.studies.refusal.candidates_clean import clean_runs
+from probes.studies.refusal.candidates_grid import Grid
+from probes.studies.refusal.grid_scores import GridScores
 
 
 GOAL = 0.2
 NEEDED = "grid, needed scores"
+SCORES = ("bypass", "induce", "kl")
 # Of the five template positions the last so many, and every n-th layer.
 SCORED = {
     "embedded family": (5, 1),
@@ -70,21 +86,14 @@ CLEAN_OF = {"published": "published, clean"} | dict.fromkeys(
 )
 
 
-def grid(work: Work, least_induce: float | None = None) -> Score3:
-    found = score_grid(
-        work.model,
-        work.found,
-        work.prompts,
-        tokens=TOKENS,
-        least_induce=least_induce,
-    )
-    return _means(found, work)
+def grid(work: Work, rule: SelectionRule | None = None) -> Score3:
+    made = Grid.of(work.model, work.found, work.prompts, tokens=work.tokens)
+    return _means(made.scored(needed_by=rule), work)
 
 
 def grid_clean(work: Work) -> None:
     """What the grid runs once, whatever the number of candidates."""
-    for ids in (work.prompts.harmful, work.prompts.harmless):
-        CleanRun.of(work.model, ids)
+    clean_runs(work.model, work.prompts.harmful, work.prompts.harmless)
 
 
 def _means(found: GridScores, work: Work) -> Score3:
@@ -120,9 +129,9 @@ def measure(
         draw.shuffle(order)
         for name in order:
             times[name].append(timed(name, methods[name]))
-        # Known only now.
-        middle = float(np.nanmedian(found["grid"][1]))
-        times[NEEDED].append(timed(NEEDED, lambda middle=middle: grid(work, middle)))
+        # Known only now, where nothing was trained: half of the candidates fall.
+        rule = work.rule or rule_of(work, float(np.nanmedian(found["grid"][1])))
+        times[NEEDED].append(timed(NEEDED, lambda rule=rule: grid(work, rule)))
     own_time = timed("own loop", lambda: own_loop(work)) if own else None
     right, needed = found["grid"], found[NEEDED]
     different = {
@@ -132,8 +141,23 @@ def measure(
         for name, scores in found.items()
     }
     return _case(work, times, own_time, different) | {
-        "share_ablated_if_needed": float(np.isfinite(needed[0]).mean())
+        "shares_if_needed": {
+            name: float(np.isfinite(scores).mean())
+            for name, scores in zip(SCORES, needed, strict=True)
+        },
+        "same_choice": work.rule is None
+        or _chosen(work, right) == _chosen(work, needed),
     }
+
+
+def _chosen(work: Work, scores: Score3) -> tuple[int, ...]:
+    """The best candidates by the rule, in order."""
+    assert work.rule is not None
+    slots, layers = np.array(work.places).T
+    table = {"position": slots, "layer": layers}
+    means = dict(zip(SCORES, scores, strict=True))
+    limits = {"max_bypass": work.rule.max_bypass, "n_layers": work.rule.n_layers}
+    return select(table | means, **limits).top
 
 
 def _case(
@@ -187,6 +211,9 @@ def main() -> None:
     parser.add_argument("--positions", type=int, default=0, help="of the template")
     parser.add_argument("--every", type=int, default=0, help="every n-th layer only")
     parser.add_argument("--repeats", type=int, default=0, help="rounds of each shape")
+    parser.add_argument(
+        "--trained", type=Path, help="folder of a family that was trained: its POST"
+    )
     parser.add_argument("--without-own", action="store_true", help="no own loop")
     parser.add_argument("--threads", type=int, default=0, help="threads of torch")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
@@ -197,7 +224,26 @@ def main() -> None:
     scored = QUICK if options.quick else SCORED
     clock = time.perf_counter if options.clock == "wall" else time.process_time
     results = []
-    for shape in options.shape or list(scored):
+
+    def run(named: dict[str, str], work: Work) -> None:
+        result = named | measure(
+            work,
+            repeats=options.repeats or (2 if options.quick else 3),
+            clock=clock,
+            own=not options.without_own,
+        )
+        results.append(result)
+        if not options.json:
+            print_result(result)
+
+    if options.trained:
+        for name, positions in TRAINED.items():
+            work = trained_work(
+                options.trained, n_prompts=options.prompts, positions=positions
+            )
+            run({"shape": f"embedded family, trained, {name}", "opening": "own"}, work)
+    shapes_run = options.shape or ([] if options.trained else list(scored))
+    for shape in shapes_run:
         n_positions, every = scored.get(shape, SCORED[shape])
         for opening in options.opening or list(OPENINGS):
             work = work_of(
@@ -207,15 +253,7 @@ def main() -> None:
                 n_positions=options.positions or n_positions,
                 every=options.every or every,
             )
-            result = {"shape": shape, "opening": opening} | measure(
-                work,
-                repeats=options.repeats or (2 if options.quick else 3),
-                clock=clock,
-                own=not options.without_own,
-            )
-            results.append(result)
-            if not options.json:
-                print_result(result)
+            run({"shape": shape, "opening": opening}, work)
     if options.json:
         about = {"torch": torch.__version__, "transformers": transformers.__version__}
         ratios = [
@@ -248,8 +286,9 @@ def print_result(result: dict[str, Any]) -> None:
     met = "met" if result["goal_met"] else "missed"
     print(
         f"  arithmetic: grid {counts['grid']:.3f}, least {counts['least']:.3f};"
-        f" needed scores: {result['share_ablated_if_needed']:.0%} were ablated;"
-        f" goal {result['goal']} {met}",
+        f" goal {result['goal']} {met}\n  needed scores, of the candidates:"
+        f" {', '.join(f'{k} {v:.0%}' for k, v in result['shares_if_needed'].items())};"
+        f" same choice: {result['same_choice']}",
         flush=True,
     )
 

@@ -10,7 +10,6 @@ from interp import ablate, capture, steer
 from probes.studies.refusal.score import divergence, refusal_score
 
 
-TOKENS = (40, 41)
 Score3 = tuple[np.ndarray, ...]
 
 
@@ -49,12 +48,12 @@ def published(work: Work) -> Score3:
                 assert path is not None
                 module = block.get_submodule(path)
                 handles.append(module.register_forward_hook(behind))
-        bypass = _scores(_last_logits(hf, harmful))
+        bypass = _scores(_last_logits(hf, harmful), work)
         kl = divergence(_chances(clean), _chances(_last_logits(hf, harmless)))
         for handle in handles:
             handle.remove()
         handle = blocks[layer].register_forward_pre_hook(add)
-        induce = _scores(_last_logits(hf, harmless))
+        induce = _scores(_last_logits(hf, harmless), work)
         handle.remove()
         scores.append((bypass.mean(), induce.mean(), kl.mean()))
     return _columns(scores)
@@ -78,10 +77,10 @@ def own_loop(work: Work) -> Score3:
     for slot, layer in work.places:
         vector = work.found.vectors[slot, layer]
         with ablate(model, vector):
-            bypass = _scores(last(work.prompts.harmful))
+            bypass = _scores(last(work.prompts.harmful), work)
             kl = divergence(clean, _chances(last(work.prompts.harmless)))
         with steer(model, vector, site=f"resid_pre.{layer}"):
-            induce = _scores(last(work.prompts.harmless))
+            induce = _scores(last(work.prompts.harmless), work)
         scores.append((bypass.mean(), induce.mean(), kl.mean()))
     return _columns(scores)
 
@@ -122,5 +121,5 @@ def _chances(logits: torch.Tensor) -> np.ndarray:
     return logits.double().softmax(-1).numpy()
 
 
-def _scores(logits: torch.Tensor) -> np.ndarray:
-    return refusal_score(_chances(logits)[:, list(TOKENS)].sum(1))
+def _scores(logits: torch.Tensor, work: Work) -> np.ndarray:
+    return refusal_score(_chances(logits)[:, list(work.tokens)].sum(1))

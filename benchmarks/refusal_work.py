@@ -12,8 +12,16 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from interp.data import contrast, instructions
+from interp.directions.selection import SelectionRule
 from interp.models.language_model import LanguageModel
-from probes.studies.refusal.candidates import Candidates, Prompts, candidates
+from interp.models.loading import load
+from probes.studies.refusal.candidates import (
+    Candidates,
+    Prompts,
+    candidates,
+    template_positions,
+)
 from probes.studies.refusal.candidates_tree import (
     PromptTree,
     most_nodes_for,
@@ -21,6 +29,11 @@ from probes.studies.refusal.candidates_tree import (
     opening_tree,
     plan_trees,
 )
+from probes.studies.refusal.chat import templates
+from probes.studies.refusal.direction import first_tokens
+from probes.studies.refusal.score import chance_of, refusal_score
+from probes.studies.refusal.setting import Side, kept_of, tokens_of
+from probes.studies.refusal.spec import RefusalSpec
 
 
 INSTRUCTIONS = Path(__file__).parents[2] / "shared" / "data" / "instructions"
@@ -30,6 +43,8 @@ BATCH = 32
 # the system prompt that Qwen 2.5 and Llama 3.1 write unless another one is given.
 OPENINGS = {"short": (1, 2, 3), "system prompt": tuple(range(1, 25))}
 BEHIND = (30, 31, 32, 33, 34)
+# Positions of the trained family: those of its template by default.
+TRAINED = {"template positions": None, "last five positions": (-5, -4, -3, -2, -1)}
 
 
 def shapes() -> dict[str, dict[str, Any]]:
@@ -111,12 +126,16 @@ class Work:
     Attributes:
         n_all: How many candidates there are at all positions of the template and all
             layers; `found` may hold some of them.
+        tokens: The refusal tokens.
+        rule: By what one is chosen; None where weights are random.
     """
 
     model: LanguageModel
     found: Candidates
     prompts: Prompts
     n_all: int
+    tokens: tuple[int, ...] = (40, 41)
+    rule: SelectionRule | None = None
 
     @property
     def places(self) -> list[tuple[int, int]]:
@@ -147,6 +166,48 @@ def work_of(
     found = replace(whole, vectors=whole.vectors * kept)
     return Work(
         model=model, found=found, prompts=prompts, n_all=len(live_places(whole))
+    )
+
+
+def rule_of(work: Work, min_induce: float) -> SelectionRule:
+    """A rule that half of the candidates fall by."""
+    return SelectionRule(
+        n_layers=work.model.n_layers, layer_share=1.0, min_induce=min_induce
+    )
+
+
+def trained_work(
+    folder: Path, *, n_prompts: int, positions: tuple[int, ...] | None
+) -> Work:
+    """The candidates of a study of a trained family's POST model."""
+    post = load(folder / "post")
+    spec = RefusalSpec(base="", post="", harmful=("",), harmless=("",))
+    asked = contrast(
+        instructions(folder / "harmful.json"),
+        instructions(folder / "harmless.json"),
+        n_train=128,
+        n_val=n_prompts,
+        n_test=1,
+    )
+    _, template = templates(post, post)
+    side = Side(role="post", model=post, template=template)
+    tokens = tokens_of(side, asked, spec)
+    train, val = (kept_of(side, asked, split, tokens) for split in ("train", "val"))
+    found = candidates(
+        post,
+        side.prompts(train.harmful, train.harmless),
+        positions=positions
+        or template_positions(post, template, asked.harmful.train[0]),
+    )
+    prompts = side.prompts(val.harmful, val.harmless)
+    clean = refusal_score(chance_of(first_tokens(post, prompts.harmful), tokens))
+    return Work(
+        model=post,
+        found=found,
+        prompts=prompts,
+        n_all=len(live_places(found)),
+        tokens=tokens,
+        rule=SelectionRule(n_layers=post.n_layers, max_bypass=float(clean.mean())),
     )
 
 
