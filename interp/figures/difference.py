@@ -289,9 +289,9 @@ def _free(axis: Any, is_value: bool) -> None:
         zeroline=True,
         zerolinecolor=NEUTRAL,
     )
-    # Of panels above each other the lowest has the title.
+    # The heading says what is subtracted, the axis of each panel of what.
     if axis.title.text:
-        axis.title.text = "second minus first"
+        axis.title.text = f"Δ {axis.title.text}"
 
 
 def _is_fixed(note: Mapping[str, Any]) -> bool:

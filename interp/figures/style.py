@@ -143,12 +143,12 @@ def _wrap_titles(figure: go.Figure) -> None:
     for axis in figure.select_xaxes():
         if axis.title.text:
             left, right = axis.domain or (0, 1)
-            axis.title.text = _wrapped(axis.title.text, right - left)
+            axis.title.text = _wrapped(str(axis.title.text), right - left)
     titles = _panel_titles(figure)
     for title in titles:
         beside = sum(one.y == title.y for one in titles)
         # Labels at the left take their part of the width.
-        title.text = _wrapped(title.text, (1 if beside == 1 else 0.75) / beside)
+        title.text = _wrapped(str(title.text), (1 if beside == 1 else 0.75) / beside)
 
 
 def _wrapped(text: str, share: float) -> str:
@@ -168,7 +168,7 @@ def _lower_panels(figure: go.Figure, height: int) -> None:
     titles = _panel_titles(figure)
     if not titles:
         return
-    lines = 1 + max(title.text.count("<br>") for title in titles)
+    lines = 1 + max(str(title.text).count("<br>") for title in titles)
     kept = 1 - (TITLE_LINE * lines + TITLE_GAP) / max(height - AROUND, AROUND)
     for axis in figure.select_yaxes():
         low, high = axis.domain or (0, 1)

@@ -203,3 +203,16 @@ def test_a_line_has_gaps_where_there_is_no_value(drawn, pieces):
 
 def test_long_lines_stay_small():
     assert len(sparkline(np.random.default_rng(0).normal(size=10_000), alt="")) < 2500
+
+
+def test_every_panel_of_a_difference_says_what_was_subtracted():
+    (curves, *_) = report_section(timeline()).panels
+    found = difference_figure(curves.figure, curves.figure)
+    own = [axis["title"]["text"] for axis in axes(curves.figure)]
+    assert len(set(own)) > 1
+    assert [axis["title"]["text"] for axis in axes(found)] == [f"Δ {o}" for o in own]
+
+
+def axes(figure: go.Figure) -> list[dict[str, Any]]:
+    content = layout(figure)
+    return [content[name] for name in sorted(content) if name.startswith("yaxis")]

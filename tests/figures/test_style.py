@@ -68,7 +68,7 @@ def test_titles_of_axes_beside_each_other_do_not_meet():
 def test_ticks_of_a_logarithmic_axis_are_whole_numbers_around_what_is_drawn():
     for low, high in ((0.004, 0.09), (1.0, 22.0), (3e-5, 2e4)):
         values = np.geomspace(low, high, 50, dtype=np.float32)
-        axis = log_ticks(values)
+        axis: Any = log_ticks(values)
         ticks: Any = axis["tickvals"]
         assert [float(text) for text in axis["ticktext"]] == pytest.approx(ticks)
         assert min(ticks) >= low / 2.01
