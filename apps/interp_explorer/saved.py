@@ -53,8 +53,9 @@ class SavedDirection:
     @property
     def has_gap(self) -> bool:
         """Whether a strength in class gaps means something along it."""
-        known = self.direction.positive_mean is not None
-        return self.direction.scale > 0 and (self.probe is None or known)
+        one = self.direction
+        is_known = one.negative_mean is not None and one.positive_mean is not None
+        return one.scale > 0 and (self.probe is None or is_known)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

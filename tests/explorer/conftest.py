@@ -229,6 +229,9 @@ def open_lab(monkeypatch, facts_family, results) -> Open:
 
     def opener(*, options=(f"--model={facts_family.post}",), **parameters) -> AppTest:
         monkeypatch.setattr(sys, "argv", [str(APP), str(results), *options])
+        if "s" not in parameters:
+            # Few tokens say as much, sooner.
+            parameters = {"l_length": "8", **parameters}
         app = AppTest.from_file(str(APP), default_timeout=120)
         app.switch_page("views/lab.py")
         for name, value in parameters.items():

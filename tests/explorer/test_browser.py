@@ -1,6 +1,7 @@
 """The explorer in a real browser: pages, links, keys, and nobody's markup."""
 
 import re
+from typing import get_args
 from urllib.parse import quote
 
 import numpy as np
@@ -20,6 +21,7 @@ from knowledge_samples import knowledge
 from map_samples import figure_title
 
 from interp.figures import restoration_map
+from interp.figures.knowledge_cells import Shown
 from interp.interchange import read_vector
 from interp_explorer.pages import STUDIES
 
@@ -42,7 +44,7 @@ HOSTILE = {
     "compare": f"x_kind=truthfulness&x_a=a&x_b={quote('<b> ![x](y)')}"
     f"&x_figure={NONSENSE}",
     "directions": f"d_one={quote('<b>![x](y).safetensors')}&d_names={NONSENSE}",
-    "texts": "s_run=hostile/texts&s_texts=true",
+    "texts": "s_run=hostile/texts",
     "runs": f"n_run={quote('<img src=x onerror=window.hacked=1>')}&n_states={NONSENSE}",
 }
 # Choices that are not there are said to be not there, in one line.
@@ -125,12 +127,12 @@ def test_hostile_names_texts_and_links_run_nothing(view, page, base):
     if view == "":
         return
     open_all(page)
-    if view == "texts":
-        # In the prompt and in both texts.
-        page.get_by_text("<img src=x").nth(2).wait_for()
-    else:
-        for toggle in page.get_by_text("which may be harmful").all():
-            toggle.click()
+    for toggle in page.get_by_text("which may be harmful").all():
+        toggle.click()
+        if view == "texts":
+            # In the prompt and in both texts.
+            page.get_by_text("<img src=x").nth(2).wait_for()
+        else:
             box(page, "Instruction").wait_for()
     settle(page)
     check_harmless(page)
@@ -176,9 +178,11 @@ def test_a_chosen_figure_goes_out_as_it_is_shown(page, base, tmp_path):
     shown = page.locator(".js-plotly-plot")
     assert saved.count("<h3>") == shown.count() > 1
     # What the report draws is the map of the base model.
-    for unit, where in ((0, "post"), (0, "base")):
-        title = restoration_map(knowledge(), where, unit=unit).layout.title.text
-        assert (f"<h3>{title}</h3>" in saved) == (where == "post")
+    titles = [
+        restoration_map(knowledge(), where).to_plotly_json()["layout"]["title"]["text"]
+        for where in get_args(Shown)[:2]
+    ]
+    assert [f"<h3>{title}</h3>" in saved for title in titles] == [False, True]
     with page.expect_download() as download:
         page.get_by_role("button", name="Figure 1 as SVG").click()
     download.value.save_as(tmp_path / "f.svg")

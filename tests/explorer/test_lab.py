@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from sample_results import truthfulness
 
+import interp
 from interp import directions, streaming
+from interp.directions import Probe
 from interp.lens import logit_lens
 from interp_explorer.lab import models
-from interp_explorer.lab.held import Held
+from interp_explorer.lab.held import Held, directions_for
+from interp_explorer.saved import saved_directions
 from interp_explorer.widgets.sides import strip_of
 from interp_explorer.widgets.text import escaped
 
@@ -115,9 +118,49 @@ def test_a_saved_direction_is_found_and_used(open_lab, results, fitted, model):
     assert "![" not in said(app).replace("\\!\\[", "")
 
 
+def test_saved_probes_score_tokens_by_their_logit_and_steer_if_they_can(
+    open_lab, results, model, fitted, examples
+):
+    own = fitted["truth"]
+    probe = Probe(
+        weights=3 * own.unit,
+        intercept=-0.5,
+        threshold=0.25,
+        site=own.site,
+        model=model.name,
+        negative_mean=-2.0,
+        positive_mean=4.0,
+    )
+    probe.save(results / "mine.safetensors")
+    replace(probe, negative_mean=None).save(results / "blind.safetensors")
+    app = open_lab()
+    assert not app.exception
+    blind, mine = (f"{name} · probe at {own.site}" for name in ("blind", "mine"))
+    assert app.multiselect(key="l_readers").options == [blind, mine]
+    # Without the means of its classes there is no class gap to steer by.
+    assert app.selectbox(key="l_direction").options == [mine]
+    app.selectbox(key="l_colour").set_value(mine).run()
+    assert not app.exception
+    assert ".direction\n" in app.code[1].value
+    assert app.code[1].value.count("load_probe(") == 3
+    saved = saved_directions(results)
+    offer = models.Offer(label="post", source=model.name)
+    held = directions_for(model, offer, saved)
+    prompt = examples.true[0]
+    scores = streaming.token_scores(model, prompt, [one.reader() for one in held])
+    rows = interp.capture(model, [prompt], sites=[own.site], positions="all")
+    expected = probe.logits(rows[own.site][0].numpy()) - probe.threshold
+    np.testing.assert_allclose(scores.of(mine), expected, atol=1e-4)
+    moved = next(one for one in held if one.label == mine).direction
+    assert moved.scale == pytest.approx(6 / 3)
+
+
 def test_the_strip_has_the_scores_of_the_readers(model, fitted, examples):
     readers = [Held(label=n, direction=d).reader() for n, d in fitted.items()]
     scores = streaming.token_scores(model, examples.harmful[0], readers, chat=True)
+    second = strip_of(scores, colour=1, mask=True)
+    assert second.colour == 1
+    assert second.limit <= np.nanmax(np.abs(scores.masked[1]))
     strip = strip_of(scores, mask=True)
     assert [one.name for one in strip.scores] == ["refusal", "truth"]
     np.testing.assert_array_equal(strip.scores[1].values, scores.of("truth"))

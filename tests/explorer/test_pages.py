@@ -78,6 +78,8 @@ def test_answers_are_not_sent_before_they_are_asked_for(folder, open_page):
     assert answer not in texts(app) + frames
     toggle = next(t for t in app.toggle if "harmful" in t.label)
     shown = toggle.set_value(True).run()
+    # As plain text; coloured tokens are data that no text holds.
+    shown = shown.toggle(key="r_coloured").set_value(False).run()
     assert answer in texts(shown)
 
 
@@ -91,6 +93,17 @@ def test_a_run_shows_the_command_that_repeats_it(folder, open_page):
     for name in ("heads", find(folder / "refusal")[0].path.relative_to(folder)):
         app = open_page(folder, "runs", n_run=str(name))
         assert truthfulness().provenance.command in [code.value for code in app.code]
+
+
+def test_where_a_result_comes_from_is_sent_at_the_top_once_it_is_asked_for(
+    folder, open_page
+):
+    app = open_page(folder, "refusal")
+    command = truthfulness().provenance.command
+    assert [code.value for code in app.code].count(command) == 1
+    app.session_state["r_origin"] = True
+    app.run()
+    assert [code.value for code in app.code].count(command) == 2
 
 
 def test_an_unfinished_run_shows_the_command_that_goes_on_with_it(folder, open_page):

@@ -23,7 +23,7 @@ def test_texts_are_not_sent_before_they_are_asked_for(saved, open_page):
     shown = [*app.markdown, *app.caption, *app.text, *app.get("html")]
     assert "dynamite" not in frames + "".join(str(item.proto) for item in shown)
     assert not app.get("plotly_chart")
-    app = open_page(saved, "texts", s_texts="true")
+    app = app.toggle(key="s_texts").set_value(True).run()
     bodies = [one.proto.body for one in app.get("html")]
     assert bodies == [as_html(text) for text in steered(word="dynamite").texts]
     assert app.text[0].value == "dynamite how"
@@ -48,7 +48,7 @@ def test_what_the_lab_saves_opens_without_a_model_and_leads_back(
     assert (kept.asked.strength, kept.asked.max_new_tokens) == (-2.0, 8)
     assert kept.provenance.models[0].name == str(facts_family.post)
     assert kept.provenance.models[0].weights_hash
-    page = open_page(results, "texts", s_texts="true")
+    page = open_page(results, "texts").toggle(key="s_texts").set_value(True).run()
     assert [one.proto.body for one in page.get("html")] == written(lab)
     again = open_lab(s=kept.link)
     assert again.slider(key="l_strength").value == -2.0

@@ -12,6 +12,10 @@ from interp_explorer.widgets.study import show_rest, show_study
 from interp_explorer.widgets.token_strip import show_strip
 
 
+# Not in the address, so that no link opens harmful texts.
+SWITCH = "s_texts"
+
+
 def show_texts(result: SteeredText, panel: Panel) -> None:
     """Prompt, both texts with their scores, and the divergence of each token."""
     asked = result.asked
@@ -28,9 +32,7 @@ def show_texts(result: SteeredText, panel: Panel) -> None:
             query_params={SHARE: result.link},
         )
     if not st.toggle(
-        "Show the prompt and both texts, which may be harmful",
-        key="s_texts",
-        bind="query-params",
+        "Show the prompt and both texts, which may be harmful", key=SWITCH
     ):
         return
     show_figure(panel.figure, alt=panel.alt, key="s_kl")
