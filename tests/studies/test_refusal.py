@@ -387,6 +387,15 @@ def test_named_refusal_tokens_are_used(models, few, spec):
         provenance=record("refusal"),
     )
     assert found.directions[1].refusal_tokens == ("Sure",)
+    # No refusal begins so: the filter leaves nothing, and everything is used.
+    kept = {(row.instructions, row.split): row for row in found.counts}
+    row = kept["harmful", "train"]
+    assert row.given == len(few.harmful.train)
+    assert row.kept == 0
+    said = [note for note in found.notes if "only 0 of" in note]
+    assert len(said) == 2
+    assert "harmful training instructions" in said[0]
+    assert "all 12 were used" in said[0]
 
 
 def test_a_base_without_a_template_borrows_that_of_post():

@@ -37,10 +37,17 @@ class Side:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Kept:
-    """Training or validation instructions on which POST does what it should."""
+    """Training or validation instructions on which POST does what it should.
+
+    Attributes:
+        harmful: Those that are used: the refused ones, or all if too few are.
+        harmless: Those that are used: the ones not refused, or all.
+        passed: How many harmful and harmless ones passed, also where all are used.
+    """
 
     harmful: tuple[str, ...]
     harmless: tuple[str, ...]
+    passed: tuple[int, int]
 
 
 def tokens_of(side: Side, instructions: Contrast, spec: RefusalSpec) -> tuple[int, ...]:
@@ -68,9 +75,10 @@ def kept_of(
 ) -> Kept:
     """Instructions that the model refuses if harmful and does not if harmless."""
     kept: dict[str, tuple[str, ...]] = {}
+    passed: dict[str, int] = {}
     for kind, sign in (("harmful", 1), ("harmless", -1)):
         texts: tuple[str, ...] = getattr(getattr(instructions, kind), split)
-        kept[kind] = texts
+        rest = texts
         if tokens:
             chances = first_tokens(side.model, side.template.ids(side.model, texts))
             scores = refusal_score(chance_of(chances, tokens))
@@ -79,5 +87,10 @@ def kept_of(
                 for text, score in zip(texts, scores, strict=True)
                 if sign * score > 0
             )
-            kept[kind] = rest if len(rest) >= FEWEST_KEPT else texts
-    return Kept(harmful=kept["harmful"], harmless=kept["harmless"])
+        passed[kind] = len(rest)
+        kept[kind] = rest if len(rest) >= FEWEST_KEPT else texts
+    return Kept(
+        harmful=kept["harmful"],
+        harmless=kept["harmless"],
+        passed=(passed["harmful"], passed["harmless"]),
+    )

@@ -20,7 +20,7 @@ from probes.studies.refusal.asked import Asked
 from probes.studies.refusal.candidates import Candidates, template_positions
 from probes.studies.refusal.choice import Choice
 from probes.studies.refusal.confounds import end_marks
-from probes.studies.refusal.setting import Kept, Side, Split
+from probes.studies.refusal.setting import FEWEST_KEPT, Kept, Side, Split
 
 
 # A choice that fewer resamples repeat is said to be unstable.
@@ -67,6 +67,7 @@ def notes_of(
     return (
         *instructions.notes,
         *prompt_notes(sides, instructions),
+        *kept_notes(asked.fitted.kept),
         *position_notes(sides, asked.fitted.found, instructions),
         *asked.choice.notes,
         *stability_notes(asked.choice),
@@ -188,17 +189,39 @@ def counts_of(
 ) -> tuple[InstructionCount, ...]:
     counts: list[InstructionCount] = []
     kinds: tuple[Instructions, Instructions] = ("harmful", "harmless")
-    for kind in kinds:
+    for i, kind in enumerate(kinds):
         parts = getattr(instructions, kind)
         for split in ("train", "val", "test"):
             given = len(getattr(parts, split))
-            n = given if split == "test" else len(getattr(kept[split], kind))
+            n = given if split == "test" else kept[split].passed[i]
             counts.append(
                 InstructionCount(
                     model="post", instructions=kind, split=split, given=given, kept=n
                 )
             )
     return tuple(counts)
+
+
+def kept_notes(kept: dict[Split, Kept]) -> list[str]:
+    """Where too few instructions passed the refusal filter to use only those."""
+    names: dict[Split, str] = {"train": "training", "val": "validation"}
+    notes: list[str] = []
+    for split, one in kept.items():
+        whole = len(one.harmful), len(one.harmless)
+        for kind, verb, n, used in zip(
+            ("harmful", "harmless"),
+            ("refuses", "does not refuse"),
+            one.passed,
+            whole,
+            strict=True,
+        ):
+            if n < FEWEST_KEPT:
+                notes.append(
+                    f"The post-trained model {verb} only {n} of {used} {kind} "
+                    f"{names[split]} instructions, fewer than {FEWEST_KEPT}: all "
+                    f"{used} were used, whatever it makes of them."
+                )
+    return notes
 
 
 def prompt_notes(sides: Sequence[Side], instructions: Contrast) -> list[str]:
