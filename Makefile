@@ -24,11 +24,11 @@ docs: $(STAMP)
 unit: $(STAMP)
 	$(BIN)/pytest -n 2 --dist loadgroup
 
-# Short forms of all benchmarks beside their stored ratios: fails if one got 20 % worse.
-# `python benchmarks --update` stores anew.
 slow: $(STAMP)
 	$(BIN)/pytest -m slow
 
+# Short forms of all benchmarks beside their stored ratios: fails if one got 20 % worse.
+# `python benchmarks --update` stores anew.
 bench: $(STAMP)
 	$(BIN)/python benchmarks
 
