@@ -41,7 +41,7 @@ STUDIES = (
         key="t",
         title="Truthfulness",
         icon=":material/balance:",
-        kinds=("truthfulness", "sweep"),
+        kinds=("truthfulness", "sweep", "transfer"),
         about="Where true and false statements are linearly separable, whether the "
         "direction of the base model still works after post-training, and whether "
         "adding it changes what the model judges true (Marks & Tegmark 2023).",

@@ -20,6 +20,7 @@ from interp.results.refusal import RefusalComparison
 from interp.results.steered import SteeredText
 from interp.results.sweep import NO_LAYER, ProbeSweep
 from interp.results.timeline import HeadTimeline
+from interp.results.transfer import TransferMatrix
 from interp.results.truthfulness import TruthfulnessComparison
 
 
@@ -120,6 +121,8 @@ def brief(result: Result) -> Brief:
                 result.kl if result.kl.size else np.zeros(1),
                 "KL divergence by token",
             )
+        case TransferMatrix():
+            return _transfer(result)
         case _:
             assert_never(result)
 
@@ -215,6 +218,17 @@ def _sweep(result: ProbeSweep) -> Brief:
         f"highest AUROC of a probe, at {result.sites[at]}",
         np.array(best or [np.nan]),
         "highest AUROC by layer",
+    )
+
+
+def _transfer(result: TransferMatrix) -> Brief:
+    mean = np.nan_to_num(result.left_out.mean(axis=0), nan=0.5)
+    at = result.best
+    return _brief(
+        f"{mean[at]:.2f}",
+        f"mean AUROC on data sets left out, at {result.sites[at]}",
+        mean,
+        "mean AUROC on data sets left out, by site and position",
     )
 
 

@@ -2,6 +2,8 @@
 
 from typing import assert_never
 
+import numpy as np
+
 from interp.figures.confidence_panels import (
     confidence_panels,
     neuron_panels,
@@ -17,6 +19,7 @@ from interp.figures.report import Hidden, Panel, Section, panel
 from interp.figures.steered import steered_panels, steered_tables
 from interp.figures.sweep import probe_curve, probe_heatmap
 from interp.figures.timeline_panels import timeline_panels, timeline_tables
+from interp.figures.transfer import transfer_heatmap
 from interp.figures.truthfulness_panels import (
     truthfulness_panels,
     truthfulness_tables,
@@ -33,6 +36,7 @@ from interp.results.refusal import RefusalComparison
 from interp.results.steered import SteeredText
 from interp.results.sweep import ProbeSweep
 from interp.results.timeline import HeadTimeline
+from interp.results.transfer import TransferMatrix
 from interp.results.truthfulness import TruthfulnessComparison
 
 
@@ -67,6 +71,8 @@ def report_section(result: Result) -> Section:
             panels, hidden = confidence_panels(result), neuron_tables(result)
         case SteeredText():
             panels, hidden = steered_panels(result), steered_tables(result)
+        case TransferMatrix():
+            panels, hidden = _transfer_panels(result), ()
         case _:
             assert_never(result)
     return Section(
@@ -100,6 +106,12 @@ def _probe_panels(result: ProbeSweep) -> tuple[Panel, ...]:
         alt = f"A map of AUROC by site and position; {best}."
         panels.append(panel(probe_heatmap, result, alt=alt, rows=rows))
     return tuple(panels)
+
+
+def _transfer_panels(result: TransferMatrix) -> tuple[Panel, ...]:
+    worst = float(np.nanmin(result.left_out[:, result.best], initial=1.0))
+    alt = f"AUROC by training and test data set; left out, {worst:.2f} or more."
+    return (panel(transfer_heatmap, result, alt=alt, rows=result.to_dataframe()),)
 
 
 def _probe_tables(result: ProbeSweep) -> tuple[Hidden, ...]:

@@ -68,6 +68,7 @@ from interp.results.timeline_rows import (
     Lag as Lag,
     PhaseChange as PhaseChange,
 )
+from interp.results.transfer import TransferMatrix as TransferMatrix
 from interp.results.truthfulness import (
     CarriedOver as CarriedOver,
     DatasetTransfer as DatasetTransfer,

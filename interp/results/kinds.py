@@ -17,6 +17,7 @@ from interp.results.refusal import RefusalComparison
 from interp.results.steered import SteeredText
 from interp.results.sweep import ProbeSweep
 from interp.results.timeline import HeadTimeline
+from interp.results.transfer import TransferMatrix
 from interp.results.truthfulness import TruthfulnessComparison
 
 
@@ -35,6 +36,7 @@ Result = (
     | HeadTimeline
     | FormationRun
     | SteeredText
+    | TransferMatrix
 )
 CLASSES: tuple[type[Result], ...] = get_args(Result)
 KINDS: tuple[str, ...] = tuple(kind.KIND for kind in CLASSES)
@@ -91,6 +93,8 @@ def title(result: Result) -> str:
             return "Formation"
         case SteeredText():
             return "Steered text"
+        case TransferMatrix():
+            return "Transfer between data sets"
         case _:
             assert_never(result)
 

@@ -1,13 +1,17 @@
 """The result of judging probes of each data set on each data set."""
 
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float32, Int32
 
 from interp.provenance import Provenance
+from interp.results.display import table_html
+from interp.results.files import write_result
+from interp.results.folders import load_as
 from interp.results.sweep import NO_LAYER
 
 
@@ -50,6 +54,9 @@ class TransferMatrix:
         provenance: What produced this.
     """
 
+    KIND: ClassVar[str] = "transfer"
+    SCHEMA: ClassVar[int] = 1
+
     fit: str
     centring: Centring
     trains: tuple[str, ...]
@@ -72,6 +79,11 @@ class TransferMatrix:
 
     def __repr__(self) -> str:
         return f"TransferMatrix({len(self.tests)} data sets: {self.headline()})"
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that the activations come from; none for plain arrays."""
+        return tuple(model.name for model in self.provenance.models)
 
     @property
     def left_out(self) -> Float32[np.ndarray, "test probe"]:
@@ -116,3 +128,17 @@ class TransferMatrix:
             f" on the one left out, {np.nanmean(there):.2f} on average"
             f" ({self.centring} centring)."
         )
+
+    def save(self, folder: str | Path) -> Path:
+        """Write this into a folder; see `interp.results.save`."""
+        return write_result(self, folder)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "TransferMatrix":
+        """The result of this kind in a folder; see `interp.results.load`."""
+        return load_as(folder, cls)
+
+    def _repr_html_(self) -> str:
+        frame = self.to_dataframe()
+        own = frame["site"] == self.sites[self.best]
+        return table_html(frame.loc[own], caption=self.headline())

@@ -21,6 +21,7 @@ from interp.results import (
     RefusalComparison,
     Result,
     SteeredText,
+    TransferMatrix,
     TruthfulnessComparison,
 )
 from probes.studies import sweep_summary, timeline_summary
@@ -74,6 +75,8 @@ def numbers(result: Result) -> dict[str, Value]:
                 "steered": result.texts[1],
                 "kl": [number(value) for value in result.kl],
             }
+        case TransferMatrix():
+            return sweep_summary.transfer_numbers(result)
         case _:
             assert_never(result)
 
@@ -102,6 +105,8 @@ def sentences(result: Result) -> tuple[str, ...]:
         case HeadTimeline():
             return (result.headline(), *timeline_summary.sentences(result))
         case SteeredText():
+            return (result.headline(),)
+        case TransferMatrix():
             return (result.headline(),)
         case _:
             assert_never(result)
@@ -137,6 +142,8 @@ def brief_table(result: Result) -> pd.DataFrame:
             return timeline_summary.phase_table(result)
         case SteeredText():
             rows = result.to_dataframe().drop(columns=["token", "pos"])
-            return rows.groupby("text", sort=False).mean().reset_index()
+            return rows.groupby("text", sort=False).agg("mean").reset_index()
+        case TransferMatrix():
+            return sweep_summary.transfer_table(result)
         case _:
             assert_never(result)

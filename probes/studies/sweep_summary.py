@@ -1,8 +1,8 @@
-"""What a probe sweep says; knows neither torch nor models."""
+"""What a probe sweep and a transfer matrix say; knows neither torch nor models."""
 
 import pandas as pd
 
-from interp.results import ProbeSweep
+from interp.results import ProbeSweep, TransferMatrix
 from probes.studies.values import Value, interval, number
 
 
@@ -39,3 +39,21 @@ def probe_table(result: ProbeSweep) -> pd.DataFrame:
             for k, site in enumerate(result.sites)
         ]
     )
+
+
+def transfer_numbers(result: TransferMatrix) -> dict[str, Value]:
+    """The AUROC on each data set of a probe trained on all others."""
+    best = result.best
+    left_out = dict(zip(result.tests, result.left_out[:, best].tolist(), strict=True))
+    return {
+        "best_site": result.sites[best],
+        "left_out": {name: number(value) for name, value in left_out.items()},
+    }
+
+
+def transfer_table(result: TransferMatrix) -> pd.DataFrame:
+    """The AUROC of every pair of data sets at the best site, a row to train on."""
+    values = result.auroc[:, :, result.best].astype(float)
+    frame = pd.DataFrame(values, columns=list(result.tests))
+    frame.insert(0, "trained on", list(result.trains))
+    return frame

@@ -9,9 +9,13 @@ import pytest
 import torch
 
 import probes
+from interp import results
 from interp.errors import DataError, EmptyClassError, ShapeError
+from interp.figures import report_section
+from interp.figures.brief import brief
 from interp.results.transfer import ALL_OTHERS
 from interp.statistics import auroc
+from probes.studies.summary import brief_table, numbers
 
 
 def datasets(n=60, d=5, *, shift=3.0, seed=0):
@@ -56,6 +60,32 @@ def test_every_cell_is_that_of_one_fit():
                 assert found.accuracy[i, j, layer] == pytest.approx(right.mean())
     assert (found.auroc_lo <= found.auroc).all()
     assert (found.auroc <= found.auroc_hi).all()
+
+
+def test_a_matrix_survives_its_folder_and_is_opened_as_any_result(tmp_path):
+    rng = np.random.default_rng(0)
+    truth = np.arange(40) % 2 == 0
+    rows = {
+        name: rng.normal(size=(40, 2, 3)).astype(np.float32) + 2 * truth[:, None, None]
+        for name in ("a", "b")
+    }
+    found = probes.transfer_matrix(rows, {"a": truth, "b": truth}, resamples=50)
+    again = results.load(results.save(found, tmp_path / "r"))
+    assert isinstance(again, results.TransferMatrix)
+    for name in ("auroc", "auroc_lo", "accuracy", "scores", "labels"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(found, name))
+    assert again.headline() == found.headline()
+    assert again.to_dataframe().equals(found.to_dataframe())
+    section = report_section(again)
+    assert section.title == "Transfer between data sets"
+    assert [panel.name for panel in section.panels] == ["transfer_heatmap"]
+    left_out = numbers(again)["left_out"]
+    assert left_out == {
+        name: pytest.approx(float(found.left_out[i, found.best]), abs=1e-6)
+        for i, name in enumerate(found.tests)
+    }
+    assert brief_table(again).shape == (3, 3)
+    assert brief(again).number == f"{found.left_out[:, found.best].mean():.2f}"
 
 
 def test_the_diagonal_is_that_of_a_sweep_over_the_same_folds():

@@ -110,7 +110,7 @@ def show_datasets(result: TruthfulnessComparison, panel: Panel) -> None:
     )
     frame = result.datasets_dataframe()
     chosen = (frame["train"] == trains[i]) & (frame["test"] == tests[j])
-    show_table(frame[chosen], key="t_pair_rows", name="data-set-pair")
+    show_table(frame.loc[chosen], key="t_pair_rows", name="data-set-pair")
 
 
 def show_cosines(result: TruthfulnessComparison, panel: Panel) -> None:
