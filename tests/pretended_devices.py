@@ -41,6 +41,7 @@ _WAITING = (
     aten.masked_select.default,
     aten.equal.default,
 )
+TO_THE_CPU = "copies to the CPU"
 # These read every value of a tensor of one element, wherever it is, only if it is on
 # the device of the others.
 _WITHOUT_SCALARS = (
@@ -273,6 +274,8 @@ def _dispatched(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
             kwargs = {**kwargs, "device": CPU}
     if kwargs.get("pin_memory"):
         kwargs = {**kwargs, "pin_memory": False}
+    if device == CPU and any(_place(tensor) != CPU for tensor in tensors):
+        counted[TO_THE_CPU] = counted.get(TO_THE_CPU, 0) + 1
     plain_args, plain_kwargs = tree_map(_plain, (args, kwargs))
     result = func(*plain_args, **plain_kwargs)
 
@@ -389,7 +392,7 @@ def pretended_devices() -> Iterator[dict[str, int]]:
     """Let devices `cuda:0` and `cuda:1` exist.
 
     Yields:
-        How often values were waited for, by operation.
+        How often values were waited for, by operation; copies to the CPU among them.
     """
     counted.clear()
 

@@ -261,3 +261,78 @@ def test_a_trace_enters_blocks_on_two_devices():
         there = interp.load(on_devices(tiny("llama")))
         notes = trace(there, PAIRS, sites=["resid_post", "attn_out"]).notes
     assert any("entering the model's blocks" in note for note in notes)
+
+
+MORE_IDS = [[(7 * row + 3 * place) % 290 + 5 for place in range(6)] for row in range(9)]
+
+
+def moments_of(n: int) -> Callable[[Any], Any]:
+    labels = [0, 1, 0] * n
+    return lambda m: moments(m, MORE_IDS[: 3 * n], labels=labels, positions="all")
+
+
+# What is called for few rows and for many.
+INNER: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "capture": (
+        lambda m: interp.capture(m, MORE_IDS[:3], sites=["resid_post.*", "z.*"]),
+        lambda m: interp.capture(m, MORE_IDS, sites=["resid_post.*", "z.*"]),
+    ),
+    "moments": (moments_of(1), moments_of(3)),
+    "head scores": (
+        lambda m: score(m, MORE_IDS[:3], resamples=5),
+        lambda m: score(m, MORE_IDS, resamples=5),
+    ),
+    "induction strength": (
+        lambda m: induction_strength(m, MORE_IDS[:2], **labels_of(2)),
+        lambda m: induction_strength(m, MORE_IDS, **labels_of(9)),
+    ),
+    "attribute": (
+        lambda m: attribute(m, PAIRS, sites=["resid_post"]),
+        lambda m: attribute(m, PAIRS, sites=["resid_post", "attn_out"]),
+    ),
+}
+
+
+def labels_of(n: int) -> dict[str, Any]:
+    return {"labels": [[1, 3]] * n, "right": [[True, False]] * n}
+
+
+def waits_of(work: Callable[[Any], Any], n_layers: int) -> dict[str, int]:
+    hf = tiny_model("llama", num_hidden_layers=n_layers)
+    with pretended_devices() as waited:
+        there = interp.load(on_devices(hf, spread=False), tokenizer=tiny_tokenizer())
+        work(there)  # what is worked out once for a model is not counted
+        waited.clear()
+        work(there)
+        return dict(waited)
+
+
+@pytest.mark.parametrize("name", INNER)
+def test_the_device_is_waited_for_as_often_for_few_rows_as_for_many(name):
+    few, many = INNER[name]
+    waits = waits_of(few, 2)
+    assert waits == waits_of(many, 2)
+    assert waits  # something has to come back
+
+
+# Moments come from the device once, layer by layer.
+@pytest.mark.parametrize("name", [*(n for n in INNER if n != "moments"), "trace"])
+def test_and_as_often_for_few_layers_as_for_many(name):
+    work = traced if name == "trace" else INNER[name][0]
+    assert waits_of(work, 2) == waits_of(work, 3)
+
+
+def test_a_fit_waits_for_the_device_once_a_step_whatever_it_holds(monkeypatch):
+    plain = optimum._of_sites.__wrapped__  # pyright: ignore[reportFunctionMemberAccess]
+    monkeypatch.setattr(optimum, "_of_sites", plain)
+    draw = torch.Generator().manual_seed(0)
+    few = torch.randn(1, 60, 8, generator=draw)
+    labels = few[0, :, 0] + 0.5 * torch.randn(60, generator=draw) > 0
+    counts = []
+    # The same problem at one site and at five takes the same steps.
+    for sites in (1, 5):
+        with pretended_devices() as waited:
+            rows = few.repeat(sites, 1, 1).to(FIRST)
+            probes.fit_logistic(rows, labels.to(FIRST))
+            counts.append(dict(waited))
+    assert counts[0] == counts[1]

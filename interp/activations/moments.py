@@ -245,28 +245,36 @@ class _MomentSink:
 
     def commit(self) -> None:
         assert self._batch is not None
-        selection = self._batch.selection
-        classes = self._class_of[list(self._batch.rows)]
-        has_slots = selection.kind in ("several", "whole")
+        has_slots = self._batch.selection.kind in ("several", "whole")
+        # Which rows each class has is the same at every site: worked out on the CPU,
+        # so that nobody waits for the device, and moved there once.
+        chosen: dict[torch.device, list[Tensor]] = {}
         for number, rows in self._staged.items():
-            labels = classes
-            if has_slots:
-                labels = classes[:, None].expand(rows.shape[:2]).flatten()
-                rows = rows.flatten(0, 1)
-                if selection.valid is not None:
-                    real = selection.valid.flatten()
-                    labels, rows = labels[real], rows[real.to(rows.device)]
-            self._add(number, rows.flatten(1), labels)
+            rows = rows.flatten(0, 1) if has_slots else rows
+            if rows.device not in chosen:
+                on_cpu = self._rows_of_classes(len(rows), has_slots)
+                chosen[rows.device] = [index.to(rows.device) for index in on_cpu]
+            self._add(number, rows.flatten(1), chosen[rows.device])
         self._staged = {}
 
-    def _add(self, number: int, rows: Tensor, labels: Tensor) -> None:
+    def _rows_of_classes(self, n_rows: int, has_slots: bool) -> list[Tensor]:
+        """The numbers of each class' rows in a batch; padding belongs to none."""
+        assert self._batch is not None
+        selection = self._batch.selection
+        labels = self._class_of[list(self._batch.rows)]
+        labels = labels.repeat_interleave(n_rows // len(labels))
+        if has_slots and selection.valid is not None:
+            labels = labels.masked_fill(~selection.valid.flatten(), -1)
+        n_classes = len(self._running[0])
+        return [(labels == label).nonzero()[:, 0] for label in range(n_classes)]
+
+    def _add(self, number: int, rows: Tensor, chosen: Sequence[Tensor]) -> None:
         # MPS has no float64.
         device = "cpu" if rows.device.type == "mps" else rows.device
-        for label, running in enumerate(self._running[number]):
-            chosen = (labels == label).nonzero()[:, 0].to(rows.device)
-            if not len(chosen):
+        for index, running in zip(chosen, self._running[number], strict=True):
+            if not len(index):
                 continue
-            part = rows[chosen].to(device, torch.float64)
+            part = rows[index].to(device, torch.float64)
             mean = part.mean(0)
             scatter = None
             if self._covariance:

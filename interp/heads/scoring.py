@@ -12,6 +12,7 @@ from interp.activations.capture import checked_budget
 from interp.activations.forward import padded, padding_id
 from interp.errors import ConfigError, PromptError, closest
 from interp.heads.averages import sequence_mean
+from interp.heads.one_copy import in_one_copy
 from interp.heads.sequences import RepeatedTokens, repeated_tokens
 from interp.heads.targets import (
     PATTERN_METRICS,
@@ -187,25 +188,29 @@ class _Tables:
         targets: Mapping[PatternMetric, Targets],
     ) -> Tensor:
         """One forward pass with a listener on every layer; returns the logits."""
+        found: list[Tensor] = []
+        first: list[Tensor] = []
+        there: dict[tuple[PatternMetric, torch.device], Targets] = {}
+        size = self.patterns.shape[-1]
+
+        def listen(pattern: Tensor) -> None:
+            if 0 in where:
+                # The rest of the pattern goes with the pass.
+                first.append(pattern[where.index(0), :, :size, :size].clone())
+            scores = []
+            for name in self._metrics:
+                key = name, pattern.device
+                if key not in there:
+                    there[key] = targets[name].to(pattern.device)
+                scores.append(head_scores(name, pattern, there[key]))
+            found.append(torch.stack(scores))
+
         removers = []
         try:
             for point in self._points:
-                layer = point.site.layer
-                assert layer is not None
-
-                def listen(pattern: Tensor, layer: int = layer) -> None:
-                    if 0 in where:
-                        size = self.patterns.shape[-1]
-                        first = pattern[where.index(0), :, :size, :size]
-                        self.patterns[layer] = first.float().cpu().numpy()
-                    for number, name in enumerate(self._metrics):
-                        own = targets[name].to(pattern.device)
-                        found = head_scores(name, pattern, own)
-                        self.samples[number, layer, :, where] = found.cpu().numpy()
-
                 removers += plant(point, listen)
             with watched_attention(self._model.hf) as arguments:
-                return self._model.hf(
+                logits = self._model.hf(
                     input_ids=input_ids,
                     attention_mask=mask,
                     use_cache=False,
@@ -214,6 +219,14 @@ class _Tables:
         finally:
             for remove in reversed(removers):
                 remove()
+        layers = [point.site.layer for point in self._points]
+        if first:
+            self.patterns[layers] = in_one_copy(first)
+        scored = in_one_copy(found)  # layer metric sequence head
+        for number in range(len(self._metrics)):
+            for layer, values in zip(layers, scored[:, number], strict=True):
+                self.samples[number, layer][:, where] = values.T
+        return logits
 
 
 def next_token_losses(

@@ -13,6 +13,7 @@ from interp.activations.batching import run_batches
 from interp.activations.capture import checked_budget
 from interp.errors import PositionError
 from interp.heads.averages import sequence_mean
+from interp.heads.one_copy import in_one_copy
 from interp.heads.predicted import predicted_tokens
 from interp.models.attention import watched_attention
 from interp.models.hookpoints import plant
@@ -97,18 +98,19 @@ def induction_strength(
             own = list(rows)
             batch = given.batch(model, own)
             width = batch.ids.shape[1]
+            layers: list[int] = []
+            found: list[Tensor] = []
             counted = torch.as_tensor(weights[:, own, :width], device=model.device)
             where = torch.as_tensor(at[own], device=model.device)
             with ExitStack() as stack:
                 stack.enter_context(given.stated(model, rows))
+
+                def listen(pattern: Tensor) -> None:
+                    found.append(_weighted(pattern, where, counted))
+
                 for point in model.architecture.points("pattern.*"):
-                    layer = point.site.layer
-                    assert layer is not None
-
-                    def listen(pattern: Tensor, layer: int = layer) -> None:
-                        found = _weighted(pattern, where, counted)
-                        samples[:, layer, :, own] = found.cpu().numpy()
-
+                    assert point.site.layer is not None
+                    layers.append(point.site.layer)
                     for remove in plant(point, listen):
                         stack.callback(remove)
                 arguments = stack.enter_context(watched_attention(model.hf))
@@ -118,6 +120,8 @@ def induction_strength(
                     use_cache=False,
                     **arguments,
                 )
+            for layer, values in zip(layers, in_one_copy(found), strict=True):
+                samples[:, layer, :, own] = values
             bar.advance(len(rows))
 
         run_batches(lengths, step, token_budget=checked_budget(None, model))

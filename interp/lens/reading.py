@@ -178,22 +178,27 @@ def _fill(
     """One layer's distributions as numbers; `own` is the model's."""
     k = cells.top.shape[-1]
     top, top_ids = said.topk(k, dim=-1)
-    cells.top[layer, chosen] = top.float().cpu().numpy()
-    cells.top_ids[layer, chosen] = top_ids.int().cpu().numpy()
-    cells.entropy[layer, chosen] = _number(-(said.exp() * said).sum(-1))
-    cells.kl[layer, chosen] = _number((own.exp() * (own - said)).sum(-1).clamp_min(0))
     found = said.gather(-1, tokens.clamp_min(0))
     missing = tokens < 0
+    columns = [
+        -(said.exp() * said).sum(-1),
+        (own.exp() * (own - said)).sum(-1).clamp_min(0),
+        *top.T,
+        *top_ids.T,
+    ]
     for number in range(tokens.shape[1]):
         rank = 1 + (said > found[:, number, None]).sum(-1)
-        rank = rank.masked_fill(missing[:, number], 0)
-        value = found[:, number].masked_fill(missing[:, number], float("nan"))
-        cells.rank[number, layer, chosen] = rank.int().cpu().numpy()
-        cells.log_probability[number, layer, chosen] = _number(value)
-
-
-def _number(values: Tensor) -> np.ndarray:
-    return values.float().cpu().numpy()
+        columns.append(rank.masked_fill(missing[:, number], 0))
+        columns.append(found[:, number].masked_fill(missing[:, number], float("nan")))
+    # One copy: each waits for everything that the device has to do. Numbers of tokens
+    # are exact in float64.
+    table = torch.stack([column.double() for column in columns]).cpu().numpy()
+    cells.entropy[layer, chosen], cells.kl[layer, chosen] = table[:2]
+    cells.top[layer, chosen] = table[2 : 2 + k].T
+    cells.top_ids[layer, chosen] = table[2 + k : 2 + 2 * k].T
+    asked = table[2 + 2 * k :]
+    cells.rank[:, layer, chosen] = asked[::2]
+    cells.log_probability[:, layer, chosen] = asked[1::2]
 
 
 def _reading(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float32, Int32
 
 from interp.models.language_model import LanguageModel
@@ -65,7 +66,7 @@ def token_confidence(
         verify(model, head, prompts)
     stream = read_stream(model, own, prompts, first=first, keeps_write=False)
     device = head.constant.device
-    columns: list[list[np.ndarray]] = [[] for _ in range(5)]
+    parts: list[np.ndarray] = []
     for part in token_chunks(stream, head):
         log_p = head.logits(stream.residual[part].to(device)).log_softmax(-1)
         targets = stream.targets[part].to(device)
@@ -74,13 +75,13 @@ def token_confidence(
         top, likeliest = p.max(-1)
         brier = p.square().sum(-1) - 2 * (-loss).exp() + 1
         found = (entropy_of(log_p), top, likeliest == targets, loss, brier)
-        for column, values in zip(columns, found, strict=True):
-            column.append(values.cpu().numpy())
-    entropy, top, correct, loss, brier = (np.concatenate(c) for c in columns)
+        # One copy: each waits for everything that the device has to do.
+        parts.append(torch.stack([values.double() for values in found]).cpu().numpy())
+    entropy, top, correct, loss, brier = np.concatenate(parts, axis=1)
     return TokenConfidence(
         entropy=entropy.astype(np.float32),
         top=top.astype(np.float32),
-        correct=correct,
+        correct=correct > 0,
         loss=loss.astype(np.float32),
         brier=brier.astype(np.float32),
         groups=stream.groups.numpy().astype(np.int32),

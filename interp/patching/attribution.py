@@ -158,14 +158,18 @@ def _estimate(job: Job, group: Group, prefixes: Prefixes) -> GroupGrid:
     shape = (len(job.units), len(group.pairs), n_layers, group.length)
     ld = np.full(shape, np.nan, dtype=np.float32)
     wanted = list(group.wanted)
+    found: dict[tuple[int, int], Tensor] = {}
     for (key, value), gradient in zip(values.items(), gradients, strict=True):
         change = source[key].to(value) - value.detach()[:, -group.length :]
         slope = gradient[:, -group.length :]
         for number, unit in enumerate(job.units):
             if unit.component == key[0]:
                 effect = _effect(slope, change, unit).to(base_ld.device)
-                found = base_ld.detach()[:, None] + effect
-                ld[number, :, key[1]][:, wanted] = found[:, wanted].float().cpu()
+                found[number, key[1]] = (base_ld.detach()[:, None] + effect).float()
+    # One copy: each waits for everything that the device has to do.
+    together = torch.stack(list(found.values()))[..., wanted].cpu().numpy()
+    for (number, layer), values in zip(found, together, strict=True):
+        ld[number, :, layer][:, wanted] = values
     length = group.length + (0 if prefix is not None else len(group.prefix))
     passes = (3 if job.crosses else 2) + PASSES_OF_BACKWARD
     return GroupGrid(
