@@ -54,7 +54,7 @@ def test_the_page_is_whole_and_holds_plotly_once():
     assert page.count("plotly.js v") == 1
     plots = [a for a in outline.all("div") if a.get("class") == "plot"]
     sections = [figures.report_section(one) for one in (truthfulness(), refusal())]
-    assert len(plots) == sum(len(section.panels) for section in sections) == 20
+    assert len(plots) == sum(len(section.panels) for section in sections) == 21
     for attributes in plots:
         assert attributes["role"] == "img"
         assert len(attributes["aria-label"] or "") > 20
