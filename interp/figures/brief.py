@@ -176,6 +176,18 @@ def _brief(
     return Brief(number=number, name=name, values=values, line=line)
 
 
+def _curve_words(name: str) -> str:
+    """What a curve over training is, with its definition where its name hides it."""
+    match name:
+        case "truth_direction_auroc":
+            told = "the truth direction tells true from false statements"
+        case "refusal_direction_auroc":
+            told = "the refusal direction tells harmful from harmless instructions"
+        case _:
+            return _words(name)
+    return f"how well {told} (AUROC on the half it was not fitted on, chance 0.5)"
+
+
 def _words(name: str) -> str:
     return name.replace("_", " ")
 
@@ -270,5 +282,5 @@ def _timeline(result: HeadTimeline) -> Brief:
         f"{changes} of {len(result.phases)}",
         "curves over training have a phase change",
         result.mean[0],
-        f"{_words(result.curves[0])} by checkpoint",
+        f"{_curve_words(result.curves[0])} by checkpoint",
     )
