@@ -271,7 +271,8 @@ def timeline_film(
         )
         for place in places.tolist()
     ]
-    shown = {"frame": {"duration": 300, "redraw": False}, "transition": {"duration": 0}}
+    # Redrawn, so that the legend names the step.
+    shown = {"frame": {"duration": 300, "redraw": True}, "transition": {"duration": 0}}
     play = {"label": "Play", "method": "animate", "args": [None, shown]}
     # What is animated next is nothing, at once: that is how plotly stops.
     stop = {"mode": "immediate", "frame": {"duration": 0, "redraw": False}}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32, Int64
 
+from interp.config import spec_hash
 from interp.heads.phase_times import crossing
 from interp.provenance import record
 from interp.results.formation import FormationFinding, FormationRun, FormationTime
@@ -223,7 +224,14 @@ def formation_run(
         times=tuple(_time(group, preset) for group in groups),
         findings=tuple(findings),
         notes=tuple(notes),
-        provenance=record(f"formation {preset.name}", seed=preset.seed),
+        provenance=record(
+            f"formation {preset.name}",
+            seed=preset.seed,
+            spec_hash=spec_hash(
+                preset,
+                content=[f"{group.condition}: {group.seeds}" for group in groups],
+            ),
+        ),
     )
 
 

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 import pytest
 from knowledge_samples import knowledge
+from map_samples import formation
 from sample_results import provenance, refusal, truthfulness
 
 from interp.figures import report_section
@@ -164,3 +166,21 @@ def test_a_damaged_result_is_named(two, open_page, tmp_path):
     assert not app.exception
     assert "checksum" in app.error[0].value
     assert len(catalog(tmp_path).entries) == 2
+
+
+def test_formation_runs_of_unknown_settings_say_so_and_are_paired_by_seed(
+    tmp_path, open_page
+):
+    first = formation()
+    unknown = replace(first.provenance, spec_hash="")
+    for name, shift in (("a", 0), ("b", 1)):
+        curves = first.curves + np.float32(shift)
+        replace(first, curves=curves, provenance=unknown).save(tmp_path / name)
+    app = open_page(tmp_path, "compare", x_a="a", x_b="b")
+    assert not app.success
+    assert any("not recorded" in item.value for item in app.info)
+    toggle = next(t for t in app.toggle if "torch" in t.label)
+    shown = toggle.set_value(True).run()
+    numbers = next(f.value for f in shown.dataframe if "second - first" in f.value)
+    last = numbers[numbers["number"].str.startswith("last")]
+    assert set(last["second - first"]) == {1.0}

@@ -59,7 +59,13 @@ def may_compare(one: Entry, other: Entry, first: Opened, second: Opened) -> bool
         with st.expander(f"What else is not the same ({len(rest)})"):
             st.dataframe(table(rest), hide_index=True)
     if not found:
-        st.success("Made alike: data, settings, seed, tokenizer and type of numbers.")
+        if all(origin.spec_hash for origin in origins):
+            st.success("Made alike: data, settings, seed, tokenizer, type of numbers.")
+        else:
+            st.info(
+                "Nothing that is known of them differs, but their settings were not "
+                "recorded: check that they were the same."
+            )
         return True
     names = ", ".join(escaped(row.field) for row in found)
     st.error(f"These results are not comparable: they differ in {names}.")

@@ -62,7 +62,8 @@ def show_cells(result: KnowledgeComparison, panel: Panel) -> None:
     names = pair_names(result)
     unit = choose_unit(result.units)
     with st.container(horizontal=True):
-        label = st.segmented_control(
+        # Pills wrap on a phone, where the last map would be out of sight.
+        label = st.pills(
             "Map",
             shown_maps(result),
             default="base",
