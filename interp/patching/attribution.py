@@ -168,8 +168,8 @@ def _estimate(job: Job, group: Group, prefixes: Prefixes) -> GroupGrid:
                 found[number, key[1]] = (base_ld.detach()[:, None] + effect).float()
     # One copy: each waits for everything that the device has to do.
     together = torch.stack(list(found.values()))[..., wanted].cpu().numpy()
-    for (number, layer), values in zip(found, together, strict=True):
-        ld[number, :, layer][:, wanted] = values
+    for (number, layer), cells in zip(found, together, strict=True):
+        ld[number, :, layer][:, wanted] = cells
     length = group.length + (0 if prefix is not None else len(group.prefix))
     passes = (3 if job.crosses else 2) + PASSES_OF_BACKWARD
     return GroupGrid(
