@@ -55,7 +55,9 @@ class Shard:
         if not 0 <= self.index < self.count:
             raise ConfigError(
                 f"There is no shard {self.index} of {self.count}.",
-                expected=f"Shards are counted from 0 to {max(self.count, 1) - 1}.",
+                expected=f"Shards are counted from 0 to {self.count - 1}."
+                if self.count > 0
+                else "There is at least one shard.",
                 remedy="Write --shard 0/4 for the first of four.",
             )
 

@@ -38,6 +38,11 @@ def test_a_text_that_names_no_shard_is_refused_with_the_form_that_does(text):
         parse_shard(text)
 
 
+def test_no_shards_at_all_are_not_counted():
+    with pytest.raises(ConfigError, match="no shard 0 of 0. There is at least one"):
+        parse_shard("0/0")
+
+
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [

@@ -12,7 +12,7 @@ from torch import Tensor
 from interp.errors import MissingSiteError, ShapeError, closest
 from interp.positions import Positions
 from interp.provenance import ModelRecord
-from interp.sites import Site, parse
+from interp.sites import COMPONENTS, GLOBAL_COMPONENTS, Site, parse
 
 
 Chosen = (
@@ -68,14 +68,11 @@ class Activations:
                 f"The layers of {name!r} differ in shape and cannot be stacked.",
                 remedy=f"Take one of {', '.join(self._shorts(name))}.",
             )
+        if name in COMPONENTS and name not in GLOBAL_COMPONENTS:
+            raise self._missing(str(name))
         site = name if isinstance(name, Site) else parse(name)
         if site not in self.sites:
-            shorts = [s.short for s in self.sites]
-            raise MissingSiteError(
-                f"The site {site.short!r} was not captured.",
-                expected=f"There are: {_shortened(shorts)}.",
-                remedy=closest(site.short, shorts) or "Name it in sites=.",
-            )
+            raise self._missing(site.short)
         if site.short in self.values:
             return self.values[site.short]
         layers = [s.layer for s in self.sites if s.component == site.component]
@@ -157,6 +154,14 @@ class Activations:
         """The same rows on another device or in another dtype."""
         values = {name: value.to(target) for name, value in self.values.items()}
         return replace(self, values=values)
+
+    def _missing(self, name: str) -> MissingSiteError:
+        shorts = [site.short for site in self.sites]
+        return MissingSiteError(
+            f"The site {name!r} was not captured.",
+            expected=f"Captured are: {_shortened(shorts)}.",
+            remedy=closest(name, shorts) or "Name it in sites=.",
+        )
 
     def _shorts(self, component: str) -> list[str]:
         return [s.short for s in self.sites if s.component == component]

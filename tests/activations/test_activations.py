@@ -68,6 +68,7 @@ def test_only_the_layers_that_were_asked_for_are_stacked(model):
     [
         ("resid_post.3", "'resid_post.3' was not captured.*Did you mean"),
         ("q.0", "'q.0' was not captured.*resid_post.0"),
+        ("mlp_out", "'mlp_out' was not captured. Captured are: .*resid_post.0"),
     ],
 )
 def test_a_site_that_was_not_captured_is_named(every, name, says):
