@@ -1,8 +1,6 @@
 """Fitted probes as values: bit for bit in files, the same scores wherever read."""
 
 import json
-import subprocess
-import sys
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -124,18 +122,3 @@ def test_what_is_no_probe_is_refused(tmp_path):
     save_file({"weights": np.ones(3)}, tmp_path / "bad.safetensors", metadata=metadata)
     with pytest.raises(ResultError, match=r"cannot be read.*nowhere"):
         interp.load_probe(tmp_path / "bad.safetensors")
-
-
-def test_probes_are_listed_and_score_rows_without_torch(tmp_path):
-    path = Probe(weights=np.ones(3), site="resid_post.1").save(
-        tmp_path / "a.safetensors"
-    )
-    code = (
-        "import sys, numpy as np; from interp.directions.stored import read_probe;"
-        f"probe = read_probe({str(path)!r});"
-        "print(probe.logits(np.ones((1, 3))), 'torch' in sys.modules)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[3.] False"

@@ -23,7 +23,8 @@ def run(plant, unit, marked, quick, tmp_path):
     base, post = plant(2 * unit), plant(2 * unit, seed=1)
 
     def go(folder="run", **settings):
-        spec = replace(quick, probes=NAMES, interventions=False, **settings)
+        few = {"permutations": 2, "resamples": 10, "interventions": False}
+        spec = replace(quick, probes=NAMES, **few, **settings)
         result = truthfulness(
             *(base, post, marked),
             spec=spec,
