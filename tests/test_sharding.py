@@ -39,7 +39,7 @@ def test_a_text_that_names_no_shard_is_refused_with_the_form_that_does(text):
 
 
 def test_no_shards_at_all_are_not_counted():
-    with pytest.raises(ConfigError, match="no shard 0 of 0. There is at least one"):
+    with pytest.raises(ConfigError, match=r"no shard 0 of 0\. There is at least one"):
         parse_shard("0/0")
 
 

@@ -72,8 +72,14 @@ def find_series(
         ModelNotFoundError: If there is no such series.
         ModelAccessError: If it may not be read.
         OfflineError: If the hub cannot be reached.
-        ConfigError: If no checkpoint has such a name, or two have the same step.
+        ConfigError: If no checkpoint has such a name, two have the same step, or
+            `tokens_per_step` is no positive number.
     """
+    if tokens_per_step is not None and not 0 < tokens_per_step < math.inf:
+        raise ConfigError(
+            f"tokens_per_step is {tokens_per_step}.",
+            expected="How many tokens the series is trained on in one step.",
+        )
     name = str(source)
     if isinstance(source, Path) or _is_folder(name):
         folder = Path(source).expanduser()

@@ -51,11 +51,12 @@ def plan(
 
     Put `plan` in front of the command, options of the plan before its name:
 
+    \b
         interp plan --machines 4 capture MODEL DATA --out STORE --sites 'resid_post.*'
 
     Config, tokenizer and data are read, weights only with --calibrate. What is on disk
     already is left out. The exit code is 0 if it fits and 3 if it does not.
-    """
+    """  # noqa: D301 - a real \b keeps the lines of the example apart
     name = _checked(command)
     params = _parsed(name, rest or [])
     wanted = machines or params.get("shards") or 1

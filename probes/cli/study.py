@@ -53,10 +53,11 @@ def study(
     The same settings again load what is finished and go on from there. The least that
     CONFIG must hold are the two models and the data, for example
 
+    \b
         base = "org/model"
         post = "org/model-instruct"
         statements = ["cities.csv"]
-    """
+    """  # noqa: D301 - a real \b keeps the lines of the example apart
     spec = spec_of(name, config, assignments)
     if dry_run:
         from probes.cli.plan_told import plan_study

@@ -28,6 +28,8 @@ StudyName = Literal["truthfulness", "refusal", "knowledge", "confidence"]
 StudySpec = TruthfulnessSpec | RefusalSpec | KnowledgeSpec | ConfidenceSpec
 Data = Statements | Contrast | Texts
 STUDIES: tuple[StudyName, ...] = get_args(StudyName)
+# What people look for among the studies, and another command does.
+TRACKED = ("induction", "formation", "heads", "track")
 Tell = Callable[[str], None]
 
 
@@ -83,7 +85,10 @@ def checked_name(name: str) -> StudyName:
     raise ConfigError(
         f"There is no study {name!r}.",
         expected=f"Studies: {', '.join(STUDIES)}.",
-        remedy=closest(name, STUDIES),
+        remedy=f"For {name}: interp track SERIES --out DIR, which follows a model over "
+        "its checkpoints."
+        if name in TRACKED
+        else closest(name, STUDIES),
     )
 
 

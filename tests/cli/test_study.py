@@ -1,6 +1,7 @@
 """`interp study`: one study from a file of settings."""
 
 import json
+import tomllib
 
 import pytest
 
@@ -51,6 +52,7 @@ def test_a_dry_run_reads_everything_and_writes_nothing(config, tmp_path, capsys)
     ("words", "message"),
     [
         (["truth", "{config}"], "no study 'truth'"),
+        (["induction", "{config}"], "interp track SERIES"),
         (["truthfulness", "missing.toml"], "no settings file 'missing.toml'"),
         (["truthfulness", "{config}", "--set", "sead=1"], "sead"),
         (["refusal", "{config}"], "statements"),
@@ -62,3 +64,10 @@ def test_what_is_wrong_is_said_in_one_line(words, message, config, capsys):
     said = capsys.readouterr().err
     assert message in said
     assert len(said.strip().splitlines()) == 1
+
+
+def test_the_example_of_the_help_is_toml(capsys):
+    assert run(["study", "--help"]) == 0
+    said = capsys.readouterr().out
+    example = said.split("for example")[1].split("Arguments:")[0]
+    assert set(tomllib.loads(example)) == {"base", "post", "statements"}

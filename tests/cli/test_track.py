@@ -78,6 +78,8 @@ def test_data_brings_its_metrics(tmp_path, series, capsys):
         (["--metrics", "refusal"], "needs --harmful and --harmless"),
         (["--revisions", "step7"], "no checkpoint 'step7'"),
         (["--n-tokens", "4"], "--n-tokens"),
+        (["--tokens-per-step", "nan"], "tokens_per_step is nan"),
+        (["--tokens-per-step", "-1"], "tokens_per_step is -1.0"),
     ],
 )
 def test_a_wrong_option_is_one_clear_line(arguments, message, series, tmp_path, capsys):
