@@ -65,7 +65,7 @@ def prompts(source: str | Path, *, column: str | None = None) -> PromptTable:
             expected=f"Its columns: {shown}.",
             remedy="Name the one that holds the prompts with --column (column=).",
         )
-    table.require(column, option="column")
+    table.require(column, option="column", flag="--column")
     return PromptTable(
         name=table.name,
         column=column,

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int8
 
+from interp.data.given import KNOWN, Labels, Texts, table_of_frame, table_of_texts
 from interp.data.hub import hub_table, is_hub_id
 from interp.data.table import Row, Table, read_table, shortened
 from interp.errors import DataError, EmptyClassError
@@ -125,21 +126,23 @@ def subject(statement: str) -> str:
 
 
 def statements(
-    source: str | Path,
+    source: str | Path | pd.DataFrame | Texts,
     *,
+    labels: Labels | None = None,
     statement: str = "statement",
     label: str = "label",
     group: str | None = None,
     polarity: str | None = None,
 ) -> Statements:
-    r"""The statements of a file or of a data set of the hub.
+    r"""The statements of a file, of a data set of the hub or of values in Python.
 
     Repeated rows are kept once; a statement that is called both true and false is left
     out. Both are said in `notes` and in the log.
 
     Args:
         source: A CSV, TSV, JSON, JSON Lines or Parquet file, or a data set of the hub
-            as `owner/name[:config][@split]`.
+            as `owner/name[:config][@split]`; or a pandas DataFrame; or texts.
+        labels: The label of each text, where texts are given.
         statement: The column of the statements.
         label: The column of the labels: 0 and 1, or true and false in any case.
         group: The column of the entities; by default the first of `group`, `entity`,
@@ -159,18 +162,20 @@ def statements(
         >>> _ = (folder / "cities.csv").write_text(text)
         >>> statements(folder / "cities.csv")
         Statements('cities.csv', 2 statements, 1 true, 1 groups)
+        >>> statements(["Rome is in Italy.", "Rome is in Peru."], labels=[True, False])
+        Statements('the list', 2 statements, 1 true, 1 groups)
     """
-    table = _table(source, statement)
+    table = _given(source, labels, names=(statement, label))
     for column, option in ((statement, "statement"), (label, "label")):
-        table.require(column, option=option)
+        table.require(column, option=option, flag=f"--{option}-column")
     texts = table.texts(statement)
-    labels = [
+    truths = [
         _label(row.get(label), f"{table.name}, {place}")
         for row, place in zip(table.rows, table.places, strict=True)
     ]
-    kept, notes = _without_repetitions(table, texts, labels)
+    kept, notes = _without_repetitions(table, texts, truths)
     table = _rows(table, kept)
-    texts, truth = [texts[i] for i in kept], np.array([labels[i] for i in kept], bool)
+    texts, truth = [texts[i] for i in kept], np.array([truths[i] for i in kept], bool)
     _require_both_classes(table.name, truth, label)
     groups, rule = _groups(table, texts, group)
     for note in notes:
@@ -233,6 +238,21 @@ def join(parts: Sequence[Statements]) -> Statements:
         notes=(*(note for part in parts for note in part.notes), *notes),
     )
     return whole.take(kept)
+
+
+def _given(source: object, labels: Labels | None, *, names: tuple[str, str]) -> Table:
+    if isinstance(source, list | tuple | np.ndarray | pd.Series):
+        return table_of_texts(source, labels, names=names)
+    if labels is not None:
+        raise DataError(
+            "labels= was given without a list of texts.",
+            remedy="Name the column of the labels with label=.",
+        )
+    if isinstance(source, pd.DataFrame):
+        return table_of_frame(source)
+    if isinstance(source, str | Path):
+        return _table(source, names[0])
+    raise DataError(f"The source is a {type(source).__name__}.", expected=KNOWN)
 
 
 def _table(source: str | Path, text_column: str) -> Table:
@@ -313,7 +333,7 @@ def _groups(
     table: Table, texts: Sequence[str], column: str | None
 ) -> tuple[tuple[str, ...], str]:
     if column is not None:
-        table.require(column, option="group")
+        table.require(column, option="group", flag="--group")
     for name in (column,) if column is not None else GROUP_COLUMNS:
         if name not in table.columns:
             continue
@@ -362,6 +382,9 @@ def _other_columns(table: Table, used: Sequence[str]) -> pd.DataFrame:
     names = [name for name in table.columns if name not in used]
     frame = pd.DataFrame([{n: row.get(n) for n in names} for row in table.rows])
     for name in frame.columns:
+        # A time is no number, though it can be made one.
+        if frame[name].dtype.kind in "mM":
+            continue
         # Numbers arrive as text from CSV.
         try:
             frame[name] = pd.to_numeric(frame[name])

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,12 +32,13 @@ class Table:
     rows: tuple[Row, ...]
     places: tuple[str, ...]
 
-    def require(self, column: str, *, option: str) -> None:
+    def require(self, column: str, *, option: str, flag: str = "") -> None:
         """Check that a column exists.
 
         Args:
             column: Its name.
             option: The name of the argument with which the caller can choose another.
+            flag: The option of the command line that does the same, if there is one.
 
         Raises:
             DataError: If it does not, with the columns there are and a close match.
@@ -45,13 +46,13 @@ class Table:
         if column in self.columns:
             return
         shown = ", ".join(repr(name) for name in self.columns[:20]) or "none"
+        way = f"{flag} ({option}= in Python)" if flag else f"{option}= in Python"
         hint = closest(column, self.columns)
-        if len(self.columns) == 1 and any(mark in self.columns[0] for mark in ";\t|"):
-            hint = "Its columns do not seem to be separated by commas."
         raise DataError(
             f"{self.name} has no column {column!r}.",
             expected=f"Its columns: {shown}.",
-            remedy=hint or f"Rename one, or name it with {option}=.",
+            remedy=_other_separator(self.name, self.columns)
+            or f"{hint} Rename one, or name it with {way}.",
         )
 
     def texts(self, column: str) -> list[str]:
@@ -149,7 +150,8 @@ def _separated(path: Path, delimiter: str) -> Table:
             raise DataError(
                 f"{path.name}, line {number}: {_fields(len(cells))}.",
                 expected=f"The header has {_fields(len(header))}.",
-                remedy="Put quotes around texts that contain the separator.",
+                remedy=_other_separator(path.name, header)
+                or "Put quotes around texts that contain the separator.",
             )
         rows.append(dict(zip(header, cells, strict=True)))
         places.append(f"line {number}")
@@ -190,6 +192,20 @@ def _records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
                 ) from error
             yield start + 1, line.split(delimiter)
             start += 1
+
+
+def _other_separator(name: str, columns: Sequence[str]) -> str:
+    """What to do about a file whose only column looks like several; else nothing."""
+    marks = [mark for mark in ";\t|," if len(columns) == 1 and mark in columns[0]]
+    if not marks:
+        return ""
+    right = "tabs" if name.lower().endswith(".tsv") else "commas"
+    saved = "" if right == "commas" else ", sep='\\t'"
+    return (
+        f"It seems to be separated by {marks[0]!r}; {right} were expected. Save it "
+        f"with {right}: pandas.read_csv({name!r}, sep={marks[0]!r}).to_csv({name!r}"
+        f"{saved}, index=False)."
+    )
 
 
 def _fields(n: int) -> str:

@@ -206,3 +206,79 @@ def test_quotations_in_the_shared_files_survive():
     assert any(text.startswith('"Crazy in Love" was') for text in found.prompts)
     facts = data.statements(SHARED / "statements" / "facts.csv")
     assert any("The Nile River" in note for note in facts.notes)
+
+
+def test_a_data_frame_gives_what_its_file_gives(tmp_path: Path):
+    frame = pd.DataFrame(
+        {
+            "claim": ["a is b.", "c is d.", "c is e."],
+            "is_true": [True, False, True],
+            "about": ["x", None, "x"],
+            "n": [1, 2, 3],
+            "day": pd.to_datetime(["2020-01-01"] * 3),
+        }
+    )
+    options = {"statement": "claim", "label": "is_true", "group": "about"}
+    found = data.statements(frame, **options)
+    assert found.groups == ("x", "c", "x")
+    assert found.columns["day"].tolist() == frame["day"].tolist()
+    frame.drop(columns="day").to_csv(tmp_path / "a.csv", index=False)
+    read = data.statements(tmp_path / "a.csv", **options)
+    assert found.fingerprint == read.fingerprint
+    assert found.groups == read.groups
+    assert found.columns["n"].tolist() == read.columns["n"].tolist() == [1, 2, 3]
+    assert len(frame.columns) == 5
+
+
+@pytest.mark.parametrize("kind", [list, tuple, np.array, pd.Series])
+def test_texts_with_labels_are_statements(kind):
+    found = data.statements(kind(["a is b.", "a is c."]), labels=kind([1, 0]))
+    assert found.prompts == ("a is b.", "a is c.")
+    assert found.labels.tolist() == [True, False]
+
+
+FRAME = pd.DataFrame({"statement": ["a is b.", "a is c."], "label": [1, 0]})
+
+
+@pytest.mark.parametrize(
+    ("source", "labels", "message"),
+    [
+        (["a is b."], None, "1 texts .* without labels.*labels=.*interp.data.join"),
+        (["a is b."], [1, 0], "1 texts .* with 2 labels"),
+        (
+            np.array(["a is b.", 3], object),
+            [1, 0],
+            "row 2: the statement is 3, not a text",
+        ),
+        ([], [], "no rows"),
+        (FRAME, [1, 0], "labels= was given without a list.*label="),
+        ("a.csv", [1, 0], "labels= was given without a list"),
+        (FRAME.iloc[:0], None, "no rows"),
+        (FRAME.assign(label=[1, None]), None, "row 2: the label is missing"),
+        (FRAME.assign(statement=["a", None]), None, "row 2: the statement is empty"),
+        (FRAME[["statement", "statement"]], None, "'statement' twice"),
+        (
+            FRAME.rename(columns={"label": "right"}),
+            None,
+            "no column 'label'.*'statement', 'right'.*label= in Python",
+        ),
+    ],
+)
+def test_values_that_are_no_statements_are_refused_with_the_way(
+    source, labels, message
+):
+    with pytest.raises(DataError, match=message):
+        data.statements(source, labels=labels)
+
+
+@pytest.mark.parametrize("row", ["Rome is in Italy.;1", "Rome, they say, is old.;1"])
+def test_semicolons_are_named_with_what_to_do(tmp_path: Path, row: str):
+    path = tmp_path / "a.csv"
+    path.write_text(f"statement;label\n{row}\nRome is in Peru.;0\n")
+    with pytest.raises(DataError, match=r"separated by ';'") as error:
+        data.statements(path)
+    # What it says to do is Python that does it.
+    remedy = error.value.remedy
+    code = remedy[remedy.index("pandas.") :].rstrip(".").replace("'a.csv'", "path")
+    eval(code, {"pandas": pd, "path": path})
+    assert data.statements(path).prompts == (row[:-2], "Rome is in Peru.")
