@@ -64,6 +64,7 @@ def chosen_metrics(
     *,
     layer: int | None,
     limit: int | None,
+    columns: tuple[str, str] = ("statement", "label"),
 ) -> "list[CheckpointMetric]":
     """The metrics by their names, with the data that they need.
 
@@ -74,6 +75,7 @@ def chosen_metrics(
         harmless: What `--harmless` says.
         layer: What `--layer` says.
         limit: What `--limit` says.
+        columns: The columns of the statements and of their labels.
     """
     from interp import heads
 
@@ -94,7 +96,11 @@ def chosen_metrics(
             case "entropy_neurons":
                 found.append(heads.EntropyNeurons())
             case "truth" | "probe":
-                found.append(_of_statements(name, statements or [], layer, limit))
+                found.append(
+                    _of_statements(
+                        name, statements or [], layer, limit, columns=columns
+                    )
+                )
             case "refusal":
                 found.append(_refusal(harmful or [], harmless or [], layer))
             case _:
@@ -107,12 +113,17 @@ def _of_statements(
     files: list[str],
     layer: int | None,
     limit: int | None,
+    *,
+    columns: tuple[str, str],
 ) -> "CheckpointMetric":
     import numpy as np
 
     from interp import data, heads
 
-    found = data.join([data.statements(file) for file in files])
+    statement, label = columns
+    found = data.join(
+        [data.statements(file, statement=statement, label=label) for file in files]
+    )
     if limit is not None and len(found) > limit:
         # The true and the false statement about one thing stay or go together.
         names = list(dict.fromkeys(found.groups))

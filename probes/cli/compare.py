@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from probes.cli.options import Device, Dtype, Json, Seed, TrustRemoteCode
+from probes.cli.options import (
+    Device,
+    Dtype,
+    Json,
+    LabelColumn,
+    Seed,
+    StatementColumn,
+    TrustRemoteCode,
+)
 from probes.cli.output import emit, say
 from probes.cli.sharing import RayOption, ShardOption, ShardsOption, share
 
@@ -58,6 +66,8 @@ def compare(
             "by default."
         ),
     ] = "",
+    statement_column: StatementColumn = "statement",
+    label_column: LabelColumn = "label",
     group: Annotated[
         str | None,
         typer.Option(help="Column of what statements are about; found by default."),
@@ -103,6 +113,8 @@ def compare(
         "post_revision": post_revision,
         "dtype": dtype,
         "limit": limit,
+        "statement_column": statement_column,
+        "label_column": label_column,
         "group": group,
         "max_new_tokens": max_new_tokens,
         "batch_size": batch_size,

@@ -21,3 +21,5 @@ TrustRemoteCode = Annotated[
 Seed = Annotated[
     int, typer.Option(help="Seed of everything random.", min=0, max=2**31 - 1)
 ]
+StatementColumn = Annotated[str, typer.Option(help="Column of the statements.")]
+LabelColumn = Annotated[str, typer.Option(help="Column of their labels.")]

@@ -107,12 +107,17 @@ def _planned(name: Command, params: Params) -> "Planned":
 
 def _specs(name: Literal["compare", "study"], params: Params) -> "list[StudySpec]":
     from probes.cli.compare import named, specs_of
-    from probes.cli.study import spec_of
+    from probes.cli.study import spec_of, with_columns
 
     if name == "study":
         config = params["config"]
         assert isinstance(config, Path)
-        return [spec_of(str(params["name"]), config, _list(params["assignments"]))]
+        columns = [params["statement_column"], params["label_column"]]
+        assignments = with_columns(
+            _list(params["assignments"]),
+            *(None if one is None else str(one) for one in columns),
+        )
+        return [spec_of(str(params["name"]), config, assignments)]
     files = {
         kind: _list(params[kind])
         for kind in ("statements", "harmful", "harmless", "texts")

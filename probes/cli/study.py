@@ -1,5 +1,6 @@
 """`interp study`: one study with all its settings from a file."""
 
+import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,6 +31,12 @@ def study(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Another value; repeatable."),
     ] = None,
+    statement_column: Annotated[
+        str | None, typer.Option(help="As in `interp compare`; short for --set.")
+    ] = None,
+    label_column: Annotated[
+        str | None, typer.Option(help="As in `interp compare`; short for --set.")
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -58,6 +65,7 @@ def study(
         post = "org/model-instruct"
         statements = ["cities.csv"]
     """  # noqa: D301 - a real \b keeps the lines of the example apart
+    assignments = with_columns(assignments, statement_column, label_column)
     spec = spec_of(name, config, assignments)
     if dry_run:
         from probes.cli.plan_told import plan_study
@@ -67,7 +75,7 @@ def study(
     from probes.studies.compare import compare
 
     words = ["interp", "study", name, str(config), "--out", str(out)]
-    words += [word for one in assignments or () for word in ("--set", one)]
+    words += [word for one in assignments for word in ("--set", one)]
     done = compare(
         [spec],
         out=out,
@@ -79,6 +87,24 @@ def study(
     )
     report(done, as_json=as_json)
     return 0
+
+
+def with_columns(
+    assignments: list[str] | None,
+    statement_column: str | None,
+    label_column: str | None,
+) -> list[str]:
+    """What `--set` says, with what the options of columns say.
+
+    Example:
+        >>> with_columns(["seed=1"], "claim", None)
+        ['seed=1', 'statement_column="claim"']
+    """
+    given = {"statement_column": statement_column, "label_column": label_column}
+    named = [
+        f"{key}={json.dumps(one)}" for key, one in given.items() if one is not None
+    ]
+    return [*(assignments or ()), *named]
 
 
 def spec_of(name: str, config: Path, assignments: list[str] | None) -> "StudySpec":

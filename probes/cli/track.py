@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from probes.cli.options import Device, Dtype, Json, Seed, TrustRemoteCode
+from probes.cli.options import (
+    Device,
+    Dtype,
+    Json,
+    LabelColumn,
+    Seed,
+    StatementColumn,
+    TrustRemoteCode,
+)
 from probes.cli.output import emit, say
 from probes.cli.sharing import RayOption, ShardOption, ShardsOption, share
 from probes.series_metrics import CHEAP, chosen_metrics, metric_names
@@ -41,6 +49,8 @@ def track(
     statements: Annotated[
         Files, typer.Option(help="For truth and probe; as in `interp compare`.")
     ] = None,
+    statement_column: StatementColumn = "statement",
+    label_column: LabelColumn = "label",
     harmful: Annotated[Files, typer.Option(help="Instructions, for refusal.")] = None,
     harmless: Annotated[Files, typer.Option(help="The same, harmless.")] = None,
     limit: Annotated[
@@ -82,7 +92,13 @@ def track(
 
     wanted = metric_names(metrics, statements, harmful, harmless)
     chosen = chosen_metrics(
-        wanted, statements, harmful, harmless, layer=layer, limit=limit
+        wanted,
+        statements,
+        harmful,
+        harmless,
+        layer=layer,
+        limit=limit,
+        columns=(statement_column, label_column),
     )
     timeline = heads.track(
         heads.find_series(

@@ -41,7 +41,8 @@ def planned_track(params: Mapping[str, object]) -> Planned:
     files = [_files(params, name) for name in ("statements", "harmful", "harmless")]
     wanted = metric_names(str(params["metrics"]), *files)
     layer, limit = _number(params["layer"]), _number(params["limit"])
-    metrics = chosen_metrics(wanted, *files, layer=layer, limit=limit)
+    columns = str(params["statement_column"]), str(params["label_column"])
+    metrics = chosen_metrics(wanted, *files, layer=layer, limit=limit, columns=columns)
     per_step = params["tokens_per_step"]
     assert per_step is None or isinstance(per_step, float)
     series = heads.find_series(

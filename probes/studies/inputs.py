@@ -20,7 +20,15 @@ def statements_of(spec: TruthfulnessSpec | KnowledgeSpec) -> Statements:
     Raises:
         DataError: If a file cannot be read.
     """
-    parts = [data.statements(source, group=spec.group) for source in spec.statements]
+    parts = [
+        data.statements(
+            source,
+            statement=spec.statement_column,
+            label=spec.label_column,
+            group=spec.group,
+        )
+        for source in spec.statements
+    ]
     whole = data.join(parts)
     if spec.limit is None or len(whole) <= spec.limit:
         return whole

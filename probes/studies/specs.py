@@ -23,7 +23,10 @@ from probes.studies.kinds import (
 # them and nobody asked for them by name.
 LEFT_OUT_IF_UNSUITABLE: tuple[StudyName, ...] = ("knowledge", "confidence")
 # Settings that the command line of a comparison names as the specs do.
-OPTIONS = "base_revision post_revision dtype limit seed group max_new_tokens batch_size"
+OPTIONS = (
+    "base_revision post_revision dtype limit seed statement_column label_column group"
+    " max_new_tokens batch_size"
+)
 
 
 def specs_for(

@@ -49,6 +49,18 @@ CASES: dict[str, tuple[Build, int, str]] = {
         2,
         r"m\.csv has no column 'label'.*Did you mean 'labell'",
     ),
+    "an odd name of a column": (
+        lambda p: p.compare(
+            statements=p.write("m.csv", GOOD.replace("statement", "claim"))
+        ),
+        2,
+        r"m\.csv has no column 'statement'.*name it with --statement-column",
+    ),
+    "a named column that is not there": (
+        lambda p: p.compare("--label-column", "truth"),
+        2,
+        r"good\.csv has no column 'truth'.*'label'.*--label-column",
+    ),
     "one class only": (
         lambda p: p.compare(
             statements=p.write("o.csv", lines("Rome is in Italy.,1", "Oslo is big.,1"))
@@ -112,7 +124,7 @@ CASES: dict[str, tuple[Build, int, str]] = {
     "semicolons": (
         lambda p: p.compare(statements=p.write("c.csv", GOOD.replace(",", ";"))),
         2,
-        r"c\.csv.*comma",
+        r"c\.csv.*separated by ';'.*commas.*pandas",
     ),
     "unbalanced quote": (
         lambda p: p.compare(
@@ -145,7 +157,7 @@ CASES: dict[str, tuple[Build, int, str]] = {
             )
         ),
         2,
-        r"(f\.csv|statements|groups|entities)",
+        r"There are 1 true statements in .*f\.csv.*--studies truthfulness",
     ),
     "a data set id, offline": (
         lambda p: p.compare(statements="nobody/nothing"),

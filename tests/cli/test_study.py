@@ -3,6 +3,7 @@
 import json
 import tomllib
 
+import pandas as pd
 import pytest
 
 from interp.config import read_spec
@@ -38,11 +39,18 @@ def test_a_study_runs_from_a_file_and_its_own_settings_repeat_it(
     assert second["studies"]["truthfulness"] == first["studies"]["truthfulness"]
 
 
-def test_a_dry_run_reads_everything_and_writes_nothing(config, tmp_path, capsys):
+def test_a_dry_run_reads_everything_and_writes_nothing(
+    config, facts_family, tmp_path, capsys
+):
     out = tmp_path / "results"
     words = ["study", "truthfulness", str(config), "--out", str(out), "--dry-run"]
+    table = pd.read_csv(facts_family.statements)
+    table.rename(columns={"statement": "claim"}).to_csv(tmp_path / "c.csv", index=False)
+    words += ["--set", f'statements=["{tmp_path}/c.csv"]']
+    words += ["--statement-column", "claim"]
     assert run([*words, "--set", "strength=2.5", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
+    assert shown["settings"]["statement_column"] == "claim"
     assert shown["settings"]["strength"] == 2.5
     assert shown["rows"] == 80
     assert not out.exists()

@@ -9,15 +9,18 @@ import pytest
 
 import interp
 from interp import directions, results
-from interp.errors import ConfigError
+from interp.errors import ConfigError, DataError
+from interp.heads import ContrastDirection
 from interp.statistics import auroc
 from interp.stopping import StoppedError, listen, request_stop
+from probes.series_metrics import chosen_metrics
 from probes.studies import compare as module
 from probes.studies.compare import compare
 from probes.studies.confidence.spec import ConfidenceSpec
 from probes.studies.kinds import (
     STUDIES,
     Sources,
+    data_of,
     default_spec,
     needs,
     sources_of,
@@ -213,11 +216,29 @@ def test_numbers_are_json_and_tables_have_rows(done):
 
 def test_the_command_names_every_setting_that_is_not_usual(specs, tmp_path):
     spec = replace(specs[0], limit=50, seed=3, dtype="float32", group="subject")
+    spec = replace(spec, label_column="right")
     words = command_of([spec], tmp_path / "a b")
-    for part in ("--limit 50", "--seed 3", "--dtype float32", "--group subject"):
+    parts = "--limit 50", "--seed 3", "--dtype float32", "--group subject"
+    for part in (*parts, "--label-column right"):
         assert part in words
+    assert "--statement-column" not in words
     assert words.startswith("interp compare ")
     assert "'" in words.split("--out ")[1]
+
+
+def test_every_study_of_statements_reads_the_columns_that_are_named(tmp_path):
+    path = tmp_path / "odd.csv"
+    rows = "".join(f"Town{i} is in Land.,{i % 2}\n" for i in range(40))
+    path.write_text("claim,right\n" + rows)
+    for spec in specs_for("a", "b", Sources(statements=(str(path),))):
+        named = replace(spec, statement_column="claim", label_column="right")
+        assert len(data_of(named)) == (20 if isinstance(spec, ConfidenceSpec) else 40)
+        with pytest.raises(DataError, match="--statement-column"):
+            data_of(spec)
+    (metric,) = chosen_metrics(
+        ["truth"], [str(path)], [], [], layer=0, limit=None, columns=("claim", "right")
+    )
+    assert isinstance(metric, ContrastDirection)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,8 @@ class ConfidenceSpec:
         post_revision: Revision of a hub model.
         dtype: How the weights run.
         column: The column of the texts; found by default.
+        statement_column: The column of the statements.
+        label_column: The column of their labels.
         max_texts: At most so many texts are used, drawn at random.
         max_tokens: Longer texts are cut.
         percentile: Only norms above this percentile make a candidate entropy neuron.
@@ -48,6 +50,8 @@ class ConfidenceSpec:
     post_revision: str | None = None
     dtype: str = "auto"
     column: str | None = None
+    statement_column: str = "statement"
+    label_column: str = "label"
     max_texts: int = 400
     max_tokens: int = 128
     percentile: float = 75.0

@@ -52,7 +52,12 @@ def texts_of(spec: ConfidenceSpec) -> Texts:
         ]
         sources = spec.texts
     else:
-        parts = [data.statements(source) for source in spec.statements]
+        parts = [
+            data.statements(
+                source, statement=spec.statement_column, label=spec.label_column
+            )
+            for source in spec.statements
+        ]
         found = [
             prompt
             for part in parts
@@ -63,9 +68,14 @@ def texts_of(spec: ConfidenceSpec) -> Texts:
         notes.append("No texts were given: the true statements stand for them.")
     texts = list(dict.fromkeys(found))
     if len(texts) < MIN_TEXTS:
+        kind = "different texts" if spec.texts else "true statements"
         raise DataError(
-            f"There are {len(texts)} different texts in {', '.join(sources)}.",
-            expected=f"Intervals over whole texts need at least {MIN_TEXTS}.",
+            f"There are {len(texts)} {kind} in {', '.join(sources)}.",
+            expected=f"The confidence study needs at least {MIN_TEXTS} for intervals.",
+            remedy="Give more of them."
+            if spec.texts
+            else "Give more of them, or ordinary texts (--texts), or name the other "
+            "studies (--studies truthfulness).",
         )
     if len(texts) > spec.max_texts:
         rng = np.random.default_rng(spec.seed)

@@ -19,6 +19,8 @@ class KnowledgeSpec:
         base_revision: Revision of a hub model.
         post_revision: Revision of a hub model.
         dtype: How the weights run.
+        statement_column: The column of the statements.
+        label_column: The column of their labels.
         group: The column of the things that statements are about; found by default.
         limit: At most so many statements are read, whole groups of them.
         templates: Where subject and object stand, as "{subject} is in {object}."; by
@@ -50,6 +52,8 @@ class KnowledgeSpec:
     base_revision: str | None = None
     post_revision: str | None = None
     dtype: str = "auto"
+    statement_column: str = "statement"
+    label_column: str = "label"
     group: str | None = None
     limit: int | None = None
     templates: tuple[str, ...] = ()

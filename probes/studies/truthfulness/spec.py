@@ -29,6 +29,8 @@ class TruthfulnessSpec:
         base_revision: Revision of a hub model.
         post_revision: Revision of a hub model.
         dtype: How the weights run.
+        statement_column: The column of the statements.
+        label_column: The column of their labels.
         group: The column of the things that statements are about; found by default.
         dataset_column: A column that names the data set of each statement, for files
             that hold several; by default every file is one.
@@ -62,6 +64,8 @@ class TruthfulnessSpec:
     base_revision: str | None = None
     post_revision: str | None = None
     dtype: str = "auto"
+    statement_column: str = "statement"
+    label_column: str = "label"
     group: str | None = None
     dataset_column: str | None = None
     limit: int | None = None
