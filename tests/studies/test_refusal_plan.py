@@ -11,8 +11,8 @@ from probes.studies.refusal.study import refusal
 
 def test_the_plan_counts_about_the_tokens_that_enter_the_models(facts_family):
     files = facts_family.harmful, facts_family.harmless
-    sizes = {"n_train": 12, "n_val": 6, "n_test": 6}
-    asked = contrast(*map(instructions, files), **sizes)
+    harmful, harmless = map(instructions, files)
+    asked = contrast(harmful, harmless, n_train=12, n_val=6, n_test=6)
     spec = RefusalSpec(
         base=str(facts_family.base),
         post=str(facts_family.post),
@@ -21,7 +21,9 @@ def test_the_plan_counts_about_the_tokens_that_enter_the_models(facts_family):
         max_new_tokens=6,
         coefficients=(0.5, 1.0),
         resamples=10,
-        **sizes,
+        n_train=12,
+        n_val=6,
+        n_test=6,
     )
     models = interp.load(facts_family.base), interp.load(facts_family.post)
     entered = []
