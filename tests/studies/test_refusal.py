@@ -16,7 +16,7 @@ from interp.provenance import record
 from probes.studies.refusal import study as module, summary
 from probes.studies.refusal.candidates import Prompts, candidates
 from probes.studies.refusal.chat import templates
-from probes.studies.refusal.choice import choose
+from probes.studies.refusal.choice import choose, extra_notes
 from probes.studies.refusal.completions import Condition, Vector, answer
 from probes.studies.refusal.direction import can_ablate
 from probes.studies.refusal.fitting import fitted
@@ -332,7 +332,48 @@ def test_a_rule_that_nothing_passes_gives_a_result_with_the_reason(models, few, 
         provenance=record("refusal"),
     )
     assert lenient.directions[1].layer is not None
-    assert any("No direction passed the published rule" in n for n in lenient.notes)
+    assert any("No direction passed the strict rule" in n for n in lenient.notes)
+
+
+def test_the_extra_demand_can_be_left_out_and_says_where_it_decides(models, few, spec):
+    own, of_post = templates(*models)
+    sides = (
+        Side(role="base", model=models[0], template=own),
+        Side(role="post", model=models[1], template=of_post),
+    )
+    found = fitted(sides, few, spec)
+    asked_of, plain = (
+        choose(
+            sides[1],
+            found.found[1],
+            found.kept["val"],
+            found.tokens,
+            spec=replace(spec, must_lower=must_lower),
+            only_affine=False,
+        )
+        for must_lower in (True, False)
+    )
+    assert "bypass <" in asked_of.rule
+    assert "bypass <" not in plain.rule
+    # Both choose the lowest bypass of what passes, here far below the limit.
+    assert asked_of.chosen is not None
+    assert vars_of(asked_of.chosen) == pytest.approx(vars_of(plain.chosen), nan_ok=True)
+
+    table = {
+        "position": [-3, -2, -1],
+        "layer": [0, 0, 0],
+        "bypass": [5.0, 6.0, 7.0],
+        "induce": [1.0, -1.0, 1.0],
+        "kl": [0.0, 0.0, 0.5],
+    }
+    strict = select(table, n_layers=4, max_bypass=4.0)
+    assert strict.chosen is None
+    assert select(table, n_layers=4).chosen == 0
+    (said,) = extra_notes(strict)
+    assert said.startswith("1 of the candidates fell only because")
+    assert said.endswith("lets them pass.")
+    assert not extra_notes(select(table, n_layers=4))
+    assert not extra_notes(select(table, n_layers=4, max_bypass=5.5))
 
 
 def test_every_answer_is_kept_and_counted(result, asked):

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 
 from interp.directions.selection import (
+    NOT_LOWERED,
     Selection,
     SelectionRule,
     Stability,
@@ -99,8 +100,9 @@ def choose(
     only_affine: bool,
     shards: Shards | None = None,
 ) -> Choice:
-    """The direction of a model, by the published rule if any candidate passes it.
+    """The direction of a model, by the strict rule if any candidate passes it.
 
+    That is the published rule and, with `must_lower`, the demand to lower refusal.
     Plain ablation comes first. Where no candidate passes, affine ablation is tried;
     where none does so either and the settings allow it, a lenient rule.
 
@@ -138,8 +140,8 @@ def choose(
             one = _judged(found, scored[way], rule, way, is_lenient=is_lenient)
             tried.append(one)
             if one.selection.chosen is not None:
-                return _choice(side.role, one, spec)
-    return _choice(side.role, tried[0], spec)
+                return _choice(side.role, one, spec, first=tried[0])
+    return _choice(side.role, tried[0], spec, first=tried[0])
 
 
 def _rule(
@@ -154,7 +156,7 @@ def _rule(
         max_kl=math.inf if is_lenient else spec.max_divergence,
         min_induce=least if is_lenient else spec.min_induce,
         # What does not lower refusal at all is no direction of it.
-        max_bypass=harmful,
+        max_bypass=harmful if spec.must_lower or is_lenient else None,
     )
 
 
@@ -199,7 +201,7 @@ def _table(found: Candidates, scores: GridScores, rule: SelectionRule) -> pd.Dat
     )
 
 
-def _choice(role: Role, judged: Judged, spec: RefusalSpec) -> Choice:
+def _choice(role: Role, judged: Judged, spec: RefusalSpec, *, first: Judged) -> Choice:
     scores, selection = judged.scores, judged.selection
     sure = stability(
         selection,
@@ -219,7 +221,11 @@ def _choice(role: Role, judged: Judged, spec: RefusalSpec) -> Choice:
         chosen=chosen,
         judged=judged,
         stability=sure,
-        notes=(*(_notes(judged, spec) if chosen else ()), *_gap_notes(selection)),
+        notes=(
+            *(_notes(judged, spec) if chosen else ()),
+            *extra_notes(first.selection),
+            *_gap_notes(selection),
+        ),
     )
 
 
@@ -254,13 +260,42 @@ def _notes(judged: Judged, spec: RefusalSpec) -> tuple[str, ...]:
             "because none passed with plain ablation (set to zero everywhere)."
         )
     if judged.is_lenient:
+        lowers = ", ablation lowers that of harmful ones" if spec.must_lower else ""
         notes.append(
-            "No direction passed the published rule (ablation changes harmless answers "
+            "No direction passed the strict rule (ablation changes harmless answers "
             f"by at most {spec.max_divergence} nats, addition brings harmless prompts "
-            f"to a refusal score of {spec.min_induce}). The one used passed a lenient "
-            "rule: ablation lowers, and addition clearly raises, the refusal score."
+            f"to a refusal score of {spec.min_induce}{lowers}). The one used passed a "
+            "lenient rule: ablation lowers, and addition clearly raises, the refusal score."
         )
     return tuple(notes)
+
+
+def extra_notes(strict: Selection) -> tuple[str, ...]:
+    """Where what is asked beyond the published rule decided that nothing passes.
+
+    Args:
+        strict: What the strict rule made of the candidates under its first ablation.
+    """
+    rule = strict.rule
+    if rule.max_bypass is None or strict.chosen is not None:
+        return ()
+    pairs = zip(strict.reasons, strict.table.to_dict("records"), strict=True)
+    fell = [
+        row
+        for reason, row in pairs
+        if reason.startswith(NOT_LOWERED)
+        and row["induce"] >= rule.min_induce
+        # Not computed where only needed scores are.
+        and not row["kl"] > rule.max_kl
+    ]
+    if not fell:
+        return ()
+    unsure = any(math.isnan(row["kl"]) for row in fell)
+    return (
+        f"{len(fell)} of the candidates fell only because ablating them does not lower "
+        "refusal, which the published rule does not ask: must_lower = false lets them "
+        f"pass{', if they change harmless answers little' if unsure else ''}.",
+    )
 
 
 def _gap_notes(selection: Selection) -> tuple[str, ...]:

@@ -29,6 +29,9 @@ class RefusalSpec:
             this are dropped (nats).
         min_induce: Directions whose addition leaves the mean refusal score of harmless
             instructions below this are dropped.
+        must_lower: Whether directions whose ablation does not lower the mean refusal
+            score of harmful instructions at all are dropped, too; the published rule
+            does not ask it.
         layer_share: Directions from this share of the layers on are dropped.
         scores: `all` three scores of every candidate, or only those that are `needed`:
             what falls by its layer or by its induce score is not ablated.
@@ -57,6 +60,7 @@ class RefusalSpec:
     refusal_tokens: tuple[str, ...] = ()
     max_divergence: float = 0.1
     min_induce: float = 0.0
+    must_lower: bool = True
     layer_share: float = 0.8
     scores: Literal["all", "needed"] = "all"
     lenient: bool = True
