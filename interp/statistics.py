@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
-from interp.errors import EmptyClassError, ShapeError
+from interp.errors import DataError, EmptyClassError, ShapeError
 
 
 # Bounds the memory of one block of resamples: a few arrays of this many numbers.
@@ -223,44 +223,42 @@ def wilson(successes: int, n: int, *, level: float = LEVEL) -> Proportion:
     return Proportion(n=n, successes=successes, rate=rate, low=low, high=high)
 
 
-def permutation_p(
-    scores: Float[np.ndarray, "*batch example"],
-    labels: Bool[np.ndarray, " example"],
-    *,
-    permutations: int = 999,
-    seed: int = 0,
-) -> Float[np.ndarray, "*batch"]:
-    """How often shuffled labels give an AUROC at least as high (one-sided p-value).
-
-    The scores stay as they are: this tests a readout on held-out examples, not a fit.
-    The observed labels count as one permutation, so p is never 0.
+def group_codes(
+    groups: Sequence[object] | np.ndarray | None, n: int
+) -> Int[np.ndarray, " example"]:
+    """Groups as numbers from 0; every example its own without groups.
 
     Args:
-        scores: The last axis runs over examples.
-        labels: Which examples are positive.
-        permutations: How many shuffles.
-        seed: Feeds the shuffles.
+        groups: The group of each example; those that are spelled alike are one.
+        n: How many examples there are.
 
     Raises:
-        EmptyClassError: If a class has no example.
-        ShapeError: If scores and labels disagree in length.
-
-    Source:
-        Phipson & Smyth (2010), "Permutation p-values should never be zero".
+        ShapeError: If there is not one group for each example.
+        DataError: If a group is missing: None, NaN or the like.
 
     Example:
-        >>> float(permutation_p(np.arange(20.0), np.arange(20) > 9, permutations=99))
-        0.01
+        >>> group_codes(["b", "a", "b"], 3).tolist()
+        [1, 0, 1]
     """
-    scores, labels = _checked(scores, labels)
-    ranks = average_ranks(scores)
-    observed = ranks[..., labels].sum(axis=-1)
-    rng = np.random.default_rng(seed)
-    shuffled = rng.permuted(np.tile(labels, (permutations, 1)), axis=1)
-    null = ranks @ shuffled.T.astype(np.float64)
-    # Rank sums are halves: a tolerance well below keeps equal sums equal.
-    reached = (null >= observed[..., None] - 1e-6).sum(axis=-1)
-    return np.asarray((1 + reached) / (1 + permutations))
+    if groups is None:
+        return np.arange(n)
+    if len(groups) != n:
+        raise ShapeError(
+            f"There are {len(groups)} groups for {n} examples.",
+            expected="One group for each example.",
+        )
+    # Before anything is spelled: "nan" and "None" would be groups like any other.
+    missing = [(at, group) for at, group in enumerate(groups) if _is_missing(group)]
+    if missing:
+        at, group = missing[0]
+        raise DataError(
+            f"{len(missing)} of {n} examples have no group: that of example {at} is "
+            f"{group}.",
+            expected="A group for each example: those without would count as one.",
+            remedy="Leave these examples out, or give each a group of its own.",
+        )
+    # One at a time: NumPy would make columns of pairs, such as a city and a template.
+    return np.unique([str(group) for group in groups], return_inverse=True)[1]
 
 
 def average_ranks(
@@ -312,19 +310,18 @@ def _checked(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.nda
     return scores, labels
 
 
+def _is_missing(group: object) -> bool:
+    """Whether this stands for no value: of all libraries, without importing them."""
+    same = group is not None and group == group
+    # NaN and NaT differ from themselves; pandas' NA answers every question with itself.
+    return not same if isinstance(same, bool | np.bool_) else same is group
+
+
 def _weight_blocks(
     groups: Sequence[object] | np.ndarray | None, n: int, resamples: int, seed: int
 ) -> Iterator[np.ndarray]:
     """How often each example is drawn, as blocks of [resample, example]."""
-    if groups is None:
-        codes = np.arange(n)
-    else:
-        if len(groups) != n:
-            raise ShapeError(
-                f"There are {len(groups)} groups for {n} examples.",
-                expected="One group for each example.",
-            )
-        codes = np.unique(np.asarray(groups).astype(str), return_inverse=True)[1]
+    codes = group_codes(groups, n)
     n_groups = int(codes.max()) + 1
     rng = np.random.default_rng(seed)
     block = max(1, ITEMS_PER_BLOCK // n)

@@ -9,9 +9,14 @@ from jaxtyping import Float, Int
 
 from interp.errors import DataError, ShapeError
 from interp.results.sweep import NO_LAYER, ProbeSweep
-from interp.statistics import Interval, auroc, auroc_difference, average_ranks
+from interp.statistics import (
+    Interval,
+    auroc,
+    auroc_difference,
+    average_ranks,
+    group_codes,
+)
 from probes.evaluate import aurocs
-from probes.folds import group_codes
 from probes.p_values import permutation_p_values
 
 

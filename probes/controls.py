@@ -9,8 +9,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from interp.errors import ConfigError, DataError
+from interp.statistics import group_codes
 from probes.evaluate import aurocs, held_out
-from probes.folds import Groups, assign_folds, group_codes, training_masks
+from probes.folds import Groups, assign_folds, training_masks
 from probes.linear import Fit
 from probes.reading import Rows
 
@@ -25,7 +26,8 @@ class Controls:
 
     Attributes:
         permutations: Shuffles of the labels for the p-value; 0 for none.
-        permutation_fit: What is refitted on them; by default difference in means.
+        permutation_fit: What is fitted again to them; by default closed forms, the best
+            of which counts: the difference of means and two ridges.
         random_directions: How many directions of each kind; 0 for none.
         selectivity: Whether to fit the control task as well.
         types: The type of each example for the control task, as the last token or the

@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from interp.errors import ShapeError
+from interp.statistics import group_codes
 from probes.evaluate import aurocs, held_out
 from probes.folds import (
     Groups,
     assign_folds,
     check_folds,
-    group_codes,
     training_masks,
 )
 

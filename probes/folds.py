@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Int
 
-from interp.errors import ConfigError, DataError, ShapeError
+from interp.errors import ConfigError, DataError
+from interp.statistics import group_codes
 
 
 Groups = Sequence[object] | np.ndarray
@@ -72,26 +73,6 @@ def check_folds(
                 expected="Both labels are needed to fit a probe.",
                 remedy="Use fewer folds, or finer groups.",
             )
-
-
-def group_codes(groups: Groups | None, n: int) -> Int[np.ndarray, " example"]:
-    """Groups as numbers from 0; every example its own without groups.
-
-    Raises:
-        ShapeError: If there is not one group for each example.
-
-    Example:
-        >>> group_codes(["b", "a", "b"], 3).tolist()
-        [1, 0, 1]
-    """
-    if groups is None:
-        return np.arange(n)
-    if len(groups) != n:
-        raise ShapeError(
-            f"There are {len(groups)} groups for {n} examples.",
-            expected="One group for each.",
-        )
-    return np.unique(np.asarray(groups).astype(str), return_inverse=True)[1]
 
 
 def training_masks(

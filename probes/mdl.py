@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from interp.errors import DataError
-from probes.folds import Groups, group_codes
+from interp.statistics import group_codes
+from probes.folds import Groups
 from probes.linear import Fit
 
 

@@ -3,8 +3,10 @@
 Shuffling the labels under fixed held-out scores would ignore that the scores came from
 those labels. Here every shuffle is fitted again, all of them in one product, and the
 statistic of the observed labels is one more row of the same computation: that makes the
-p-value exact whatever the folds are.
+p-value exact whatever the folds are, and whatever is fitted.
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -13,9 +15,9 @@ from torch import Tensor
 
 from interp.directions.shuffling import dealt_labels, exchangeable
 from interp.errors import ConfigError
-from interp.statistics import average_ranks
+from interp.statistics import average_ranks, group_codes
 from probes.evaluate import aurocs, held_out
-from probes.folds import Groups, group_codes
+from probes.folds import Groups
 from probes.linear import Fit
 from probes.p_values import TIE
 
@@ -24,6 +26,11 @@ from probes.p_values import TIE
 VALUES_AT_ONCE = 20_000_000
 # With more of the shuffles than this alike, they test nothing.
 MOST_ALIKE = 0.5
+# In units of the mean variance over axes: one ridge for rows that are hardly more than
+# dimensions, and one for a truth on an axis much narrower than the widest.
+PENALTIES = (1e-2, 1e-5)
+CLOSED_FORMS = "the better of difference of means and ridge"
+SMALLEST = 1e-30
 
 
 def shuffles(
@@ -121,52 +128,100 @@ def shuffled_aurocs(
         rows: The activations.
         labels: Rows of labels.
         folds: The fold of each example, counted from 0.
-        fit: What is fitted; by default the difference in means, whose scores are
-            projections from the training mean.
+        fit: What is fitted; by default the best AUROC of `closed_form_scores` counts.
     """
-    n_folds = int(folds.max()) + 1
-    at_once = max(1, VALUES_AT_ONCE // (labels.shape[1] * n_folds))
-    masks = torch.from_numpy(folds != np.arange(n_folds)[:, None])
-    parts = []
-    for start in range(0, len(labels), at_once):
-        block = labels[start : start + at_once]
-        tensor = torch.from_numpy(block)
-        if fit is None:
-            found = [_mean_difference_scores(site, tensor, masks) for site in rows]
+    found = []
+    for site in rows:
+        scores = (
+            closed_form_scores(site, labels, folds)
+            if fit is None
+            else _fitted_scores(fit, site, labels, folds)[None]
+        )
+        found.append(np.max([aurocs(one, labels) for one in scores], axis=0))
+    return np.stack(found, axis=1)
+
+
+def closed_form_scores(
+    rows: Float[Tensor, "example d_model"],
+    labels: Bool[np.ndarray, "shuffle example"],
+    folds: Int[np.ndarray, " example"],
+) -> Float[np.ndarray, "form shuffle example"]:
+    """Held-out scores under every row of labels: difference of means, and two ridges.
+
+    The difference of means is the best where the axes of the activations are equally
+    wide, and sees nothing along an axis much narrower than others, as ridges do. All
+    are linear in the labels: what is solved for a fold serves all of them. Scores are
+    projections from the training mean.
+
+    Args:
+        rows: The activations of one site.
+        labels: Rows of labels.
+        folds: The fold of each example, counted from 0.
+
+    Source:
+        Hastie, Tibshirani & Friedman (2009), "The Elements of Statistical Learning",
+        section 3.4.1, for ridge regression on labels.
+    """
+    exact = rows.double() - rows.double().mean(0)
+    n, d_model = exact.shape
+    # Products of examples or of dimensions, whichever are fewer; once for all folds.
+    dual = n <= d_model
+    products = exact @ exact.mT if dual else exact.mT @ exact
+    given = torch.from_numpy(labels).to(exact)
+    found = np.empty((1 + len(PENALTIES), *labels.shape), dtype=np.float32)
+    for fold in range(int(folds.max()) + 1):
+        kept, out = (
+            torch.from_numpy(np.flatnonzero(at)).to(exact.device)
+            for at in (folds != fold, folds == fold)
+        )
+        signs = given[:, kept] - given[:, kept].mean(1, keepdim=True)
+        if dual:
+            centred = products[kept]
+            centred = centred - centred[:, kept].mean(1, keepdim=True)
+            centred = centred - centred.mean(0)
+            gram, onto = centred[:, kept], centred[:, out]
         else:
-            found = [_fitted_scores(fit, site, tensor, masks) for site in rows]
-        scores = np.stack([held_out(one, folds) for one in found], axis=1)
-        parts.append(aurocs(scores, np.repeat(block[:, None], len(rows), axis=1)))
-    return np.concatenate(parts)
+            centre = exact[kept].mean(0)
+            held = exact[out]
+            gram = products - held.mT @ held - len(kept) * torch.outer(centre, centre)
+            onto, signs = (held - centre).mT, signs @ (exact[kept] - centre)
+        maps = torch.stack((onto, *_ridges(gram, onto, min(len(kept), d_model))))
+        scores = torch.matmul(signs, maps)
+        # Scores of folds are ranked together: the difference of means has its length.
+        share = given[:, kept].mean(1)
+        scores[0] /= (len(kept) * share * (1 - share)).clamp_min(TIE)[:, None]
+        found[:, :, out.cpu().numpy()] = scores.cpu().numpy()
+    return found
 
 
-def _mean_difference_scores(
-    rows: Tensor, labels: Tensor, masks: Tensor
-) -> Float[np.ndarray, "shuffle fold example"]:
-    """Projections on each training difference of means, from the training mean."""
-    rows = rows if rows.dtype == torch.float64 else rows.float()
-    rows = rows - rows.mean(0)
-    labels, masks = labels.to(rows.device), masks.to(rows.device)
-    positive = (labels[:, None] & masks).to(rows.dtype)
-    negative = (~labels[:, None] & masks).to(rows.dtype)
-    # A training fold without one class has no direction: its scores are all 0.
-    contrast = positive / positive.sum(-1, keepdim=True).clamp_min(1)
-    contrast = contrast - negative / negative.sum(-1, keepdim=True).clamp_min(1)
-    direction = torch.matmul(contrast.flatten(0, 1), rows)
-    scores = torch.matmul(direction, rows.mT).unflatten(0, (len(labels), len(masks)))
-    share = masks.to(rows.dtype) / masks.sum(-1, keepdim=True)
-    centre = torch.einsum("pfe,fe->pf", scores, share)
-    return (scores - centre[..., None]).cpu().numpy()
+def _ridges(gram: Tensor, onto: Tensor, rank: int) -> Iterator[Tensor]:
+    """For each penalty, what takes the place of `onto` in the difference of means."""
+    mean_variance = gram.trace() / rank
+    for share in PENALTIES:
+        penalised = gram.clone()
+        # Without any variance all scores are 0, whatever the penalty is.
+        penalised.diagonal().add_((share * mean_variance).clamp_min(SMALLEST))
+        yield torch.cholesky_solve(onto, torch.linalg.cholesky(penalised))
 
 
 def _fitted_scores(
-    fit: Fit, rows: Tensor, labels: Tensor, masks: Tensor
-) -> Float[np.ndarray, "shuffle fold example"]:
-    n_folds = len(masks)
-    probe = fit(
-        rows,
-        labels.repeat_interleave(n_folds, 0),
-        weights=masks.repeat(len(labels), 1).float(),
-    )
-    logits = probe.logits(rows).detach().cpu().numpy()
-    return logits.reshape(len(labels), n_folds, -1)
+    fit: Fit,
+    rows: Tensor,
+    labels: Bool[np.ndarray, "shuffle example"],
+    folds: Int[np.ndarray, " example"],
+) -> Float[np.ndarray, "shuffle example"]:
+    """Held-out logits of a fit under every row of labels."""
+    n_folds = int(folds.max()) + 1
+    masks = torch.from_numpy(folds != np.arange(n_folds)[:, None])
+    at_once = max(1, VALUES_AT_ONCE // (folds.size * n_folds))
+    parts = []
+    for start in range(0, len(labels), at_once):
+        block = torch.from_numpy(labels[start : start + at_once])
+        probe = fit(
+            rows,
+            block.repeat_interleave(n_folds, 0),
+            weights=masks.repeat(len(block), 1).float(),
+        )
+        logits = probe.logits(rows).detach().cpu().numpy()
+        parts.append(held_out(logits.reshape(len(block), n_folds, -1), folds))
+    return np.concatenate(parts)

@@ -35,7 +35,12 @@ from probes.logistic import fit_logistic
 from probes.loops import name_of
 from probes.mdl import online_compression
 from probes.p_values import permutation_p_values
-from probes.permutation import MOST_ALIKE, shuffled_aurocs, shuffles
+from probes.permutation import (
+    CLOSED_FORMS,
+    MOST_ALIKE,
+    shuffled_aurocs,
+    shuffles,
+)
 from probes.reading import (
     Captured,
     LabelValues,
@@ -46,6 +51,9 @@ from probes.reading import (
 )
 
 
+# Below, a bootstrap of whole groups has too little to draw from: how often its
+# intervals hold the truth is printed by `benchmarks/validity.py`.
+FEW_GROUPS = 20
 CONTROL_FIELDS = ("random_auroc", "covariance_auroc", "selectivity", "mdl_compression")
 
 
@@ -98,6 +106,7 @@ def sweep(
     texts = _texts(activations, controls)
     baselines = measured_baselines(texts, design, controls, fit=fit, seed=seed)
     shuffled = _shuffled(design, controls, seed, notes)
+    _note_few_groups(design, notes)
     measured: list[_Measured] = []
     erased: list[Erasure] = []
     for rows in stacks(given):
@@ -128,6 +137,7 @@ def sweep(
         folds=design.folds.astype(np.int32),
         examples=kept_texts(texts, design.labels.size, notes),
         scored=scored,
+        permutation_fit=_permuted(controls) if len(shuffled) else "",
         notes=tuple(dict.fromkeys(notes)),
         provenance=record("sweep", models=_models(activations), seed=seed),
     )
@@ -249,6 +259,23 @@ def _shuffled(
         )
         return nothing
     return np.concatenate((design.labels[None], found))
+
+
+def _permuted(controls: Controls) -> str:
+    """What is fitted to shuffled labels, by name."""
+    fit = controls.permutation_fit
+    return CLOSED_FORMS if fit is None else name_of(fit)
+
+
+def _note_few_groups(design: Design, notes: list[str]) -> None:
+    if design.groups is None:
+        return
+    n_groups = len(set(map(str, design.groups)))
+    if n_groups < FEW_GROUPS:
+        notes.append(
+            f"Intervals are bootstrapped over {n_groups} groups: with fewer than "
+            f"{FEW_GROUPS} they are too narrow."
+        )
 
 
 def _p_values(null: Float[np.ndarray, "shuffle_and_one probe"]) -> dict[str, Any]:

@@ -1,13 +1,16 @@
+import math
 import time
+from typing import Any
 
 import jaxtyping
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import binomtest, rankdata
 from sklearn.metrics import roc_auc_score
 
 from interp import statistics
-from interp.errors import EmptyClassError, ShapeError
+from interp.errors import DataError, EmptyClassError, ShapeError
 
 
 def _readout(seed: int = 0, n: int = 60) -> tuple[np.ndarray, np.ndarray]:
@@ -132,17 +135,40 @@ def test_wilson_of_nothing_says_nothing():
         statistics.wilson(5, 3)
 
 
-def test_permutation_p_is_uniform_without_signal_and_small_with_it():
-    labels = np.arange(40) < 20
-    noise = np.random.default_rng(0).normal(size=(300, 40))
-    p = statistics.permutation_p(noise, labels, permutations=199)
-    assert 0.02 <= (p <= 0.05).mean() <= 0.09
-    assert statistics.permutation_p(noise[0] + 5 * labels, labels) == 1 / 1000
+@pytest.mark.parametrize(
+    "groups",
+    [
+        ["nan", "None", "a"],
+        [1.5, -1.0, 0.0],
+        np.array([True, False, True]),
+        [("Rome", 1), ("Rome", 2), ("Rome", 1)],
+        [("Rome",), ("Rome", 2), "Oslo"],
+        np.array(["2020", "2021", "2020"], dtype="datetime64[Y]"),
+    ],
+    ids=str,
+)
+def test_groups_are_numbered_by_what_they_are_called(groups: Any):
+    found = statistics.group_codes(groups, 3)
+    same = [[str(one) == str(other) for one in groups] for other in groups]
+    assert (found[:, None] == found).tolist() == same
 
 
-def test_permutation_p_counts_ties_as_reached():
-    labels = np.array([True, False, True, False])
-    assert statistics.permutation_p(np.zeros(4), labels) == 1
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        (["a", None, "b", None], "2 of 4 .* example 1 is None"),
+        (["a", "b", math.nan, "b"], "1 of 4 .* example 2 is nan"),
+        (np.array([1.0, np.nan, 2.0, 1.0]), "example 1 is nan"),
+        (np.array(["a", "a", "b", None], dtype=object), "example 3 is None"),
+        (np.array(["2020", "NaT"] * 2, dtype="datetime64[D]"), "2 of 4 .* is NaT"),
+        (list(pd.array(["a", "b", None, "b"], dtype="string")), "example 2 is <NA>"),
+    ],
+    ids=str,
+)
+def test_examples_without_a_group_are_no_group(groups: Any, said: str):
+    with pytest.raises(DataError, match=said) as caught:
+        statistics.mean_interval(np.zeros(4), groups=groups)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_seed_repeats_and_another_differs():

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from interp.errors import DataError, ShapeError
+from interp.statistics import group_codes
 
 
 NAMES = ("train", "validation", "test")
@@ -56,8 +57,8 @@ def split_by_group(
             f"The fractions {fractions} do not cut the data in three.",
             expected="Three positive numbers that add up to 1 are needed.",
         )
-    names, codes = np.unique(np.asarray(groups).astype(str), return_inverse=True)
-    sizes = np.bincount(codes, minlength=len(names))
+    codes = group_codes(groups, labels.size)
+    sizes = np.bincount(codes)
     wanted = np.array(fractions) * labels.size
     rng = np.random.default_rng(seed)
     for _ in range(ATTEMPTS):
@@ -66,7 +67,7 @@ def split_by_group(
         if all(labels[part].any() and not labels[part].all() for part in parts):
             return Splits(train=parts[0], val=parts[1], test=parts[2])
     raise DataError(
-        f"{labels.size} statements about {len(names)} subjects ({int(labels.sum())} of "
+        f"{labels.size} statements about {sizes.size} subjects ({int(labels.sum())} of "
         "them true) cannot be split in three.",
         expected=f"Each of {', '.join(NAMES)} needs true and false statements about "
         "subjects of its own.",

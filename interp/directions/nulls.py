@@ -23,8 +23,9 @@ from interp.directions.grams import (
     within_classes,
 )
 from interp.directions.means import checked_labels
-from interp.directions.shuffling import Groups, group_codes, shuffled_labels
+from interp.directions.shuffling import Groups, shuffled_labels
 from interp.errors import DataError, ShapeError
+from interp.statistics import group_codes
 
 
 Rows = Float[Tensor, "..."] | Float[np.ndarray, "..."]

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Int
 
-from interp.errors import ConfigError, DataError, ShapeError
+from interp.errors import ConfigError, DataError
+from interp.statistics import group_codes
 
 
 Groups = Sequence[object] | np.ndarray
@@ -107,20 +108,3 @@ def dealt_labels(
             dealt = rng.permutation(labels[alike], axis=0)
             row[alike] = rng.permuted(dealt, axis=1)
     return found
-
-
-def group_codes(groups: Groups | None, n_examples: int) -> np.ndarray:
-    """The number of each example's group; without groups each is its own.
-
-    Raises:
-        ShapeError: If there are not as many as examples.
-    """
-    if groups is None:
-        return np.arange(n_examples)
-    if len(groups) != n_examples:
-        raise ShapeError(
-            f"Groups were given for {len(groups)} examples.",
-            expected=f"There are {n_examples}.",
-        )
-    numbers: dict[object, int] = {}
-    return np.array([numbers.setdefault(group, len(numbers)) for group in groups])

@@ -56,7 +56,8 @@ class ProbeSweep:
     that these data do not allow, is NaN; `notes` say why. Bounds are 95 %
     cluster-bootstrap intervals over groups, of the probes as fitted. They leave out
     what another training sample would change, which is most where there is nothing to
-    find: whether there is anything is for `permutation_p` to say.
+    find: whether there is anything is for `permutation_p` to say. Over fewer than 20
+    groups they are too narrow, which the notes say.
 
     Attributes:
         fit: What was fitted, as `"fit_logistic"`.
@@ -91,6 +92,8 @@ class ProbeSweep:
         provenance: What produced this.
         examples: The texts behind the examples; none if only arrays were given.
         scored: The probes whose single scores are kept: all, unless there are too many.
+        permutation_fit: What was fitted again to shuffled labels; empty if nothing was,
+            or in results from before this was kept.
     """
 
     KIND: ClassVar[str] = "sweep"
@@ -130,6 +133,7 @@ class ProbeSweep:
     scored: Int32[np.ndarray, " scored"] = field(
         default_factory=lambda: np.empty(0, np.int32)
     )
+    permutation_fit: str = ""
 
     def __post_init__(self) -> None:
         # Older results keep the scores of all probes and do not say so.
@@ -249,11 +253,13 @@ class ProbeSweep:
             how = "the best of all"
         measured = f"AUROC {value:.2f} [{low:.2f}, {high:.2f}]"
         p = float(self.permutation_p_corrected[best])
-        if low > 0.5 and p > SIGNIFICANT and value > self._random(best):
+        tested = self.permutation_fit == self.fit
+        if not tested and low > 0.5 and p > SIGNIFICANT and value > self._random(best):
+            refitted = self.permutation_fit or "by default a difference of means"
             return (
                 f"Whether the probe at {where} separates held-out examples is not "
                 f"decided ({how}: {measured}): shuffled labels do as well, corrected p "
-                f"= {p:.3f}, but by default they are refitted by a difference of means "
+                f"= {p:.3f}, but what was fitted to them is {refitted}, not this probe "
                 "(see Controls.permutation_fit)."
             )
         if not low > 0.5 or p > SIGNIFICANT:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import kstest, norm
+from sklearn.linear_model import Ridge
 from sweep_samples import NONE, planted
 
 import probes
@@ -22,7 +23,12 @@ from probes.evaluate import aurocs, held_out, quality
 from probes.folds import assign_folds
 from probes.mdl import online_compression
 from probes.p_values import permutation_p_values
-from probes.permutation import held_out_p, shuffled_aurocs, shuffles
+from probes.permutation import (
+    closed_form_scores,
+    held_out_p,
+    shuffled_aurocs,
+    shuffles,
+)
 
 
 def test_scores_that_tell_groups_apart_do_not_make_a_small_p():
@@ -90,17 +96,42 @@ def test_every_shuffle_is_refitted():
     drawn = shuffles(labels, folds=folds, count=3)
     site = torch.from_numpy(rows[None, :, 0])
     quick = shuffled_aurocs(site, drawn, folds)
-    for row, wanted in zip(drawn, quick, strict=True):
-        scores = np.empty(40)
-        for fold in range(2):
-            kept, out = folds != fold, folds == fold
-            x = rows[:, 0].astype(np.float64)
-            theta = x[kept & row].mean(0) - x[kept & ~row].mean(0)
-            scores[out] = (x[out] - x[kept].mean(0)) @ theta
-        assert auroc(scores, row) == pytest.approx(float(wanted[0]), abs=1e-6)
     fitted = shuffled_aurocs(site, drawn, folds, fit=probes.fit_logistic)
     assert fitted.shape == quick.shape
     assert np.abs(fitted - quick).max() > 0
+
+
+@pytest.mark.parametrize("d_model", [5, 30, 80])
+def test_closed_forms_of_all_shuffles_are_those_of_a_loop_over_fits(d_model: int):
+    rng = np.random.default_rng(d_model)
+    x = rng.normal(size=(40, d_model)) * np.geomspace(3, 0.1, d_model) + 7
+    labels = rng.random(40) < 0.4
+    folds = assign_folds(labels, n_folds=3)
+    drawn = shuffles(labels, folds=folds, count=3)
+    wanted = np.empty((3, 3, 40))
+    for at, row in enumerate(drawn):
+        for fold in range(3):
+            kept, out = folds != fold, folds == fold
+            mean, variance = x[kept].mean(0), x[kept].var(0).sum() * kept.sum()
+            theta = [x[kept & row].mean(0) - x[kept & ~row].mean(0)]
+            for share in (1e-2, 1e-5):
+                alpha = share * variance / min(kept.sum(), d_model)
+                theta.append(Ridge(alpha=alpha).fit(x[kept], row[kept]).coef_)
+            wanted[:, at, out] = np.stack(theta) @ (x[out] - mean).T
+    site = torch.from_numpy(x)
+    scores = closed_form_scores(site, drawn, folds)
+    np.testing.assert_allclose(scores, wanted, rtol=1e-4, atol=1e-5)
+    best = [max(auroc(form[at], drawn[at]) for form in wanted) for at in range(3)]
+    found = shuffled_aurocs(site[None], drawn, folds)[:, 0]
+    np.testing.assert_allclose(found, best, atol=1e-9)
+
+
+def test_closed_forms_say_nothing_of_rows_that_are_all_alike():
+    labels = np.arange(12) % 2 == 0
+    folds = np.arange(12) // 4
+    for d_model in (3, 20):
+        rows = torch.full((1, 12, d_model), 3.0)
+        assert shuffled_aurocs(rows, labels[None], folds).tolist() == [[0.5]]
 
 
 @pytest.mark.parametrize("delta", [1.0, 2.0])

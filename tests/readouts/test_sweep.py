@@ -145,13 +145,34 @@ def test_a_truth_that_only_the_fit_can_see_is_not_called_nothing():
     rows = 10 * rng.normal(size=(200, 50)).astype(np.float32)
     # One narrow axis tells; the means differ far more along the wide ones, by chance.
     rows[:, 0] = 0.1 * rng.normal(size=200) + labels
+    separates = "The probe at activations separates held-out examples best"
     found = probes.sweep(rows, labels, fit=probes.fit_lda)
     assert found.auroc[0] > 0.95
-    assert found.permutation_p_corrected[0] > 0.05
-    assert found.headline().startswith("Whether the probe at activations separates")
+    assert found.permutation_p_corrected[0] == pytest.approx(1 / 201)
+    assert found.permutation_fit == "the better of difference of means and ridge"
+    assert found.headline().startswith(separates)
     own = Controls(permutations=40, permutation_fit=probes.fit_lda)
-    said = probes.sweep(rows, labels, fit=probes.fit_lda, controls=own).headline()
-    assert said.startswith("The probe at activations separates held-out examples best")
+    said = probes.sweep(rows, labels, fit=probes.fit_lda, controls=own)
+    assert said.permutation_fit == "fit_lda"
+    assert said.headline().startswith(separates)
+    blind = Controls(permutations=40, permutation_fit=probes.fit_mean_difference)
+    undecided = probes.sweep(rows, labels, fit=probes.fit_lda, controls=blind)
+    assert undecided.permutation_p_corrected[0] > 0.05
+    assert undecided.headline().startswith("Whether the probe at activations separates")
+    assert "is fit_mean_difference, not this probe" in undecided.headline()
+    decided = replace(undecided, permutation_fit="fit_lda").headline()
+    assert decided.startswith("No probe separates")
+    without = probes.sweep(rows, labels, fit=probes.fit_lda, controls=NONE)
+    assert without.permutation_fit == ""
+
+
+@pytest.mark.parametrize(("n_groups", "narrow"), [(19, True), (20, False)])
+def test_intervals_over_few_groups_are_called_too_narrow(n_groups: int, narrow: bool):
+    rows, labels = planted(120)
+    groups = np.arange(120) % n_groups
+    for given, said in ((groups, narrow), (None, False)):
+        found = probes.sweep(rows, labels, groups=given, controls=NONE)
+        assert any("too narrow" in note for note in found.notes) == said
 
 
 def test_a_sweep_survives_its_folder(tmp_path):

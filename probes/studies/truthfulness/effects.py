@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from interp.statistics import LEVEL, Interval
+from interp.statistics import LEVEL, Interval, group_codes
 
 
 Means = Float[np.ndarray, "..."] | float
@@ -177,7 +177,7 @@ def _means(
 
 def _weights(groups: Sequence[str], resamples: int, seed: int) -> np.ndarray:
     """How often each example is drawn when whole groups are, [resample, example]."""
-    codes = np.unique(np.asarray(groups).astype(str), return_inverse=True)[1]
+    codes = group_codes(groups, len(groups))
     n = int(codes.max()) + 1
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(n, np.full(n, 1 / n), size=resamples)
