@@ -9,6 +9,7 @@ import pytest
 
 import interp
 from interp import directions, results
+from interp.data import Statements
 from interp.errors import ConfigError, DataError
 from interp.heads import ContrastDirection
 from interp.statistics import auroc
@@ -17,6 +18,7 @@ from probes.series_metrics import chosen_metrics
 from probes.studies import compare as module
 from probes.studies.compare import compare
 from probes.studies.confidence.spec import ConfidenceSpec
+from probes.studies.confidence.texts import Texts
 from probes.studies.kinds import (
     STUDIES,
     Sources,
@@ -232,7 +234,9 @@ def test_every_study_of_statements_reads_the_columns_that_are_named(tmp_path):
     path.write_text("claim,right\n" + rows)
     for spec in specs_for("a", "b", Sources(statements=(str(path),))):
         named = replace(spec, statement_column="claim", label_column="right")
-        assert len(data_of(named)) == (20 if isinstance(spec, ConfidenceSpec) else 40)
+        given = data_of(named)
+        assert isinstance(given, Statements | Texts)
+        assert len(given) == (20 if isinstance(spec, ConfidenceSpec) else 40)
         with pytest.raises(DataError, match="--statement-column"):
             data_of(spec)
     (metric,) = chosen_metrics(

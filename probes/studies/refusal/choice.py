@@ -265,7 +265,8 @@ def _notes(judged: Judged, spec: RefusalSpec) -> tuple[str, ...]:
             "No direction passed the strict rule (ablation changes harmless answers "
             f"by at most {spec.max_divergence} nats, addition brings harmless prompts "
             f"to a refusal score of {spec.min_induce}{lowers}). The one used passed a "
-            "lenient rule: ablation lowers, and addition clearly raises, the refusal score."
+            "lenient rule: ablation lowers, and addition clearly raises, the refusal "
+            "score."
         )
     return tuple(notes)
 
