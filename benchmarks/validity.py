@@ -22,7 +22,7 @@ from scipy.stats import kstest, norm
 sys.path[:] = [path for path in sys.path if not path.endswith("benchmarks")]
 
 import interp.statistics as statistics  # noqa: E402
-from probes import fit_mean_difference, sweep  # noqa: E402
+from probes import compare_sweeps, fit_mean_difference, sweep  # noqa: E402
 from probes.controls import Controls  # noqa: E402
 from probes.folds import assign_folds  # noqa: E402
 from probes.p_values import permutation_p_values  # noqa: E402
@@ -95,6 +95,70 @@ def _grouped_intervals(
         found=inside["single examples"] / draws,
         high=LEVEL - 0.1,
     )
+
+
+def few_groups(draws: int, seed: int) -> Iterator[Check]:
+    """How often the interval over few groups of one label holds the AUROC."""
+    delta, alike = 1.0, 1.0
+    truth = norm.cdf(delta / math.sqrt(2 * (1 + alike**2)))
+    for n_groups in (10, 20, 40):
+        groups, inside = np.repeat(np.arange(n_groups), 5), 0
+        for draw in range(draws):
+            rng = np.random.default_rng((seed, 6, draw))
+            labels = (rng.permutation(n_groups) % 2 == 0)[groups]
+            scores = delta * labels + rng.normal(size=groups.size)
+            scores += alike * rng.normal(size=n_groups)[groups]
+            found = statistics.auroc_interval(
+                scores, labels, groups=groups, resamples=500, seed=draw
+            )
+            inside += int(found.low <= truth <= found.high)
+        yield Check(
+            claim=f"95 % interval over {n_groups} groups holds the AUROC",
+            found=inside / draws,
+        )
+
+
+def comparisons(draws: int, seed: int) -> Iterator[Check]:
+    """Two sweeps of rows that hold the labels equally well, each with its own noise."""
+    rejected, inside = 0, 0
+    for draw in range(draws):
+        rng = np.random.default_rng((seed, 7, draw))
+        labels = rng.permutation(120) % 2 == 0
+        rows = rng.normal(size=(2, 120, 16)).astype(np.float32)
+        rows[:, :, 0] += labels
+        a, b = (
+            sweep(one, labels, fit=fit_mean_difference, controls=CHEAP, seed=draw)
+            for one in rows
+        )
+        found = compare_sweeps(a, b, resamples=300, permutations=199, seed=draw)
+        rejected += int(found.p[0] <= 0.05)
+        inside += int(found.difference.low[0] <= 0 <= found.difference.high[0])
+    yield Check(
+        claim="p of two equally good sweeps is at most 0.05", found=rejected / draws
+    )
+    yield Check(claim="... and the interval holds 0", found=inside / draws)
+
+
+def anisotropic(draws: int, seed: int) -> Iterator[Check]:
+    """Power of the permutation test where the truth lies along a narrow axis."""
+    found: dict[str, list[bool]] = {"by default": [], "difference of means alone": []}
+    for draw in range(max(20, draws // 10)):
+        rng = np.random.default_rng((seed, 8, draw))
+        labels = rng.permutation(200) % 2 == 0
+        rows = 10 * rng.normal(size=(1, 200, 50)).astype(np.float32)
+        rows[0, :, 0] = 0.1 * rng.normal(size=200) + labels
+        folds = assign_folds(labels, seed=draw)
+        drawn = shuffles(labels, folds=folds, count=99, seed=draw)
+        every = np.concatenate((labels[None], drawn))
+        for name, fit in zip(found, (None, fit_mean_difference), strict=True):
+            null = shuffled_aurocs(torch.from_numpy(rows), every, folds, fit=fit)
+            found[name].append(bool(permutation_p_values(null).each[0] <= 0.05))
+    for (name, small), low in zip(found.items(), (0.95, -math.inf), strict=True):
+        yield Check(
+            claim=f"permutation p finds a narrow axis, {name}",
+            found=float(np.mean(small)),
+            low=low,
+        )
 
 
 def p_values(draws: int, seed: int) -> Iterator[Check]:
@@ -225,7 +289,10 @@ def main() -> int:
     options = parser.parse_args()
     draws = QUICK_DRAWS if options.quick else DRAWS
     checks: list[Check] = []
-    for part in (intervals, p_values, directions, sweeps):
+    for part in (
+        *(intervals, few_groups, p_values, anisotropic, directions, sweeps),
+        comparisons,
+    ):
         for check in part(draws, options.seed):
             checks.append(check)
             if not options.json:

@@ -85,7 +85,7 @@ def auroc_interval(
     """AUROC with a percentile interval from resampling whole groups of examples.
 
     Examples of one group (one city, one person) are not independent: they are drawn or
-    left out together. Without groups each example is its own.
+    left out together. Over fewer than 20 groups the interval is too narrow.
 
     Args:
         scores: The last axis runs over examples.
