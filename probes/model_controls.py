@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from interp.activations.batching import run_batches
 from interp.activations.budget import default_token_budget
-from interp.activations.forward import padded, padding_id
+from interp.activations.job import padded, padding_id
 from interp.errors import UnsupportedModelError
 from interp.models.language_model import LanguageModel
 from interp.models.tokens import Prompts

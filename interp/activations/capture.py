@@ -7,7 +7,8 @@ import torch
 
 from interp.activations.activations import Activations
 from interp.activations.budget import default_token_budget
-from interp.activations.forward import Job, run
+from interp.activations.forward import run
+from interp.activations.job import Job
 from interp.activations.points import Sites as Sites, hook_points
 from interp.activations.resolving import resolve_positions
 from interp.activations.rows import Rows

@@ -1,15 +1,15 @@
 """Forward passes over ragged prompts: which tokens the model gets, and how."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
 from interp.activations.batching import is_out_of_memory, run_batches
+from interp.activations.job import Job, padded, padding_id
 from interp.activations.prefix import SharedPrefix, plan_prefix
 from interp.activations.recorder import (
     AllRecorded,
@@ -19,34 +19,11 @@ from interp.activations.recorder import (
     recording,
 )
 from interp.activations.selection import Selection, select_positions
-from interp.models.hookpoints import HookPoint
+from interp.activations.traced import run_by_nnsight
 from interp.models.language_model import LanguageModel
 from interp.models.reading import is_followed, stated_batch
 from interp.models.traced import TracedModel
-from interp.positions import Positions
 from interp.progress import Progress, progress_bar
-
-
-Ids = tuple[tuple[int, ...], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """One capture, ready to run.
-
-    Attributes:
-        ids: The token ids of each prompt.
-        points: Where to listen, in forward order.
-        positions: What to keep of each prompt.
-        token_budget: The most tokens of a batch, padding included.
-        may_share_prefix: Whether a common prefix may be computed once.
-    """
-
-    ids: Ids
-    points: Sequence[HookPoint]
-    positions: Positions
-    token_budget: int
-    may_share_prefix: bool = True
 
 
 def run(model: LanguageModel, job: Job, sink: Sink) -> None:
@@ -56,9 +33,6 @@ def run(model: LanguageModel, job: Job, sink: Sink) -> None:
         OutOfMemoryError: If a single prompt does not fit into memory.
     """
     if isinstance(model, TracedModel):
-        # Late: that module uses what this one defines.
-        from interp.activations.traced import run_by_nnsight
-
         run_by_nnsight(model, job, sink)
         return
     recorder = Recorder(job.points, sink)
@@ -190,29 +164,6 @@ class _Runner:
                 **self._arguments,
                 **arguments,
             )
-
-
-def padding_id(model: LanguageModel) -> int:
-    """A token id for padding; any would do, since padding is never attended to."""
-    for owner in (model.tokenizer, model.hf.config):
-        for name in ("pad_token_id", "eos_token_id"):
-            token = getattr(owner, name, None)
-            if isinstance(token, int) and 0 <= token < model.d_vocab:
-                return token
-    return 0
-
-
-def padded(
-    ids: Sequence[tuple[int, ...]], lengths: Sequence[int], padding: int
-) -> tuple[Tensor, Tensor | None]:
-    """The ids padded on the right, and the mask of real tokens if any is padded."""
-    longest = max(lengths)
-    if min(lengths) == longest:
-        # Without a mask the model takes its faster causal kernel.
-        return torch.tensor(ids), None
-    input_ids = torch.tensor([[*row, *[padding] * (longest - len(row))] for row in ids])
-    mask = torch.arange(longest) < torch.tensor(lengths)[:, None]
-    return input_ids, mask.long()
 
 
 def _cut_logits(selection: Selection) -> tuple[Tensor, Selection]:

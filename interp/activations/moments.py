@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.activations.capture import checked_budget
-from interp.activations.forward import Job, run
+from interp.activations.forward import run
+from interp.activations.job import Job
 from interp.activations.points import Sites, hook_points
 from interp.activations.recorder import Batch
 from interp.activations.resolving import resolve_positions

@@ -3,7 +3,7 @@
 import torch
 
 from interp.activations.batching import run_batches
-from interp.activations.forward import Job, padded, padding_id
+from interp.activations.job import Job, padded, padding_id
 from interp.activations.recorder import Batch, Sink
 from interp.activations.selection import Selection, select_positions
 from interp.models.traced import (

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interp.activations.forward import padded, padding_id
+from interp.activations.job import padded, padding_id
 from interp.errors import PositionError, PromptError
 from interp.heads.sequences import RepeatedTokens
 from interp.models.language_model import LanguageModel

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from interp.activations.batching import run_batches
 from interp.activations.capture import checked_budget
-from interp.activations.forward import padded, padding_id
+from interp.activations.job import padded, padding_id
 from interp.errors import ConfigError, PromptError, closest
 from interp.heads.averages import sequence_mean
 from interp.heads.one_copy import in_one_copy

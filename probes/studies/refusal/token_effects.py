@@ -17,7 +17,7 @@ from torch import Tensor
 
 from interp.activations.batching import run_batches
 from interp.activations.budget import default_token_budget
-from interp.activations.forward import padding_id
+from interp.activations.job import padding_id
 from interp.errors import DataError, IncompatibleError
 from interp.models.language_model import LanguageModel
 from interp.models.reading import is_followed, stated_batch
