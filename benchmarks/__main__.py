@@ -181,10 +181,14 @@ def main() -> int:
             print(f"{benchmark.name}: {took:.0f} s", file=sys.stderr, flush=True)
         found += ratios
         ran.append(benchmark.name)
+        if options.update:
+            gate.store(options.stored, ratios, about)
+        # What has ended is kept, also if a later script is interrupted.
+        rows = gate.compare(found, gate.read_stored(options.stored))
+        options.table.write_text(gate.table(rows, ()) + "\n")
         if runs > 1 and not options.update:
             notes.append(f"{benchmark.name}: best of {runs} runs.")
-    if options.update and found:
-        gate.store(options.stored, found, about)
+    if options.update:
         stored = gate.read_stored(options.stored)
     return _end(options, found, stored, ran, notes, failed)
 
