@@ -17,6 +17,7 @@ os.environ["INTERP_HOME"] = str(Path(__file__).parent.parent / ".interp" / "test
 os.environ.setdefault("INTERP_PROGRESS", "off")
 
 import pytest
+from hypothesis import HealthCheck, settings
 from organism_fixtures import (
     demo as demo,
     facts_family as facts_family,
@@ -24,6 +25,12 @@ from organism_fixtures import (
     induction_family as induction_family,
 )
 
+
+# How long a case takes says something of the machine, not of the code.
+settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("patient")
 
 # Training a family takes minutes of one worker. Whoever needs it runs in that worker,
 # so that the other one goes on with the rest instead of waiting for the same models.
