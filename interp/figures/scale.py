@@ -14,9 +14,10 @@ ROOM = 0.04
 
 def content_of(figure: go.Figure) -> Content:
     """The traces and the layout of a figure as plain values, arrays as they are."""
+    parts: Any = figure
     return {
-        "data": [trace.to_plotly_json() for trace in figure.data],
-        "layout": figure.layout.to_plotly_json(),
+        "data": [trace.to_plotly_json() for trace in parts.data],
+        "layout": parts.layout.to_plotly_json(),
     }
 
 

@@ -5,6 +5,7 @@ their own behind a figure.
 """
 
 import textwrap
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -140,6 +141,7 @@ def log_ticks(values: Float32[np.ndarray, "..."]) -> dict[str, object]:
 
 def _wrap_titles(figure: go.Figure) -> None:
     """Break titles of horizontal axes and of panels that a phone would cut off."""
+    axis: Any
     for axis in figure.select_xaxes():
         if axis.title.text:
             left, right = axis.domain or (0, 1)
@@ -170,19 +172,22 @@ def _lower_panels(figure: go.Figure, height: int) -> None:
         return
     lines = 1 + max(str(title.text).count("<br>") for title in titles)
     kept = 1 - (TITLE_LINE * lines + TITLE_GAP) / max(height - AROUND, AROUND)
+    axis: Any
     for axis in figure.select_yaxes():
         low, high = axis.domain or (0, 1)
         axis.domain = (low * kept, high * kept)
-    for note in figure.layout.annotations:
+    layout: Any = figure.layout
+    for note in layout.annotations:
         if note.yref == "paper":
             note.y *= kept
 
 
 def _panel_titles(figure: go.Figure) -> list[go.layout.Annotation]:
     """The annotations by which plotly writes the titles of panels."""
+    layout: Any = figure.layout
     return [
         note
-        for note in figure.layout.annotations
+        for note in layout.annotations
         if (note.xref, note.yref, note.yanchor) == ("paper", "paper", "bottom")
         and note.showarrow is False
         and note.text

@@ -219,7 +219,7 @@ class _Tables:
         finally:
             for remove in reversed(removers):
                 remove()
-        layers = [point.site.layer for point in self._points]
+        layers = [point.site.layer or 0 for point in self._points]
         if first:
             self.patterns[layers] = in_one_copy(first)
         scored = in_one_copy(found)  # layer metric sequence head

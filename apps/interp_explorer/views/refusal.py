@@ -12,7 +12,7 @@ from interp.figures import (
 from interp.figures.refusal_curves import candidate_places
 from interp.figures.refusal_scores import SOURCE_NAMES, SOURCES
 from interp.results import RefusalCandidate, RefusalComparison
-from interp.results.truthfulness import ROLES
+from interp.results.truthfulness import ROLES, Role
 from interp_explorer.pages import STUDY
 from interp_explorer.widgets.answers import show_answers
 from interp_explorer.widgets.chart import show_figure
@@ -146,9 +146,10 @@ def show_transfer(result: RefusalComparison, panel: Panel) -> None:
 def show_projections(result: RefusalComparison, panel: Panel) -> None:
     """Prompts along the direction of one of the models."""
     held = {row.direction for row in result.projections}
+    directions: list[Role] = [role for role in ROLES if role in held]
     whose = st.segmented_control(
         "Direction of",
-        [role for role in ROLES if role in held],
+        directions,
         default="post",
         required=True,
         key="r_along",

@@ -50,7 +50,7 @@ def show_weights(result: ConfidenceComparison | NeuronTable, neuron: int) -> Non
     middle = frame.groupby("model", sort=False)[names].median().reset_index()
     middle["model"] = [f"{name}, median neuron" for name in middle["model"]]
     show_table(
-        pd.concat([own, middle]),
+        pd.DataFrame(pd.concat([own, middle])),
         key="c_weights",
         name=f"neuron-{neuron}-weights",
         alt="What the weights say of the neuron, and of the median neuron.",
@@ -79,7 +79,7 @@ def show_effects(result: ConfidenceComparison, neuron: int) -> None:
         # A neuron may have been ablated for two reasons, with the same outcome.
         own = frame.query("neuron == @neuron").drop_duplicates(subset=["model"])
         show_table(
-            own[[*names, "argmax_changed", "frequency_mediated"]],
+            own.filter([*names, "argmax_changed", "frequency_mediated"]),
             key="c_effects",
             name=f"neuron-{neuron}-effects",
             alt="What ablating the neuron does in each model.",
