@@ -28,7 +28,7 @@ def _write(tmp_path: Path, name: str, content: str | bytes) -> Path:
 CASES: dict[str, tuple[str, str | bytes, str]] = {
     "no label": ("a.csv", "statement,lable\nx is y.,1\n", r"no column 'label'.*'lable'.*Did you mean 'lable'"),
     "no statement": ("a.csv", "text,label\nx is y.,1\n", r"no column 'statement'.*statement="),
-    "semicolons": ("a.csv", "statement;label\nx;1\n", r"not seem to be separated by commas"),
+    "semicolons": ("a.csv", "statement;label\nx;1\n", r"seems to be separated by ';'"),
     "empty file": ("a.csv", "", r"'.*a\.csv' is empty.*At least one row"),
     "blank file": ("a.csv", " \n\n", r"is empty"),
     "header only": ("a.csv", "statement,label\n", r"has no rows"),
