@@ -146,19 +146,19 @@ def show_transfer(result: RefusalComparison, panel: Panel) -> None:
 def show_projections(result: RefusalComparison, panel: Panel) -> None:
     """Prompts along the direction of one of the models."""
     held = {row.direction for row in result.projections}
-    directions: list[Role] = [role for role in ROLES if role in held]
     whose = st.segmented_control(
         "Direction of",
-        directions,
+        [role for role in ROLES if role in held],
         default="post",
         required=True,
         key="r_along",
         bind="query-params",
     )
+    direction: Role = "base" if whose == "base" else "post"
     alt = panel.alt
-    if whose != "post":
-        alt = f"The same means and bands along the direction of {whose}, by layer."
-    figure = refusal_projections(result, direction=whose or "post")
+    if direction != "post":
+        alt = f"The same means and bands along the direction of {direction}, by layer."
+    figure = refusal_projections(result, direction=direction)
     show_figure(figure, alt=alt, key="r_projections")
 
 
