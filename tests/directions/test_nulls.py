@@ -232,7 +232,7 @@ FIRST = np.arange(60) < 20
             "singular.*ledoit-wolf",
         ),
         (lambda: cosine_test(A, B, HALF, permutations=0), ConfigError, "1 or more"),
-        (lambda: cosine_test(A, B, HALF, groups=[1, 2]), ShapeError, "2 examples"),
+        (lambda: cosine_test(A, B, HALF, groups=[1, 2]), ShapeError, "2 groups for 60"),
         (
             lambda: cosine_test(A, B, FIRST, groups=FIRST),
             DataError,
