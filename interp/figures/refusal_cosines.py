@@ -10,8 +10,8 @@ from interp.results.refusal import RefusalComparison, RefusalCosine
 
 
 TEMPLATES = {
-    "own": "each model in its own template",
-    "common": "both in the post-trained model's template",
+    "own": "each in its own template",
+    "common": "both in post's template",
 }
 PIXELS_PER_ROW = 34
 
@@ -82,7 +82,8 @@ def _map(rows: list[RefusalCosine], positions: list[int]) -> go.Heatmap:
         zmid=0,
         zmax=1,
         colorscale=[list(stop) for stop in DIVERGING],
-        colorbar={"title": {"text": "cosine"}, "thickness": 12},
+        # The figure's title says of what; above the bar it would meet those of panels.
+        colorbar={"thickness": 12},
         xgap=1,
         ygap=1,
         customdata=said,
