@@ -1,6 +1,7 @@
 """Tiny models, statements and quick settings for the tests of studies."""
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from tiny import tiny_model, tiny_tokenizer
 
 import interp
+from interp import stopping
 from interp.data import Statements
 from interp.models.language_model import LanguageModel
 from probes.studies.truthfulness.spec import TruthfulnessSpec
@@ -76,3 +78,15 @@ def quick() -> TruthfulnessSpec:
         asked_test=8,
         controls=1,
     )
+
+
+@pytest.fixture
+def listening() -> Iterator[None]:
+    """Signals are listened to as the command does, and as before afterwards."""
+    numbers = (signal.SIGTERM, signal.SIGUSR1)
+    before = [signal.getsignal(number) for number in numbers]
+    stopping.listen()
+    yield
+    stopping.listen()
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)

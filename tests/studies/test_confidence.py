@@ -264,18 +264,6 @@ def test_a_comparison_goes_on_without_it_where_the_models_do_not_suit(
     assert any("confidence: left out" in line and "d_mlp" in line for line in said)
 
 
-@pytest.fixture
-def listening():
-    """Signals are listened to as the command does, and as before afterwards."""
-    numbers = (signal.SIGTERM, signal.SIGUSR1)
-    before = [signal.getsignal(number) for number in numbers]
-    stopping.listen()
-    yield
-    stopping.listen()
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
-
-
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     """The words of a small study, and what is in its folder where nothing happened."""

@@ -13,17 +13,6 @@ from probes.studies.refusal import answering, candidates_grid
 
 
 @pytest.fixture
-def listening():
-    numbers = (signal.SIGTERM, signal.SIGUSR1)
-    before = [signal.getsignal(number) for number in numbers]
-    stopping.listen()
-    yield
-    stopping.listen()
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
-
-
-@pytest.fixture
 def words(facts_family, tmp_path):
     """A small study of the trained family, but for its folder."""
     settings = {
