@@ -5,9 +5,18 @@ from typing import Annotated
 
 import typer
 
-from probes.cli.options import Device, Dtype, Json, TrustRemoteCode
+from probes.cli.options import (
+    Device,
+    Dtype,
+    Json,
+    Ray,
+    Revision,
+    Shard,
+    Shards,
+    TrustRemoteCode,
+)
 from probes.cli.output import emit, say
-from probes.cli.sharing import RayOption, ShardOption, ShardsOption, share
+from probes.cli.sharing import share
 
 
 def capture(
@@ -41,12 +50,10 @@ def capture(
     limit: Annotated[
         int | None, typer.Option(help="Only the first N prompts.", min=1)
     ] = None,
-    revision: Annotated[
-        str | None, typer.Option(help="Revision of a hub model.")
-    ] = None,
-    shard: ShardOption = None,
-    ray: RayOption = None,
-    shards: ShardsOption = None,
+    revision: Revision = None,
+    shard: Shard = None,
+    ray: Ray = None,
+    shards: Shards = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     trust_remote_code: TrustRemoteCode = False,

@@ -3,7 +3,6 @@
 import shlex
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,21 +10,27 @@ import typer
 from probes.cli.options import (
     Device,
     Dtype,
+    Files,
+    Harmful,
+    Harmless,
     Json,
     LabelColumn,
+    Out,
+    Ray,
     Seed,
+    Shard,
+    Shards,
     StatementColumn,
+    Statements,
     TrustRemoteCode,
 )
 from probes.cli.output import emit, say
-from probes.cli.sharing import RayOption, ShardOption, ShardsOption, share
+from probes.cli.sharing import share
 
 
 if TYPE_CHECKING:
     from probes.studies.compare import Comparison
     from probes.studies.kinds import StudySpec
-
-Files = list[str] | None
 
 
 def compare(
@@ -33,7 +38,7 @@ def compare(
     post: Annotated[
         str, typer.Argument(help="Hub id or folder of the post-trained model.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder for results and report.")],
+    out: Out,
     more: Annotated[
         Files,
         typer.Argument(
@@ -41,17 +46,9 @@ def compare(
             help="Further statement files, so that --statements *.csv works.",
         ),
     ] = None,
-    statements: Annotated[
-        Files,
-        typer.Option(
-            help="CSV, JSON(L) or Parquet with columns statement and label, or a data "
-            "set's hub id; repeatable."
-        ),
-    ] = None,
-    harmful: Annotated[
-        Files, typer.Option(help="JSON(L), CSV or text with a column instruction.")
-    ] = None,
-    harmless: Annotated[Files, typer.Option(help="The same, harmless.")] = None,
+    statements: Statements = None,
+    harmful: Harmful = None,
+    harmless: Harmless = None,
     texts: Annotated[
         Files,
         typer.Option(
@@ -91,9 +88,9 @@ def compare(
         str | None, typer.Option(help="Revision of POST on the hub.")
     ] = None,
     seed: Seed = 0,
-    shard: ShardOption = None,
-    ray: RayOption = None,
-    shards: ShardsOption = None,
+    shard: Shard = None,
+    ray: Ray = None,
+    shards: Shards = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     trust_remote_code: TrustRemoteCode = False,

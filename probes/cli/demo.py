@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, assert_never
 import typer
 
 from probes.cli.compare import report
-from probes.cli.options import Json, Seed
+from probes.cli.options import Json, Out, Seed
 from probes.cli.output import say
 
 
@@ -21,9 +21,7 @@ ANSWER_TOKENS = 20
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for results and report.")] = Path(
-        "demo"
-    ),
+    out: Out = Path("demo"),
     quick: Annotated[
         bool, typer.Option("--quick", help="A smaller family and fewer examples.")
     ] = False,

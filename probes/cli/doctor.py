@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from probes.cli.options import Device, Dtype, Json, TrustRemoteCode
+from probes.cli.options import Device, Dtype, Json, Revision, TrustRemoteCode
 from probes.cli.output import emit, say, show_table
 
 
@@ -30,9 +30,7 @@ def doctor(
         str | None,
         typer.Argument(help="Hub id or folder; without it only the machine."),
     ] = None,
-    revision: Annotated[
-        str | None, typer.Option(help="Revision of a hub model.")
-    ] = None,
+    revision: Revision = None,
     folder: Annotated[
         Path,
         typer.Option(

@@ -13,9 +13,7 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from interp.errors import ConfigError, InterpError
 from interp.sharding import claim, parse_shard
@@ -27,31 +25,6 @@ EXIT_SOME_FAILED = 4
 # How often Ray starts a shard again whose worker died.
 RETRIES = 3
 SECONDS_FOR_AN_ANSWER = 5.0
-ShardOption = Annotated[
-    str | None,
-    typer.Option(
-        "--shard",
-        metavar="I/N",
-        help="Do only every n-th part, counted from 0; auto reads a SLURM array or "
-        "torchrun.",
-    ),
-]
-RayOption = Annotated[
-    str | None,
-    typer.Option(
-        "--ray",
-        metavar="[ADDRESS]",
-        help="Share the work among a Ray cluster; on this machine without ADDRESS.",
-    ),
-]
-ShardsOption = Annotated[
-    int | None,
-    typer.Option(
-        "--shards",
-        help="Into how many shards --ray cuts; one for each GPU or CPU by default.",
-        min=1,
-    ),
-]
 # What the user typed, for the shards that run the same.
 _ARGUMENTS: ContextVar[tuple[str, ...]] = ContextVar("arguments", default=())
 

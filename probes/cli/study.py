@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from probes.cli.compare import report
-from probes.cli.options import Device, Json, TrustRemoteCode
+from probes.cli.options import (
+    Device,
+    Json,
+    Out,
+    Ray,
+    Shard,
+    Shards,
+    TrustRemoteCode,
+)
 from probes.cli.output import say
-from probes.cli.sharing import RayOption, ShardOption, ShardsOption, share
+from probes.cli.sharing import share
 
 
 if TYPE_CHECKING:
@@ -24,9 +32,7 @@ def study(
     config: Annotated[
         Path, typer.Argument(help="TOML file of settings, such as a run's spec.toml.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder for results and report.")] = Path(
-        "results"
-    ),
+    out: Out = Path("results"),
     assignments: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Another value; repeatable."),
@@ -48,9 +54,9 @@ def study(
         bool,
         typer.Option(help="Take what is finished, or compute everything again."),
     ] = True,
-    shard: ShardOption = None,
-    ray: RayOption = None,
-    shards: ShardsOption = None,
+    shard: Shard = None,
+    ray: Ray = None,
+    shards: Shards = None,
     device: Device = "auto",
     trust_remote_code: TrustRemoteCode = False,
     as_json: Json = False,

@@ -10,12 +10,15 @@ from probes.cli.options import (
     Dtype,
     Json,
     LabelColumn,
+    Ray,
     Seed,
+    Shard,
+    Shards,
     StatementColumn,
     TrustRemoteCode,
 )
 from probes.cli.output import emit, say
-from probes.cli.sharing import RayOption, ShardOption, ShardsOption, share
+from probes.cli.sharing import share
 from probes.series_metrics import CHEAP, chosen_metrics, metric_names
 
 
@@ -73,9 +76,9 @@ def track(
         bool, typer.Option("--keep", help="Keep what is downloaded.")
     ] = False,
     seed: Seed = 0,
-    shard: ShardOption = None,
-    ray: RayOption = None,
-    shards: ShardsOption = None,
+    shard: Shard = None,
+    ray: Ray = None,
+    shards: Shards = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     trust_remote_code: TrustRemoteCode = False,
