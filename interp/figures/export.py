@@ -1,6 +1,7 @@
 """A result in other forms: tables, one HTML page, the Python that opens it again."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -44,31 +45,32 @@ def result_page(result: Result) -> bytes:
     return report_html(title(result), [section], result.provenance).encode("utf-8")
 
 
-def python_code(path: str | Path, *, number: int | None = None) -> str:
-    """The Python that opens a result and shows its figures, or one of them.
+def python_code(path: str | Path, *, figures: Sequence[str] = ()) -> str:
+    """The Python that opens a result and shows its figures, or some of them.
 
     Args:
         path: The folder of the result or of its run.
-        number: Which of its figures; all by default.
+        figures: Expressions of `figures` and `result` that make them; the figures of
+            the report by default.
 
     Example:
-        >>> print(python_code("run", number=2))
+        >>> print(python_code("run", figures=["figures.layer_curve(result)"]))
         from interp import figures, results
         <BLANKLINE>
         result = results.load('run')
-        panel = figures.report_section(result).panels[2]
-        panel.figure.show()
+        figures.layer_curve(result).show()
     """
-    opened = (
-        f"from interp import figures, results\n\nresult = results.load({str(path)!r})\n"
-    )
-    if number is None:
-        return (
-            f"{opened}print(result.to_dataframe())\n"
-            "for panel in figures.report_section(result).panels:\n"
-            "    panel.figure.show()"
-        )
-    return (
-        f"{opened}panel = figures.report_section(result).panels[{number}]\n"
-        "panel.figure.show()"
-    )
+    lines = [
+        "from interp import figures, results",
+        "",
+        f"result = results.load({str(path)!r})",
+    ]
+    if figures:
+        lines += [f"{figure}.show()" for figure in figures]
+    else:
+        lines += [
+            "print(result.to_dataframe())",
+            "for panel in figures.report_section(result).panels:",
+            "    panel.figure.show()",
+        ]
+    return "\n".join(lines)

@@ -52,6 +52,11 @@ def test_the_python_rebuilds_the_figure(folder, monkeypatch):
     monkeypatch.setattr(
         "plotly.graph_objects.Figure.show", lambda figure: shown.append(figure)
     )
-    exec(python_code(entry.path, number=2), {})
+    exec(
+        python_code(
+            entry.path, figures=["figures.report_section(result).panels[2].figure"]
+        ),
+        {},
+    )
     expected = report_section(truthfulness()).panels[2].figure
     assert shown[0].to_json() == expected.to_json()

@@ -1,5 +1,7 @@
 """Which neurons set how sure a model is, one by one and shared by two models."""
 
+from functools import partial
+
 import streamlit as st
 
 from interp.figures import Panel, calibration_curve, effect_strips
@@ -10,6 +12,7 @@ from interp.results.truthfulness import ROLES
 from interp_explorer.pages import STUDY
 from interp_explorer.widgets.chart import show_figure
 from interp_explorer.widgets.clickable import Choice, choose_point
+from interp_explorer.widgets.made import made
 from interp_explorer.widgets.neurons import (
     neuron_names,
     show_effects,
@@ -61,7 +64,8 @@ def show_strips(result: ConfidenceComparison, panel: Panel) -> None:
     )
     by_label: dict[str, Effect] = {name: name for name in EFFECTS}
     effect = by_label[label or "entropy_change"]
-    show_figure(effect_strips(result, effect), alt=panel.alt, key="c_strips")
+    figure = made(partial(effect_strips, result, effect))
+    show_figure(figure, alt=panel.alt, key="c_strips")
 
 
 def show_overlap(result: ConfidenceComparison, panel: Panel) -> None:
@@ -82,9 +86,8 @@ def show_calibration(result: ConfidenceComparison, panel: Panel) -> None:
     bins = st.slider(
         "Bins of the diagram", 3, 30, N_BINS, key="c_bins", bind="query-params"
     )
-    show_figure(
-        calibration_curve(result, n_bins=int(bins)), alt=panel.alt, key="c_reliability"
-    )
+    figure = made(partial(calibration_curve, result, n_bins=int(bins)))
+    show_figure(figure, alt=panel.alt, key="c_reliability")
 
 
 DRAW = {

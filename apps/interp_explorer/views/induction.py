@@ -1,6 +1,7 @@
 """Which heads copy, what they are worth, and when in training they appear."""
 
-import plotly.graph_objects as go
+from functools import partial
+
 import streamlit as st
 
 from interp.figures import (
@@ -24,6 +25,7 @@ from interp_explorer.pages import STUDY
 from interp_explorer.state import choose
 from interp_explorer.widgets.chart import show_figure
 from interp_explorer.widgets.clickable import Choice, choose_cell
+from interp_explorer.widgets.made import Made, made
 from interp_explorer.widgets.study import show_rest, show_study
 from interp_explorer.widgets.timelines import show_beside, show_heads
 from interp_explorer.widgets.titles import show_title
@@ -61,7 +63,7 @@ def show_scatter(result: HeadTimeline, panel: Panel) -> None:
         step = st.select_slider(
             "At step", steps, steps[-1], key="i_at", bind="query-params"
         )
-    figure = timeline_film(result, checkpoint=steps.index(step))
+    figure = made(partial(timeline_film, result, checkpoint=steps.index(step)))
     show_figure(figure, alt=panel.alt, key="i_scatter")
 
 
@@ -73,10 +75,13 @@ def show_scores(result: HeadScores, panel: Panel) -> None:
     score = choose("Score", result.metrics, key="i_metric")
     score = score if score in result.metrics else result.metrics[0]
     layer, head = _choose_head(
-        head_map(result, score), result.mean.shape, result.top(score, k=1)[0], panel
+        made(partial(head_map, result, score)),
+        result.mean.shape,
+        result.top(score, k=1)[0],
+        panel,
     )
     show_figure(
-        score_strips(result, layer, head),
+        made(partial(score_strips, result, layer, head)),
         alt=f"Every score of L{layer}H{head}, a point for each sequence.",
         key="i_strips",
     )
@@ -85,7 +90,7 @@ def show_scores(result: HeadScores, panel: Panel) -> None:
         st.caption(f"Attention patterns were kept of: {kept}.")
         return
     show_figure(
-        attention_pattern(result, layer, head),
+        made(partial(attention_pattern, result, layer, head)),
         alt=f"Attention of L{layer}H{head} by query and key in the first sequence.",
         key="i_pattern",
     )
@@ -96,10 +101,13 @@ def show_ablations(result: HeadAblations, panel: Panel) -> None:
     kind = choose("In the head's place", result.kinds, key="i_kind")
     kind = kind if kind in result.kinds else result.kinds[0]
     layer, head = _choose_head(
-        ablation_map(result, kind), result.loss.shape, result.top(kind, k=1)[0], panel
+        made(partial(ablation_map, result, kind)),
+        result.loss.shape,
+        result.top(kind, k=1)[0],
+        panel,
     )
     show_figure(
-        ablation_strips(result, layer, head),
+        made(partial(ablation_strips, result, layer, head)),
         alt=f"Change of loss without L{layer}H{head} in every sequence, by kind.",
         key="i_strips",
     )
@@ -109,8 +117,8 @@ def show_seeds(result: FormationRun, panel: Panel) -> None:
     """Small panels by seed, of the metric that is looked at."""
     metric = choose("Metric", result.metrics, key="i_metric")
     metric = metric if metric in result.metrics else result.metrics[0]
-    figure = formation_seeds(result, metric)
-    show_title(figure, panel)
+    figure = made(partial(formation_seeds, result, metric))
+    show_title(figure.figure, panel)
     show_figure(
         figure,
         alt=f"{metric} over training by seed. {panel.alt}",
@@ -119,9 +127,9 @@ def show_seeds(result: FormationRun, panel: Panel) -> None:
 
 
 def _choose_head(
-    figure: go.Figure, shape: tuple[int, ...], best: str, panel: Panel
+    figure: Made, shape: tuple[int, ...], best: str, panel: Panel
 ) -> tuple[int, int]:
-    show_title(figure, panel)
+    show_title(figure.figure, panel)
     layer, head = (int(part) for part in best[1:].split("H"))
     return choose_cell(
         figure,

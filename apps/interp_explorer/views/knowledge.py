@@ -1,5 +1,7 @@
 """Where facts are read and moved, and the pairs of prompts behind every cell."""
 
+from functools import partial
+
 import numpy as np
 import streamlit as st
 
@@ -18,6 +20,7 @@ from interp_explorer.state import choose
 from interp_explorer.widgets.chart import show_figure
 from interp_explorer.widgets.clickable import Choice, choose_cell
 from interp_explorer.widgets.downloads import show_table
+from interp_explorer.widgets.made import made
 from interp_explorer.widgets.pairs import PAIR_KEY, pair_names, show_pairs
 from interp_explorer.widgets.study import show_rest, show_study
 from interp_explorer.widgets.titles import show_title
@@ -88,8 +91,8 @@ def show_cells(result: KnowledgeComparison, panel: Panel) -> None:
     single = pair if over == SINGLE else None
     own = result.restoration[0, unit] * result.knowledge
     start = np.unravel_index(int(np.nanargmax(np.abs(own))), own.shape)
-    figure = restoration_map(result, shown, unit=unit, pair=single)
-    show_title(figure, panel)
+    figure = made(partial(restoration_map, result, shown, unit=unit, pair=single))
+    show_title(figure.figure, panel)
     cell = choose_cell(
         figure,
         rows=Choice(
@@ -110,7 +113,7 @@ def show_cells(result: KnowledgeComparison, panel: Panel) -> None:
     if head_columns(result):
         st.caption("Single heads at the chosen token")
         show_figure(
-            head_restoration(result, shown, column=cell[1]),
+            made(partial(head_restoration, result, shown, column=cell[1])),
             alt="Restoration by layer and head at the chosen token.",
             key="k_heads",
         )
@@ -123,8 +126,8 @@ def show_patches(result: PatchMap, panel: Panel) -> None:
         return
     unit = choose_unit(result.units)
     roles = patch_roles(result)
-    figure = patch_heatmap(result, unit=unit)
-    show_title(figure, panel)
+    figure = made(partial(patch_heatmap, result, unit=unit))
+    show_title(figure.figure, panel)
     layer, column = choose_cell(
         figure,
         rows=Choice(

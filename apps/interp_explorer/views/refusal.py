@@ -1,5 +1,7 @@
 """Whether one direction makes a model refuse; answers are shown only when asked for."""
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
@@ -17,6 +19,7 @@ from interp_explorer.pages import STUDY
 from interp_explorer.widgets.answers import show_answers
 from interp_explorer.widgets.chart import show_figure
 from interp_explorer.widgets.clickable import Choice, choose_cell
+from interp_explorer.widgets.made import made
 from interp_explorer.widgets.study import show_rest, show_study
 from interp_explorer.widgets.text import escaped
 
@@ -38,8 +41,9 @@ def show_candidates(result: RefusalComparison, panel: Panel) -> None:
     )
     best = _most_usable(result)
     numbers = [number for number, _ in positions]
+    draw = candidate_curves if shown == "curves" else refusal_candidates
     at, layer = choose_cell(
-        candidate_curves(result) if shown == "curves" else refusal_candidates(result),
+        made(partial(draw, result)),
         rows=Choice(
             key="r_position",
             label="Position",
@@ -158,7 +162,7 @@ def show_projections(result: RefusalComparison, panel: Panel) -> None:
     alt = panel.alt
     if direction != "post":
         alt = f"The same means and bands along the direction of {direction}, by layer."
-    figure = refusal_projections(result, direction=direction)
+    figure = made(partial(refusal_projections, result, direction=direction))
     show_figure(figure, alt=alt, key="r_projections")
 
 

@@ -1,5 +1,7 @@
 """Where a model tells true from false, from the map of all probes to each statement."""
 
+from functools import partial
+
 import streamlit as st
 
 from interp.figures import (
@@ -16,6 +18,7 @@ from interp_explorer.pages import STUDY
 from interp_explorer.widgets.chart import show_figure
 from interp_explorer.widgets.clickable import Choice, choose_cell
 from interp_explorer.widgets.downloads import show_table
+from interp_explorer.widgets.made import made
 from interp_explorer.widgets.study import show_rest, show_study
 from interp_explorer.widgets.sweep_site import show_curve, show_sites
 from interp_explorer.widgets.truth_site import show_site, show_statements
@@ -67,7 +70,7 @@ def show_transfer(result: TruthfulnessComparison, panel: Panel) -> None:
         alt=panel.alt,
     )
     show_figure(
-        carried_scores(result, ROLES[i], ROLES[j]),
+        made(partial(carried_scores, result, ROLES[i], ROLES[j])),
         alt="Histograms of the scores of true and of false statements.",
         key="t_carried",
     )
@@ -96,7 +99,7 @@ def show_datasets(result: TruthfulnessComparison, panel: Panel) -> None:
     figure = panel.figure
     if layer in result.layers.tolist():
         st.caption(f"At layer {layer}, as chosen in the map of probes.")
-        figure = dataset_matrix(result, layer)
+        figure = made(partial(dataset_matrix, result, layer))
     i, j = choose_cell(
         figure,
         rows=Choice(key="t_train", label="Trained on", names=tuple(trains)),
@@ -104,7 +107,7 @@ def show_datasets(result: TruthfulnessComparison, panel: Panel) -> None:
         alt=panel.alt,
     )
     show_figure(
-        dataset_curve(result, trains[i], tests[j]),
+        made(partial(dataset_curve, result, trains[i], tests[j])),
         alt="AUROC of this pair of data sets by layer, in both models.",
         key="t_pair",
     )

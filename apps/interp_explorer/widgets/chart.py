@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from interp.figures.style import NEUTRAL
+from interp_explorer.widgets.made import Made
 
 
 # The camera in the figure's bar then saves an SVG, made in the browser.
@@ -26,11 +27,13 @@ class Drawn:
     Attributes:
         figure: The figure, with its title.
         alt: What it shows, for readers who cannot see it.
+        code: The expression that makes it; empty if it is a figure of the report.
         rows: The numbers behind it, if they are known.
     """
 
     figure: go.Figure
     alt: str
+    code: str = ""
     rows: pd.DataFrame | None = None
 
 
@@ -48,16 +51,21 @@ def collected() -> Iterator[list[Drawn]]:
         _drawing.reset(before)
 
 
-def note_drawn(figure: go.Figure, alt: str) -> None:
-    """Say that a figure is shown; whoever collects figures then has it.
+def note_drawn(figure: go.Figure | Made, alt: str) -> go.Figure:
+    """The figure; whoever collects what is shown then has it.
 
     Args:
-        figure: The figure as it was made, with its title.
+        figure: The figure as it was made, with its title; one that is not of the
+            report with the call that made it.
         alt: What it shows.
     """
+    code = ""
+    if isinstance(figure, Made):
+        figure, code = figure.figure, figure.code
     found = _drawing.get()
     if found is not None:
-        found.append(Drawn(figure=figure, alt=alt))
+        found.append(Drawn(figure=figure, alt=alt, code=code))
+    return figure
 
 
 def ink() -> str:
@@ -66,18 +74,16 @@ def ink() -> str:
     return INK[scheme] if scheme else NEUTRAL
 
 
-def show_figure(figure: go.Figure, *, alt: str, key: str) -> None:
+def show_figure(figure: go.Figure | Made, *, alt: str, key: str) -> None:
     """A figure that cannot be clicked.
 
     Args:
-        figure: The figure.
+        figure: The figure; see `note_drawn`.
         alt: What it shows, for readers who cannot see it.
         key: The key of its widget.
     """
-    note_drawn(figure, alt)
-    st.plotly_chart(
-        shown(figure), theme="streamlit", config=PLOT_CONFIG, alt=alt, key=key
-    )
+    drawn = shown(note_drawn(figure, alt))
+    st.plotly_chart(drawn, theme="streamlit", config=PLOT_CONFIG, alt=alt, key=key)
 
 
 def shown(figure: go.Figure) -> go.Figure:

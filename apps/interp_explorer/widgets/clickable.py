@@ -15,6 +15,7 @@ import streamlit as st
 
 from interp_explorer.state import choose
 from interp_explorer.widgets.chart import PLOT_CONFIG, ink, note_drawn, shown
+from interp_explorer.widgets.made import Made
 from interp_explorer.widgets.overlay import (
     COLUMN,
     ROW,
@@ -48,7 +49,7 @@ class Choice:
 
 
 def choose_cell(
-    figure: go.Figure, *, rows: Choice, columns: Choice, alt: str
+    figure: go.Figure | Made, *, rows: Choice, columns: Choice, alt: str
 ) -> tuple[int, int]:
     """The chosen row and column of a figure's heat maps, which it draws clickable.
 
@@ -57,7 +58,7 @@ def choose_cell(
     their row and column are the cells.
 
     Args:
-        figure: One heat map or several; stays as it is.
+        figure: One heat map or several; stays as it is. See `note_drawn`.
         rows: The names of the rows of `z`, in its order.
         columns: The names of the columns of `z`, in its order.
         alt: What the figure shows, for readers who cannot see it.
@@ -77,8 +78,7 @@ def choose_cell(
                 st.session_state[rows.key] = unique(rows.names)[at[0]]
                 st.session_state[columns.key] = unique(columns.names)[at[1]]
 
-    note_drawn(figure, alt)
-    drawn = shown(figure)
+    drawn = shown(note_drawn(figure, alt))
     if any(isinstance(trace, go.Heatmap) for trace in drawn.data):
         shape = (len(rows.names), len(columns.names))
         with_overlay(drawn, shape=shape, chosen=(row, column), colour=ink())
@@ -90,7 +90,7 @@ def choose_cell(
 
 
 def choose_point(
-    figure: go.Figure,
+    figure: go.Figure | Made,
     *,
     points: Choice,
     alt: str,
@@ -102,7 +102,7 @@ def choose_point(
     Points of several traces with one name are one choice, and all are ringed.
 
     Args:
-        figure: Traces with markers and `customdata`; stays as it is.
+        figure: Traces with markers and `customdata`; stays as it is. See `note_drawn`.
         points: The names of the points.
         alt: What the figure shows, for readers who cannot see it.
         name_of: The name of a point by its `customdata`; the first value by default.
@@ -125,8 +125,8 @@ def choose_point(
         if held and not enclosed:
             st.session_state[points.key] = held[-1]
 
-    note_drawn(figure, alt)
-    drawn = with_rings(shown(figure), name=names[chosen], name_of=name_of, colour=ink())
+    drawn = shown(note_drawn(figure, alt))
+    drawn = with_rings(drawn, name=names[chosen], name_of=name_of, colour=ink())
     mode = "points" if several is None else ("points", "lasso", "box")
     _chart(drawn, alt=alt, key=key, pick=pick, mode=mode)
     return chosen

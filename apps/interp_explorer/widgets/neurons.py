@@ -1,5 +1,7 @@
 """What is known of one neuron, and which neurons two models share."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -9,6 +11,7 @@ from interp.results import ConfidenceComparison, NeuronTable
 from interp.results.truthfulness import ROLES, Role
 from interp_explorer.widgets.chart import show_figure
 from interp_explorer.widgets.downloads import show_table
+from interp_explorer.widgets.made import Made, code_of, made
 
 
 REASONS = {
@@ -69,7 +72,7 @@ def show_effects(result: ConfidenceComparison, neuron: int) -> None:
         reasons = [f"{REASONS[row.chosen]} in {row.model}" for row in rows]
         st.caption(f"Ablated as {'; '.join(reasons)}.")
         show_figure(
-            entropy_bars(result, neuron),
+            made(partial(entropy_bars, result, neuron)),
             alt="Change of the mean entropy when the neuron is ablated, in all and "
             "with the final norm's scale kept.",
             key="c_entropy",
@@ -120,15 +123,16 @@ def show_shared(result: ConfidenceComparison) -> None:
             key="c_candidates",
             bind="query-params",
         )
-    shared = shared_neurons(
-        result, percentile=float(percentile), n_candidates=int(taken)
+    share = partial(
+        shared_neurons, result, percentile=float(percentile), n_candidates=int(taken)
     )
+    shared = share()
     st.markdown(
         f"**{shared.shared} shared of {len(shared.rows)}:** intersection over union "
         f"{shared.overlap:.3f}; random sets of that size: {shared.expected:.3f}."
     )
     show_figure(
-        rank_slopes(shared),
+        Made(figure=rank_slopes(shared), code=f"figures.rank_slopes({code_of(share)})"),
         alt="Ranks of candidates in base and in post, joined by lines.",
         key="c_ranks",
     )

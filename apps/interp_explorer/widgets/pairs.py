@@ -1,5 +1,7 @@
 """The pairs of prompts behind one cell of a patching map."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -9,6 +11,7 @@ from interp.figures.knowledge_cells import Shown, cells_of
 from interp.results import KnowledgeComparison
 from interp_explorer.widgets.chart import show_figure
 from interp_explorer.widgets.downloads import table_downloads
+from interp_explorer.widgets.made import made
 from interp_explorer.widgets.text import escaped
 
 
@@ -46,8 +49,9 @@ def show_pairs(
     layer, column = cell
     _show_cell(result, shown, unit=unit, cell=cell)
     show_tokens(result, shown, unit=unit, cell=cell, pair=pair)
+    spread = partial(pair_spread, result, shown, unit=unit, layer=layer, column=column)
     show_figure(
-        pair_spread(result, shown, unit=unit, layer=layer, column=column, pair=pair),
+        made(partial(spread, pair=pair)),
         alt="Every pair's value at the chosen cell, sorted; the line is the mean.",
         key="k_spread",
     )

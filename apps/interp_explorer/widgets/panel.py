@@ -90,8 +90,9 @@ def _show_more(
         show_table(panel.rows, key=f"{place}_rows", name=stem)
     about = Section(title=heading(panel), summary=section.summary, notes=section.notes)
     # The report's own figure has its numbers; what was chosen in has none.
+    own = f"figures.report_section(result).panels[{number}].figure"
     figures = [
-        replace(one, rows=panel.rows) if one.figure is panel.figure else one
+        replace(one, rows=panel.rows, code=own) if one.figure is panel.figure else one
         for one in drawn
     ]
     figure_downloads(
@@ -101,4 +102,5 @@ def _show_more(
         key=place,
         name=stem,
     )
-    st.code(python_code(entry.path, number=number), language="python")
+    codes = [one.code for one in figures]
+    st.code(python_code(entry.path, figures=codes), language="python")

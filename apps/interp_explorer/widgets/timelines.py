@@ -1,5 +1,7 @@
 """Heads over training: one head beside the model, when heads rise, other runs."""
 
+from functools import partial
+
 import numpy as np
 import streamlit as st
 
@@ -19,6 +21,7 @@ from interp_explorer.state import choose, listed
 from interp_explorer.widgets.chart import show_figure
 from interp_explorer.widgets.clickable import Choice, choose_cell
 from interp_explorer.widgets.downloads import show_table
+from interp_explorer.widgets.made import made
 from interp_explorer.widgets.text import escaped, spoken
 from interp_explorer.widgets.titles import show_title
 
@@ -58,10 +61,9 @@ def show_heads(result: HeadTimeline, panel: Panel) -> None:
     metric = metric if metric in result.metrics else result.metrics[0]
     by = "layer" if order == LAYER else "final"
     heads = map_heads(result, metric, order=by)
-    figure = timeline_map(
-        result, metric, order=by, scale="even" if scale == EVEN else "log"
-    )
-    show_title(figure, panel)
+    along = "even" if scale == EVEN else "log"
+    figure = made(partial(timeline_map, result, metric, order=by, scale=along))
+    show_title(figure.figure, panel)
     at = choose_cell(
         figure,
         rows=Choice(
@@ -97,7 +99,7 @@ def _show_head(
         f"{value:.3f}{plus} (standard error over sequences)"
     )
     show_figure(
-        head_lines(result, metric, head),
+        made(partial(head_lines, result, metric, head)),
         alt=f"{head} over training, with loss and in-context-learning score below it "
         "and bands where they change.",
         key="i_lines",

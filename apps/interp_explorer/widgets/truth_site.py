@@ -1,5 +1,6 @@
 """What lies behind one probe of one layer, down to the single statement."""
 
+from functools import partial
 from urllib.parse import quote
 
 import numpy as np
@@ -11,6 +12,7 @@ from interp.results import ProbeScore, TruthfulnessComparison
 from interp_explorer.widgets.chart import show_figure
 from interp_explorer.widgets.clickable import Choice, choose_point
 from interp_explorer.widgets.downloads import table_downloads
+from interp_explorer.widgets.made import made
 
 
 STATEMENT = "t_statement"
@@ -52,7 +54,7 @@ def show_site(result: TruthfulnessComparison, row: ProbeScore) -> None:
         )
         return
     show_figure(
-        site_scores(result, row.model, row.probe, row.layer),
+        made(partial(site_scores, result, row.model, row.probe, row.layer)),
         alt="Histograms of the scores of true and false statements, and how often "
         "statements of each probability are true.",
         key="t_site_scores",
@@ -82,7 +84,7 @@ def show_statement(
             st.badge("true" if truth else "false", color="green" if truth else "violet")
             link_to_lab(text)
         show_figure(
-            statement_curve(result, row.probe, statement),
+            made(partial(statement_curve, result, row.probe, statement)),
             alt="The logit of this statement at every layer of both models.",
             key="t_statement_curve",
         )
@@ -135,7 +137,7 @@ def _scatter(
         st.session_state[ENCLOSED] = [number_of[name] for name in held]
 
     at = choose_point(
-        component_scatter(result, row.model, row.layer),
+        made(partial(component_scatter, result, row.model, row.layer)),
         points=Choice(
             key=STATEMENT,
             label="Statement",
