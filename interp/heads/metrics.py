@@ -19,6 +19,7 @@ from interp.heads.copying import copying
 from interp.heads.scoring import score
 from interp.heads.sequences import RepeatedTokens
 from interp.heads.series import CheckpointRef
+from interp.heads.track_patterns import KeptPatterns, kept_patterns
 from interp.models.language_model import LanguageModel
 from interp.results.heads import HeadScores
 
@@ -40,6 +41,7 @@ class Measured:
         heads: One for each head and sample.
         vectors: Directions, of which the cosine to the last checkpoint's is followed.
         chance: What a metric of `heads` would be by chance, if that is known.
+        patterns: What heads attend to in one sequence, the same at every checkpoint.
     """
 
     # Metrics differ in their number of samples, so these axes have no name.
@@ -47,6 +49,7 @@ class Measured:
     heads: Mapping[str, Float[np.ndarray, "layer head _"]] = field(default_factory=dict)
     vectors: Mapping[str, Float[np.ndarray, " _"]] = field(default_factory=dict)
     chance: Mapping[str, float] = field(default_factory=dict)
+    patterns: KeptPatterns | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,6 +85,8 @@ class MetricContext:
             metrics=self.patterns,
             resamples=FEWEST_RESAMPLES,
             seed=self.seed,
+            # Which heads will be the high ones in the end is not known yet.
+            pattern_heads=self.model.n_layers * self.model.n_heads,
         )
 
 
@@ -95,6 +100,9 @@ class CheckpointMetric(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionScores:
     """Attention scores of every head; see `interp.heads.targets_of`.
+
+    What all heads attend to in one of the sequences is handed over with them, from the
+    same pass.
 
     Attributes:
         names: Which scores.
@@ -111,6 +119,7 @@ class AttentionScores:
                 name: float(np.nanmean(scores.uniform[row]))
                 for name, row in numbers.items()
             },
+            patterns=kept_patterns(scores, context.sequences),
         )
 
 
@@ -218,6 +227,7 @@ def measure(metrics: Sequence[CheckpointMetric], context: MetricContext) -> Meas
         ConfigError: If two of them use one name.
     """
     values, heads, vectors, chance = {}, {}, {}, {}
+    patterns: KeptPatterns | None = None
     for metric in metrics:
         found = metric(context.model, context)
         names = {*found.values, *found.heads, *found.vectors}
@@ -230,7 +240,10 @@ def measure(metrics: Sequence[CheckpointMetric], context: MetricContext) -> Meas
         heads |= found.heads
         vectors |= found.vectors
         chance |= found.chance
-    return Measured(values=values, heads=heads, vectors=vectors, chance=chance)
+        patterns = patterns or found.patterns
+    return Measured(
+        values=values, heads=heads, vectors=vectors, chance=chance, patterns=patterns
+    )
 
 
 def _window(

@@ -30,7 +30,7 @@ from interp.provenance import record
 from interp.results.heads import HeadScores
 
 
-# Of the first sequence: what shows what a head looks at, and no more.
+# Of one sequence: what shows what a head looks at, and no more.
 KEPT_HEADS, KEPT_TOKENS = 3, 64
 
 
@@ -42,13 +42,15 @@ def score(
     resamples: int = 1000,
     seed: int = 0,
     token_budget: int | None = None,
+    pattern_heads: int = KEPT_HEADS,
 ) -> HeadScores:
     """Attention scores of every head, sequence by sequence, and the loss by position.
 
     Each pattern is reduced to one number per sequence, head and score as soon as it is
     formed, and then dropped: at no time are the patterns of two layers held. All
-    scores of one call come from the same forward passes. Of the first sequence the
-    first 64 tokens are kept for the three heads that are highest in each score.
+    scores of one call come from the same forward passes. Of one sequence, that with
+    the shortest period or else the first, what the heads that are highest in each
+    score attend to in its first 64 tokens is kept.
 
     Args:
         model: The model; inside `interp.ablate` and the like the edited one is scored.
@@ -58,6 +60,7 @@ def score(
         resamples: Bootstrap samples of the intervals, over sequences.
         seed: Feeds the sequences and the intervals.
         token_budget: The most tokens in a batch; chosen by default.
+        pattern_heads: Of how many heads for each score the pattern is kept.
 
     Raises:
         ConfigError: If there is no such score.
@@ -84,7 +87,8 @@ def score(
             "A sequence of one token has no attention to score.",
             expected="Two tokens or more.",
         )
-    tables = _Tables(model, chosen, ids)
+    shown = int(given.periods.argmin()) if isinstance(given, RepeatedTokens) else 0
+    tables = _Tables(model, chosen, ids, shown=shown)
     with (
         model.lock,
         torch.inference_mode(),
@@ -99,7 +103,7 @@ def score(
         run_batches(lengths, step, token_budget=checked_budget(token_budget, model))
     found = sequence_mean(tables.samples, resamples=resamples, seed=seed)
     mean = found.estimate.astype(np.float32)
-    kept = _highest(mean)
+    kept = _highest(mean, pattern_heads)
     return HeadScores(
         metrics=chosen,
         mean=mean,
@@ -114,7 +118,8 @@ def score(
         else np.zeros(len(ids), dtype=np.int32),
         has_bos=isinstance(given, RepeatedTokens) and given.bos is not None,
         pattern_heads=tuple(f"L{layer}H{head}" for layer, head in kept),
-        pattern_tokens=token_words(model.tokenizer, ids[0][:KEPT_TOKENS]),
+        pattern_tokens=token_words(model.tokenizer, ids[shown][:KEPT_TOKENS]),
+        pattern_sequence=shown,
         patterns=np.stack([tables.patterns[place] for place in kept])
         if kept
         else np.zeros((0, 0, 0), dtype=np.float32),
@@ -124,12 +129,12 @@ def score(
 
 
 def _highest(
-    mean: Float[np.ndarray, "metric layer head"],
+    mean: Float[np.ndarray, "metric layer head"], n_heads: int
 ) -> list[tuple[int, int]]:
     """Layer and number of the heads that are highest in a score."""
     found: dict[tuple[int, int], None] = {}
     for values in mean:
-        for place in np.argsort(-values, axis=None, kind="stable")[:KEPT_HEADS]:
+        for place in np.argsort(-values, axis=None, kind="stable")[:n_heads]:
             layer, head = np.unravel_index(place, values.shape)
             if np.isfinite(values[layer, head]):
                 found[int(layer), int(head)] = None
@@ -144,16 +149,19 @@ class _Tables:
         model: LanguageModel,
         metrics: tuple[PatternMetric, ...],
         ids: Sequence[tuple[int, ...]],
+        *,
+        shown: int,
     ) -> None:
         longest, n = max(len(row) for row in ids), len(ids)
         shape = (len(metrics), model.n_layers, model.n_heads, n)
         self._model = model
         self._metrics = metrics
         self._ids = ids
+        self._shown = shown
         self._points = model.architecture.points("pattern.*")
         self.samples = np.full(shape, np.nan, dtype=np.float32)
         self.uniform = np.full((len(metrics), n), np.nan, dtype=np.float32)
-        size = min(KEPT_TOKENS, len(ids[0]))
+        size = min(KEPT_TOKENS, len(ids[shown]))
         self.patterns = np.zeros((*shape[1:3], size, size), dtype=np.float32)
         self.loss = np.full((n, longest - 1), np.nan, dtype=np.float32)
         self.correct = np.full((n, longest - 1), np.nan, dtype=np.float32)
@@ -189,14 +197,15 @@ class _Tables:
     ) -> Tensor:
         """One forward pass with a listener on every layer; returns the logits."""
         found: list[Tensor] = []
-        first: list[Tensor] = []
+        seen: list[Tensor] = []
         there: dict[tuple[PatternMetric, torch.device], Targets] = {}
         size = self.patterns.shape[-1]
 
         def listen(pattern: Tensor) -> None:
-            if 0 in where:
+            if self._shown in where:
                 # The rest of the pattern goes with the pass.
-                first.append(pattern[where.index(0), :, :size, :size].clone())
+                row = where.index(self._shown)
+                seen.append(pattern[row, :, :size, :size].clone())
             scores = []
             for name in self._metrics:
                 key = name, pattern.device
@@ -220,8 +229,8 @@ class _Tables:
             for remove in reversed(removers):
                 remove()
         layers = [point.site.layer or 0 for point in self._points]
-        if first:
-            self.patterns[layers] = in_one_copy(first)
+        if seen:
+            self.patterns[layers] = in_one_copy(seen)
         scored = in_one_copy(found)  # layer metric sequence head
         for number in range(len(self._metrics)):
             for layer, values in zip(layers, scored[:, number], strict=True):

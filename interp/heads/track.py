@@ -11,21 +11,17 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from interp.errors import (
     ConfigError,
     DiskFullError,
     InterpError,
     UnknownSiteError,
-    UnsupportedModelError,
     UnwritableError,
 )
 from interp.heads.downloads import Downloads, downloading
 from interp.heads.metrics import (
     DEFAULT_METRICS,
     CheckpointMetric,
-    Measured,
     MetricContext,
     measure,
     patterns_of,
@@ -40,19 +36,12 @@ from interp.heads.skeleton import (
     put_in_place,
     read_weights,
 )
-from interp.heads.timeline import (
-    curves_of,
-    heads_of,
-    lags_of,
-    persistence_of,
-    phases_of,
-    swaps_of,
-)
 from interp.heads.track_ahead import Ahead
+from interp.heads.track_joined import joined
 from interp.heads.track_shards import Shards
-from interp.heads.track_spec import SequenceSpec, TrackSpec, track_spec
+from interp.heads.track_spec import SequenceSpec, track_spec
 from interp.progress import progress_bar, using
-from interp.provenance import ModelRecord, Provenance, record
+from interp.provenance import ModelRecord, record
 from interp.results.run_progress import recorded
 from interp.results.runs import RunFolder, open_run
 from interp.results.timeline import HeadTimeline
@@ -64,7 +53,6 @@ from interp.stopping import stop_if_requested
 logger = logging.getLogger("interp.heads")
 
 STUDY = "track"
-RESAMPLES = 400
 # About this machine, not about one checkpoint.
 _FATAL = (DiskFullError, UnwritableError)
 _DRAWN = SequenceSpec()
@@ -134,7 +122,7 @@ def track(
             seed=seed,
         )
         failed = work.measure_all()
-        timeline = _timeline(work, failed, origin, spec)
+        timeline = joined(found, work.shards, failed, provenance=origin, seed=seed)
         if out is not None:
             run.finish(timeline)
     return timeline
@@ -269,83 +257,3 @@ def _drawn(skeleton: Skeleton, spec: SequenceSpec, seed: int) -> RepeatedTokens:
         bos=spec.bos,
         seed=seed,
     )
-
-
-def _timeline(
-    work: _Work,
-    failed: Sequence[FailedCheckpoint],
-    origin: Provenance,
-    spec: TrackSpec,
-) -> HeadTimeline:
-    names = {row.name for row in failed}
-    refs = [ref for ref in work.series.checkpoints if ref.name not in names]
-    read = [work.shards.read(ref) for ref in refs]
-    measured = [found for found in read if found is not None]
-    if not measured:
-        raise UnsupportedModelError(
-            f"None of the {len(failed)} checkpoints of {work.series.name!r} could be"
-            f" measured: {failed[0].name}: {failed[0].reason}",
-            remedy="Check the series; what was fetched can be fetched again.",
-        )
-    _refuse_uneven(refs, measured)
-    steps = np.array([ref.step for ref in refs])
-    heads = heads_of(measured)
-    curves = curves_of(refs, measured)
-    phases = phases_of(curves, steps, resamples=RESAMPLES, seed=work.seed)
-    single = np.float32
-    return HeadTimeline(
-        checkpoints=tuple(ref.name for ref in refs),
-        steps=steps,
-        tokens=np.array([ref.tokens for ref in refs]),
-        metrics=heads.metrics,
-        heads=heads.mean.astype(single),
-        stderr=heads.stderr.astype(single),
-        chance=heads.chance.astype(single),
-        threshold=heads.threshold.astype(single),
-        n_above=heads.n_above,
-        persistence=persistence_of(heads).astype(single),
-        curves=curves.names,
-        mean=curves.mean.astype(single),
-        samples=curves.samples.astype(single),
-        phases=tuple(found.change for found in phases.values()),
-        lags=lags_of(phases),
-        swaps=swaps_of(heads, steps),
-        failed=tuple(failed),
-        notes=_notes(work.series, failed, refs),
-        provenance=origin,
-    )
-
-
-def _refuse_uneven(refs: Sequence[CheckpointRef], measured: Sequence[Measured]) -> None:
-    def names(found: Measured) -> list[str]:
-        return [*found.values, *found.heads, *found.vectors]
-
-    for ref, found in zip(refs, measured, strict=True):
-        if differing := sorted({*names(found)} ^ {*names(measured[0])}):
-            raise ConfigError(
-                f"{differing[0]!r} was measured at some checkpoints and not at others,"
-                f" such as {ref.name} or {refs[0].name}.",
-                expected="A metric returns the same names at every checkpoint.",
-            )
-
-
-def _notes(
-    series: Series, failed: Sequence[FailedCheckpoint], refs: Sequence[CheckpointRef]
-) -> tuple[str, ...]:
-    notes = list(series.notes)
-    if failed:
-        said = "; ".join(f"{row.name}: {row.reason}" for row in failed[:3])
-        notes.append(
-            f"{len(failed)} of {len(failed) + len(refs)} checkpoints could not be"
-            f" measured ({said}{'; ...' if len(failed) > 3 else ''})."
-        )
-    if refs[0].step > 0:
-        notes.append(
-            f"The series begins at step {refs[0].step}: what changed before is not"
-            " seen."
-        )
-    notes.append(
-        "Intervals are over evaluation sequences of one training run; another seed of"
-        " training can change at quite another step."
-    )
-    return tuple(notes)

@@ -2,21 +2,28 @@
 
 import json
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float16
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from interp import atomic
 from interp.heads.metrics import Measured
 from interp.heads.series import CheckpointRef
+from interp.heads.track_patterns import ShownSequence
 
 
 # What is kept of each kind, and how many axes it has.
 AXES = {"values": 1, "heads": 3, "vectors": 1, "chance": 1}
+# An array, and what it is of; beside the others, since no number depends on it.
+PATTERNS = "patterns"
+_SHOWN = TypeAdapter(ShownSequence)
 logger = logging.getLogger("interp.heads")
 
 
@@ -52,12 +59,16 @@ class Shards:
         }
         # The file keeps no order of its own.
         facts = {"checkpoint": _identity(ref), "order": json.dumps(list(arrays))}
+        if measured.patterns is not None:
+            arrays[PATTERNS] = np.ascontiguousarray(measured.patterns.values)
+            facts[PATTERNS] = json.dumps(asdict(measured.patterns.shown))
         atomic.write_bytes(self._path(ref), save(arrays, metadata=facts))
 
     def read(self, ref: CheckpointRef) -> Measured | None:
         """What was measured at a checkpoint; None if nothing was, or its files changed.
 
-        A damaged file counts as none: the checkpoint is measured again.
+        A damaged file counts as none: the checkpoint is measured again. Patterns are
+        left out, which `shown` and `patterns` read.
         """
         path = self._path(ref)
         if not path.is_file():
@@ -69,10 +80,35 @@ class Shards:
                     logger.warning("%s has changed: it is measured again.", ref.name)
                     return None
                 order = atomic.parse_json(facts["order"])
+                if PATTERNS in facts:
+                    _check_patterns(file, facts[PATTERNS])
                 return _measured({key: file.get_tensor(key) for key in order})
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             logger.warning("%s is damaged (%s): measured again.", path, error)
             return None
+
+    def shown(self, ref: CheckpointRef) -> ShownSequence | None:
+        """Of which heads and sequence patterns were kept at a checkpoint, if of any.
+
+        Args:
+            ref: A checkpoint that `read` reads.
+        """
+        with safe_open(self._path(ref), framework="numpy") as file:
+            kept = (file.metadata() or {}).get(PATTERNS)
+        return None if kept is None else _SHOWN.validate_json(kept)
+
+    def patterns(
+        self, ref: CheckpointRef, rows: Sequence[int]
+    ) -> Float16[np.ndarray, "head query key"]:
+        """The patterns of some heads at a checkpoint; the others stay on disk.
+
+        Args:
+            ref: A checkpoint of which `shown` knows patterns.
+            rows: The places of the heads in `ShownSequence.heads`.
+        """
+        with safe_open(self._path(ref), framework="numpy") as file:
+            kept = file.get_slice(PATTERNS)
+            return np.concatenate([kept[row : row + 1] for row in rows])
 
     def _path(self, ref: CheckpointRef) -> Path:
         return self.folder / f"step-{ref.step:09d}.safetensors"
@@ -91,6 +127,14 @@ def _measured(arrays: Mapping[str, np.ndarray]) -> Measured:
         vectors=groups["vectors"],
         chance={name: array.item() for name, array in groups["chance"].items()},
     )
+
+
+def _check_patterns(file: Any, facts: str) -> None:
+    shown = _SHOWN.validate_json(facts)
+    kept, size = file.get_slice(PATTERNS), len(shown.ids)
+    found = kept.get_dtype(), kept.get_shape()
+    if found != ("F16", [len(shown.heads), size, size]):
+        raise ValueError(f"{PATTERNS} is {found[0]}{found[1]}")
 
 
 def _identity(ref: CheckpointRef) -> str:

@@ -39,7 +39,8 @@ class HeadScores:
         has_bos: Whether the first token is no part of what repeats.
         pattern_heads: The heads whose attention was kept, as `L1H0`; older files have
             none.
-        pattern_tokens: The first sequence's tokens, as far as they were kept.
+        pattern_sequence: Of which sequence.
+        pattern_tokens: Its tokens, as far as they were kept.
         patterns: What these heads attend to in them.
         notes: What the reader should know.
         provenance: What produced this.
@@ -59,6 +60,7 @@ class HeadScores:
     periods: Int32[np.ndarray, " sequence"]
     has_bos: bool
     pattern_heads: tuple[str, ...] = ()
+    pattern_sequence: int = 0
     pattern_tokens: tuple[str, ...] = ()
     patterns: Float32[np.ndarray, "shown query key"] = field(
         default_factory=_no_patterns
@@ -83,7 +85,7 @@ class HeadScores:
         return self.mean[self._number(metric)]
 
     def pattern(self, head: str) -> Float32[np.ndarray, "query key"] | None:
-        """What a head, as `L1H0`, attends to in the first sequence, if it was kept."""
+        """What a head, as `L1H0`, attends to in one sequence, if it was kept."""
         if head not in self.pattern_heads:
             return None
         return self.patterns[self.pattern_heads.index(head)]

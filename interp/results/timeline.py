@@ -1,12 +1,12 @@
 """The result of following a model over its training: `HeadTimeline`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float32, Float64, Int32, Int64
+from jaxtyping import Float16, Float32, Float64, Int32, Int64
 
 from interp.errors import ConfigError, closest
 from interp.provenance import Provenance
@@ -20,6 +20,14 @@ from interp.results.timeline_rows import (
     Lag,
     PhaseChange,
 )
+
+
+def _no_patterns() -> Float16[np.ndarray, "shown measured query key"]:
+    return np.zeros((0, 0, 0, 0), dtype=np.float16)
+
+
+def _no_ids() -> Int64[np.ndarray, " key"]:
+    return np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -49,6 +57,13 @@ class HeadTimeline:
         lags: By how much one curve changes after another.
         swaps: Where another head took over as the highest.
         failed: Checkpoints that could not be measured.
+        pattern_heads: The heads whose attention to one sequence was kept at every
+            checkpoint, as `L1H0`; older files have none.
+        pattern_ids: That sequence, as far as it was kept.
+        pattern_tokens: The same as text.
+        pattern_start: How many of its tokens stand before the first block.
+        pattern_period: After how many tokens it repeats.
+        patterns: What these heads attend to in it, at each checkpoint.
         notes: What the reader should know.
         provenance: What produced this.
     """
@@ -73,6 +88,15 @@ class HeadTimeline:
     lags: tuple[Lag, ...]
     swaps: tuple[HeadSwap, ...]
     failed: tuple[FailedCheckpoint, ...]
+    pattern_heads: tuple[str, ...] = ()
+    pattern_ids: Int64[np.ndarray, " key"] = field(default_factory=_no_ids)
+    pattern_tokens: tuple[str, ...] = ()
+    pattern_start: int = 0
+    pattern_period: int = 0
+    # Not " checkpoint", of which there are some where no pattern was kept.
+    patterns: Float16[np.ndarray, "shown measured query key"] = field(
+        default_factory=_no_patterns
+    )
     notes: tuple[str, ...]
     provenance: Provenance
 
@@ -108,6 +132,15 @@ class HeadTimeline:
         """
         names = tuple(row.curve for row in self.phases)
         return self.phases[_number(name, names)]
+
+    def pattern(
+        self, head: str, *, checkpoint: int = -1
+    ) -> Float32[np.ndarray, "query key"] | None:
+        """What a head, as `L1H0`, attends to at a checkpoint, if it was kept."""
+        if head not in self.pattern_heads:
+            return None
+        kept = self.patterns[self.pattern_heads.index(head), checkpoint]
+        return kept.astype(np.float32)
 
     def top(self, metric: str, *, k: int = 3) -> tuple[str, ...]:
         """The heads that are highest at the last checkpoint, as `L1H0`."""
