@@ -1,7 +1,7 @@
 """`interp capture`: activations of a file of prompts into a store."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,42 +14,55 @@ from probes.cli.options import (
     Shard,
     Shards,
     TrustRemoteCode,
+    at_home,
 )
 from probes.cli.output import emit, say
 from probes.cli.sharing import share
 
 
+if TYPE_CHECKING:
+    from interp.store.reader import Store
+    from interp.store.spec import StoreSpec
+
+Model = Annotated[str, typer.Argument(help="Hub id or folder of the model.")]
+Data = Annotated[
+    str,
+    typer.Argument(
+        help="CSV, TSV, JSON, JSONL, Parquet or text file, or a data set's hub id."
+    ),
+]
+OutStore = Annotated[Path, typer.Option(help="Folder of the store.", callback=at_home)]
+Sites = Annotated[
+    list[str] | None,
+    typer.Option(help="For example 'resid_post.*' or 'z.{8..15}'; repeatable."),
+]
+Positions = Annotated[
+    str, typer.Option(help="last, all, mean, an index, or template[-1].")
+]
+Column = Annotated[str | None, typer.Option(help="The column that holds the prompts.")]
+StoreDtype = Annotated[
+    str | None, typer.Option(help="How rows are kept; the model's by default.")
+]
+Chat = Annotated[
+    bool, typer.Option("--chat", help="Put each prompt into the chat template.")
+]
+RowsPerShard = Annotated[
+    int | None, typer.Option(help="Rows of a shard; chosen by size by default.")
+]
+Limit = Annotated[int | None, typer.Option(help="Only the first N prompts.", min=1)]
+
+
 def capture(
-    model: Annotated[str, typer.Argument(help="Hub id or folder of the model.")],
-    data: Annotated[
-        str,
-        typer.Argument(
-            help="CSV, TSV, JSON, JSONL, Parquet or text file, or a data set's hub id."
-        ),
-    ],
-    out: Annotated[Path, typer.Option(help="Folder of the store.")],
-    sites: Annotated[
-        list[str] | None,
-        typer.Option(help="For example 'resid_post.*' or 'z.{8..15}'; repeatable."),
-    ] = None,
-    positions: Annotated[
-        str, typer.Option(help="last, all, mean, an index, or template[-1].")
-    ] = "last",
-    column: Annotated[
-        str | None, typer.Option(help="The column that holds the prompts.")
-    ] = None,
-    store_dtype: Annotated[
-        str | None, typer.Option(help="How rows are kept; the model's by default.")
-    ] = None,
-    chat: Annotated[
-        bool, typer.Option("--chat", help="Put each prompt into the chat template.")
-    ] = False,
-    rows_per_shard: Annotated[
-        int | None, typer.Option(help="Rows of a shard; chosen by size by default.")
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(help="Only the first N prompts.", min=1)
-    ] = None,
+    model: Model,
+    data: Data,
+    out: OutStore,
+    sites: Sites = None,
+    positions: Positions = "last",
+    column: Column = None,
+    store_dtype: StoreDtype = None,
+    chat: Chat = False,
+    rows_per_shard: RowsPerShard = None,
+    limit: Limit = None,
     revision: Revision = None,
     shard: Shard = None,
     ray: Ray = None,
@@ -65,11 +78,21 @@ def capture(
     refused. Read it with `interp.store.open(OUT)`.
     """
     share(shard, ray, shards, device=device)
-    from interp.data import prompts
     from interp.models.loading import load
-    from interp.store.capturing import capture_to, plan_capture
+    from interp.store.capturing import capture_to
+    from probes.planning.capture_request import CaptureRequest
 
-    table = prompts(data, column=column)
+    request = CaptureRequest(
+        data=data,
+        column=column,
+        limit=limit,
+        sites=sites,
+        positions=positions,
+        store_dtype=store_dtype,
+        chat=chat,
+        rows_per_shard=rows_per_shard,
+    )
+    table = request.table()
     loaded = load(
         model,
         revision=revision,
@@ -77,23 +100,14 @@ def capture(
         dtype=dtype,
         trust_remote_code=trust_remote_code,
     )
-    plan = plan_capture(
-        loaded,
-        table.texts[:limit],
-        sites=sites or ["resid_post.*"],
-        positions=positions,
-        dtype=store_dtype,
-        chat=chat,
-        columns=[
-            {name: value for name, value in row.items() if name != "prompt"}
-            for row in table.rows[:limit]
-        ],
-        rows_per_shard=rows_per_shard,
-    )
+    plan = request.plan(loaded, table)
     store = capture_to(out, loaded, plan)
-    n_bytes = sum(
-        path.stat().st_size for path in Path(out).rglob("*") if path.is_file()
-    )
+    _tell(out, store, plan.spec, as_json=as_json)
+    return 0
+
+
+def _tell(out: Path, store: "Store", spec: "StoreSpec", *, as_json: bool) -> None:
+    n_bytes = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     if as_json:
         emit(
             {
@@ -101,13 +115,12 @@ def capture(
                 "out": str(out),
                 "examples": len(store),
                 "sites": list(store.sites),
-                "shards": plan.spec.plan.n_shards,
+                "shards": spec.plan.n_shards,
                 "bytes": n_bytes,
-                "hash": plan.spec.hash,
+                "hash": spec.hash,
             }
         )
-    else:
-        size = f"{n_bytes / 2**20:.1f} MiB"
-        say(f"{len(store)} examples x {len(store.sites)} sites in {out} ({size}).")
-        say(f"Read it: interp.store.open({str(out)!r})['{store.sites[0]}'][:8]")
-    return 0
+        return
+    size = f"{n_bytes / 2**20:.1f} MiB"
+    say(f"{len(store)} examples x {len(store.sites)} sites in {out} ({size}).")
+    say(f"Read it: interp.store.open({str(out)!r})['{store.sites[0]}'][:8]")

@@ -1,23 +1,24 @@
 """The plan of `interp capture`: exact, by the same planning that the capture does."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from interp.activations.costs import (
+    PassCost,
     Tokens,
     batch_tokens,
     capture_tokens,
     pass_cost,
     shares_prefix,
 )
-from interp.data import prompts
 from interp.models.outline import Outline, ShapesOnly, outline
-from interp.store.capturing import CapturePlan, plan_capture
+from interp.store.capturing import CapturePlan
 from interp.store.layout import MANIFEST, checked_shards, part_sizes
 from interp.store.manifest import fingerprint, prepare_folder, read_manifest
-from interp.store.spec import DTYPE_BYTES, StoreSpec
+from interp.store.spec import DTYPE_BYTES, Shard, StoreSpec
+from probes.planning.capture_request import CaptureRequest
 from probes.planning.machine import budget_of, free_disk, memory_of
 from probes.planning.plan import Part, Plan
 
@@ -63,46 +64,31 @@ def planned_capture(params: Mapping[str, object]) -> Planned:
         InterpError: What the capture raises before it reads weights; also if the folder
             holds another capture.
     """
+    request = CaptureRequest.of(params)
+    table = request.table()
+    source, revision = str(params["model"]), params["revision"]
     found = outline(
-        str(params["model"]),
-        revision=_text(params["revision"]),
+        source,
+        revision=None if revision is None else str(revision),
         device=str(params["device"]),
         dtype=str(params["dtype"]),
         trust_remote_code=bool(params["trust_remote_code"]),
     )
-    capture = _store(found, params)
+    with ShapesOnly():
+        capture = request.plan(found.model, table)
     spec, out = capture.spec, Path(str(params["out"])).expanduser()
+    ids = capture.resolved.tokenized.ids
+    shards = [spec.plan.shard(index) for index in range(spec.plan.n_shards)]
     cost = pass_cost(found, list(spec.sites))
-    budget, shares = budget_of(found), shares_prefix(found)
-    done = _done(out, spec, capture)
-    ids, positions = capture.resolved.tokenized.ids, capture.resolved.positions
-    parts: list[Part] = []
-    for index in range(spec.plan.n_shards):
-        shard = spec.plan.shard(index)
-        tokens = capture_tokens(
-            tuple(ids[row] for row in shard.rows),
-            positions.select(shard.rows),
-            token_budget=budget,
-            may_share_prefix=shares,
-        )
-        parts.append(
-            Part(
-                number=index,
-                tokens=tokens.computed,
-                flops=cost.flops(tokens),
-                passes=tokens.passes,
-                n_bytes=sum(part_sizes(spec, shard)),
-                done=index in done,
-            )
-        )
+    parts = _parts(found, capture, cost, done=_done(out, spec, capture))
     shortest = batch_tokens([min(map(len, ids))]) + Tokens(read=1)
-    largest = max(spec.shard_bytes(spec.plan.shard(i)) for i in range(len(parts)))
+    largest = max(map(spec.shard_bytes, shards))
     longest = max(map(len, ids))
     plan = Plan(
         command="capture",
-        models=(str(params["model"]),),
+        models=(source,),
         parts_are="shards",
-        parts=tuple(parts),
+        parts=parts,
         # One prompt is run to see the shapes of the sites.
         own=Part(
             number=0, tokens=shortest.computed, flops=cost.flops(shortest), passes=1
@@ -116,51 +102,49 @@ def planned_capture(params: Mapping[str, object]) -> Planned:
         memory=memory_of(
             [found],
             rows=largest * min(SHARDS_AT_ONCE, len(parts)),
-            tokens=max(longest, min(budget, max(part.tokens for part in parts))),
+            tokens=max(longest, min(budget_of(found), max(p.tokens for p in parts))),
             logits="logits" in spec.sites,
         ),
-        sites=_bytes_of_sites(spec),
+        sites=_bytes_of_sites(spec, shards),
         estimates=ESTIMATES,
         notes=NOTES,
     )
     return Planned(
         plan=plan,
-        source=str(params["model"]),
+        source=source,
         revision=found.model.commit,
         loads=1,
-        ids=tuple(
-            tuple(ids[row] for row in spec.plan.shard(index).rows)
-            for index in range(spec.plan.n_shards)
-        ),
+        ids=tuple(tuple(ids[row] for row in shard.rows) for shard in shards),
         sites=tuple(spec.sites),
     )
 
 
-def _store(found: Outline, params: Mapping[str, object]) -> CapturePlan:
-    table = prompts(str(params["data"]), column=_text(params["column"]))
-    limit = params["limit"]
-    assert limit is None or isinstance(limit, int)
-    rows_per_shard, sites = params["rows_per_shard"], params["sites"]
-    assert rows_per_shard is None or isinstance(rows_per_shard, int)
-    assert sites is None or isinstance(sites, list | tuple)
-    with ShapesOnly():
-        return plan_capture(
-            found.model,
-            table.texts[:limit],
-            sites=list(sites or ()) or ["resid_post.*"],
-            positions=str(params["positions"]),
-            dtype=_text(params["store_dtype"]),
-            chat=bool(params["chat"]),
-            columns=[
-                {name: value for name, value in row.items() if name != "prompt"}
-                for row in table.rows[:limit]
-            ],
-            rows_per_shard=rows_per_shard,
+def _parts(
+    found: Outline, capture: CapturePlan, cost: PassCost, *, done: Collection[int]
+) -> tuple[Part, ...]:
+    """The shards of the store."""
+    spec, ids = capture.spec, capture.resolved.tokenized.ids
+    budget, shares = budget_of(found), shares_prefix(found)
+    parts: list[Part] = []
+    for index in range(spec.plan.n_shards):
+        shard = spec.plan.shard(index)
+        tokens = capture_tokens(
+            tuple(ids[row] for row in shard.rows),
+            capture.resolved.positions.select(shard.rows),
+            token_budget=budget,
+            may_share_prefix=shares,
         )
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
+        parts.append(
+            Part(
+                number=index,
+                tokens=tokens.computed,
+                flops=cost.flops(tokens),
+                passes=tokens.passes,
+                n_bytes=sum(part_sizes(spec, shard)),
+                done=index in done,
+            )
+        )
+    return tuple(parts)
 
 
 def _done(out: Path, spec: StoreSpec, capture: CapturePlan) -> frozenset[int]:
@@ -175,8 +159,7 @@ def _done(out: Path, spec: StoreSpec, capture: CapturePlan) -> frozenset[int]:
     return frozenset(checked_shards(out, spec))
 
 
-def _bytes_of_sites(spec: StoreSpec) -> dict[str, int]:
-    shards = [spec.plan.shard(index) for index in range(spec.plan.n_shards)]
+def _bytes_of_sites(spec: StoreSpec, shards: Sequence[Shard]) -> dict[str, int]:
     item = DTYPE_BYTES[spec.dtype]
     return {
         site: item * sum(math.prod(spec.shape(site, shard)) for shard in shards)
