@@ -6,9 +6,16 @@ from typing import Annotated
 import typer
 
 
+def at_home(folder: Path) -> Path:
+    """A folder with `~` resolved: shells leave it as it is in `--out=~/results`."""
+    return folder.expanduser()
+
+
 Files = list[str] | None
 # Where results go, and what is read.
-Out = Annotated[Path, typer.Option(help="Folder for results and report.")]
+Out = Annotated[
+    Path, typer.Option(help="Folder for results and report.", callback=at_home)
+]
 Statements = Annotated[
     Files,
     typer.Option(

@@ -10,6 +10,7 @@ from probes.cli.options import (
     Dtype,
     Json,
     LabelColumn,
+    Out,
     Ray,
     Seed,
     Shard,
@@ -36,7 +37,7 @@ def track(
             help="Hub id with revisions, folder of checkpoints, or a trainer's output."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder for results and report.")],
+    out: Out,
     revisions: Annotated[
         list[str] | None,
         typer.Option(help="Names or patterns such as 'step*000'; repeatable."),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from probes.cli.options import Json, Seed
+from probes.cli.options import Json, Seed, at_home
 from probes.cli.output import emit, say
 
 
@@ -23,7 +23,7 @@ train = typer.Typer(
 
 @train.command()
 def organism(
-    out: Annotated[Path, typer.Option(help="Folder for the family.")],
+    out: Annotated[Path, typer.Option(help="Folder for the family.", callback=at_home)],
     family: Annotated[
         Literal["facts", "induction"],
         typer.Option(help="facts: BASE and POST; induction: a checkpoint series."),
@@ -56,7 +56,10 @@ def organism(
     return 0
 
 
-Out = Annotated[Path, typer.Option(help="Folder for checkpoints, result and report.")]
+Out = Annotated[
+    Path,
+    typer.Option(help="Folder for checkpoints, result and report.", callback=at_home),
+]
 Size = Annotated[
     Literal["full", "small"],
     typer.Option(help="small is for trying out; its findings may well not hold."),

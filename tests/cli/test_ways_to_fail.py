@@ -51,12 +51,12 @@ def test_a_full_disk_is_refused_before_anything_is_computed(place, capsys, monke
 
 
 def test_a_bug_says_that_it_is_one(place, capsys, monkeypatch):
-    import interp.data
+    import interp.store.capturing
 
     def broken(*args: object, **kwargs: object) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(interp.data, "prompts", broken)
+    monkeypatch.setattr(interp.store.capturing, "capture", broken)
     assert run(place.capture()) == 1
     assert "This is a bug in interp: ZeroDivisionError: oops" in capsys.readouterr().err
 
@@ -70,6 +70,17 @@ def test_ctrl_c_says_how_to_go_on(place, capsys, monkeypatch):
     monkeypatch.setattr(interp.store.capturing, "capture", interrupted)
     assert run(place.capture()) == 130
     assert "Run the same command again" in capsys.readouterr().err
+
+
+def test_a_home_that_the_shell_left_unresolved_is_found(place, monkeypatch):
+    """As in `--out=~/store`, where most shells see no home."""
+    home = place.folder / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(place.folder)
+    assert run(place.capture("--limit", 2, "--out", "~/store")) == 0
+    assert (home / "store" / "manifest.json").is_file()
+    assert not (place.folder / "~").exists()
 
 
 def test_every_error_class_is_also_a_builtin():
