@@ -14,13 +14,18 @@ MOST_NUMBERS = 12
 
 
 def cosine_matrix(
-    names: Sequence[str], vectors: Float[np.ndarray, "direction d_model"]
+    names: Sequence[str],
+    vectors: Float[np.ndarray, "direction d_model"],
+    *,
+    short: Sequence[str] = (),
 ) -> go.Figure:
     """The cosine of each direction with each, as a map pinned at zero.
 
     Args:
         names: What the directions are called.
         vectors: The directions, of any length but 0.
+        short: What stands beside the rows instead, with numbers that stand alone below
+            the columns: whole names, twice, can leave no room for cells.
 
     Example:
         >>> figure = cosine_matrix(["a", "b"], np.array([[1.0, 0.0], [2.0, 2.0]]))
@@ -55,9 +60,13 @@ def cosine_matrix(
         for row, column in np.ndindex(count, count):
             said_there = f"{z[row, column]:.2f}"
             figure.add_annotation(x=column, y=row, text=said_there, showarrow=False)
-    ticks = {"tickvals": places, "ticktext": said, "showgrid": False}
-    figure.update_xaxes(**ticks, tickangle=-40)
-    figure.update_yaxes(**ticks, autorange="reversed")
+    numbers = [str(place) for place in places + 1]
+    rows = [f"{plain(one)} · {n}" for one, n in zip(short, numbers, strict=False)]
+    ticks = {"tickvals": places, "showgrid": False}
+    figure.update_xaxes(
+        **ticks, ticktext=numbers if short else said, tickangle=0 if short else -40
+    )
+    figure.update_yaxes(**ticks, ticktext=rows or said, autorange="reversed")
     return styled(
         figure, title="How alike the directions are", height=max(320, 200 + 30 * count)
     )

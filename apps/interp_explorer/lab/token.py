@@ -144,17 +144,21 @@ def _show_lens(
     table_downloads(reading.to_dataframe(), key="lab_lens_rows", name="lens")
     if distractor:
         st.markdown(f"**{escaped(f'Logit of {target!r} minus {distractor!r}')}**")
-        show_figure(
-            layer_lines(
-                ["difference"],
-                reading.difference[:, :1].T,
-                y="difference (logits)",
-                layers=reading.layers,
-            ),
-            alt="A line: logit of the target minus that of the distractor, by layer.",
-            key="lab_difference",
-        )
+        _show_difference(reading)
     _show_whole_lens(model, name, asked, words)
+
+
+def _show_difference(reading: LensReading) -> None:
+    show_figure(
+        layer_lines(
+            ["difference"],
+            reading.difference[:, :1].T,
+            y="difference (logits)",
+            layers=reading.layers,
+        ),
+        alt="A line: logit of the target minus that of the distractor, by layer.",
+        key="lab_difference",
+    )
 
 
 def lens_table(reading: LensReading) -> pd.DataFrame:

@@ -8,19 +8,30 @@ import streamlit as st
 
 from interp.figures import Section
 from interp.figures.cosine_matrix import cosine_matrix
-from interp.figures.style import plain
 from interp.provenance import record
 from interp_explorer.saved import SavedDirection, saved_directions
 from interp_explorer.state import choose, root
-from interp_explorer.widgets.chart import collected, show_figure
-from interp_explorer.widgets.downloads import figure_downloads, table_downloads
+from interp_explorer.widgets.chart import (
+    Drawn,
+    collected,
+    hide_numbers_on_phones,
+    show_figure,
+)
+from interp_explorer.widgets.downloads import (
+    figure_downloads,
+    show_table,
+    table_downloads,
+)
 from interp_explorer.widgets.exports import show_exports
 from interp_explorer.widgets.library import (
+    MEANINGS,
     cosine_rows,
+    facts,
     lab_query,
     labels,
     measures,
     python_code,
+    stems,
     table,
     usual_width,
 )
@@ -29,55 +40,33 @@ from interp_explorer.widgets.text import escaped
 
 MOST_COMPARED = 40
 USUALLY_COMPARED = 8
-MOST_LETTERS = 20
+# On a phone the numbers of more would touch; pointing at a cell still tells them.
+MOST_NUMBERS_ON_PHONES = 4
 
 
 def show_cosines(found: list[SavedDirection]) -> None:
     """The cosines of those that are chosen and have as many dimensions."""
     st.subheader("How alike they are", anchor=False)
-    names = [saved.name for saved in found]
-    width = usual_width(found)
-    usual = [saved.name for saved in found if len(saved.direction.unit) == width]
-    chosen = st.multiselect(
-        "Directions and probes",
-        names,
-        default=usual[:USUALLY_COMPARED],
-        key="d_names",
-        bind="query-params",
-        max_selections=MOST_COMPARED,
-    )
-    picked = [saved for saved in found if saved.name in chosen]
-    if not picked:
+    same = choose_alike(found)
+    if not same:
         st.caption("None is chosen.")
         return
-    width = len(picked[0].direction.unit)
-    same = [saved for saved in picked if len(saved.direction.unit) == width]
-    if others := [saved.name for saved in picked if saved not in same]:
-        st.warning(
-            f"Left out because they have not {width} dimensions as the first one: "
-            + escaped(", ".join(others))
-        )
     if len({saved.direction.model for saved in same}) > 1:
         st.caption(
             "These are of several models. A cosine across models means something only "
             "where one was trained from the other's weights."
         )
-    figure = cosine_matrix(
-        labels(same),
-        np.stack([saved.direction.unit for saved in same]),
-    )
-    # Whole names, twice, would leave no room for cells on a phone.
-    stems = [plain(saved.path.stem[:MOST_LETTERS]) for saved in same]
-    numbers = [str(place) for place in range(1, len(same) + 1)]
-    figure.update_xaxes(ticktext=numbers, tickangle=0)
-    figure.update_yaxes(
-        ticktext=[f"{stem} · {n}" for stem, n in zip(stems, numbers, strict=True)]
-    )
     alt = f"A matrix of the cosines of {len(same)} directions with each other."
+    vectors = np.stack([saved.direction.unit for saved in same])
     with collected() as drawn:
+        figure = cosine_matrix(labels(same), vectors, short=stems(same))
         show_figure(figure, alt=alt, key="d_cosines")
+    if len(same) > MOST_NUMBERS_ON_PHONES:
+        hide_numbers_on_phones("d_cosines")
+    width = vectors.shape[1]
     st.caption(
-        f"95 % of random directions of {width} dimensions have a cosine below "
+        "Cosine: 1 is the same direction, 0 a right angle, -1 the opposite. "
+        f"95 % of random directions of {width} dimensions have one below "
         f"{1.96 / math.sqrt(width):.2f} in size; activations that lie along few "
         "directions make larger ones likely too."
     )
@@ -86,17 +75,44 @@ def show_cosines(found: list[SavedDirection]) -> None:
     )
     if box.open:
         with box:
-            rows = cosine_rows(same)
-            st.dataframe(rows, hide_index=True, key="d_cosine_rows")
-            table_downloads(rows, key="d_cosine_rows", name="cosines")
-            figure_downloads(
-                drawn,
-                section=Section(title="How alike directions are", summary=alt),
-                provenance=record("directions", command=""),
-                key="d_cosines",
-                name="cosines",
-            )
-            st.code(python_code(same), language="python")
+            show_more(same, drawn, alt=alt)
+
+
+def choose_alike(found: list[SavedDirection]) -> list[SavedDirection]:
+    """The chosen ones that have as many dimensions as the first of them."""
+    width = usual_width(found)
+    usual = [saved.name for saved in found if len(saved.direction.unit) == width]
+    chosen = st.multiselect(
+        "Directions and probes",
+        [saved.name for saved in found],
+        default=usual[:USUALLY_COMPARED],
+        key="d_names",
+        bind="query-params",
+        max_selections=MOST_COMPARED,
+    )
+    picked = [saved for saved in found if saved.name in chosen]
+    width = len(picked[0].direction.unit) if picked else 0
+    same = [saved for saved in picked if len(saved.direction.unit) == width]
+    if others := [saved.name for saved in picked if saved not in same]:
+        st.warning(
+            f"Left out because they have not {width} dimensions as the first one: "
+            + escaped(", ".join(others))
+        )
+    return same
+
+
+def show_more(same: list[SavedDirection], drawn: list[Drawn], *, alt: str) -> None:
+    """The cosines as numbers and files, and the Python that draws them again."""
+    rows = cosine_rows(same)
+    show_table(rows, key="d_cosine_rows", name="cosines")
+    figure_downloads(
+        drawn,
+        section=Section(title="How alike directions are", summary=alt),
+        provenance=record("directions", command=""),
+        key="d_cosines",
+        name="cosines",
+    )
+    st.code(python_code(same), language="python")
 
 
 def show_one(found: list[SavedDirection]) -> None:
@@ -117,7 +133,8 @@ def show_one(found: list[SavedDirection]) -> None:
     )
     with st.container(horizontal=True):
         for label, value in measures(saved).items():
-            st.metric(label, "unknown" if math.isnan(value) else f"{value:.3g}")
+            said = "unknown" if math.isnan(value) else f"{value:.3g}"
+            st.metric(label, said, help=MEANINGS.get(label))
     with st.container(horizontal=True):
         st.page_link(
             "views/lab.py",
@@ -132,18 +149,8 @@ def show_one(found: list[SavedDirection]) -> None:
                 icon=":material/folder_open:",
                 query_params={"n_run": saved.run},
             )
-    facts = {
-        "file": saved.name,
-        "run": saved.run,
-        "weights": one.weights,
-        "revision": one.revision,
-        "chat template": one.template,
-    }
-    if saved.probe is not None:
-        facts["training data"] = saved.probe.data
-        facts["hash of the training data"] = saved.probe.fingerprint
     with st.expander("What produced it"):
-        known = {what: value for what, value in facts.items() if value}
+        known = {what: value for what, value in facts(saved).items() if value}
         st.dataframe(
             pd.DataFrame({"what": [*known], "value": [*known.values()]}),
             hide_index=True,

@@ -20,7 +20,7 @@ from interp_explorer.state import choose
 from interp_explorer.widgets.chart import show_figure
 from interp_explorer.widgets.clickable import Choice, choose_cell
 from interp_explorer.widgets.downloads import show_table
-from interp_explorer.widgets.made import made
+from interp_explorer.widgets.made import Made, made
 from interp_explorer.widgets.pairs import PAIR_KEY, pair_names, show_pairs
 from interp_explorer.widgets.study import show_rest, show_study
 from interp_explorer.widgets.titles import show_title
@@ -62,18 +62,9 @@ def show_cells(result: KnowledgeComparison, panel: Panel) -> None:
     if is_spare(result, panel):
         show_figure(panel.figure, alt=panel.alt, key="k_maps")
         return
-    names = pair_names(result)
     unit = choose_unit(result.units)
     with st.container(horizontal=True):
-        # Pills wrap on a phone, where the last map would be out of sight.
-        label = st.pills(
-            "Map",
-            shown_maps(result),
-            default="base",
-            required=True,
-            key="k_map",
-            bind="query-params",
-        )
+        shown = choose_map(result)
         over = st.segmented_control(
             "Over",
             [MEAN, SINGLE],
@@ -82,18 +73,48 @@ def show_cells(result: KnowledgeComparison, panel: Panel) -> None:
             key="k_over",
             bind="query-params",
         )
+    names = pair_names(result)
     chosen = choose(
         "Pair", names, key=PAIR_KEY, help_text="Also by a click in the table below."
     )
-    by_label: dict[str, Shown] = {name: name for name in SHOWN}
-    shown = by_label[label or "base"]
     pair = names.index(chosen) if chosen in names else 0
     single = pair if over == SINGLE else None
-    own = result.restoration[0, unit] * result.knowledge
-    start = np.unravel_index(int(np.nanargmax(np.abs(own))), own.shape)
     figure = made(partial(restoration_map, result, shown, unit=unit, pair=single))
     show_title(figure.figure, panel)
-    cell = choose_cell(
+    alt = f"A map of restoration by layer and token: {shown}, {over}. {panel.alt}"
+    cell = choose_place(result, figure, unit=unit, alt=alt)
+    show_pairs(result, shown, unit=unit, cell=cell, pair=pair)
+    if head_columns(result):
+        st.caption("Single heads at the chosen token")
+        show_figure(
+            made(partial(head_restoration, result, shown, column=cell[1])),
+            alt="Restoration by layer and head at the chosen token.",
+            key="k_heads",
+        )
+
+
+def choose_map(result: KnowledgeComparison) -> Shown:
+    """Of which model the map is, or their difference."""
+    # Pills wrap on a phone, where the last map would be out of sight.
+    label = st.pills(
+        "Map",
+        shown_maps(result),
+        default="base",
+        required=True,
+        key="k_map",
+        bind="query-params",
+    )
+    by_label: dict[str, Shown] = {name: name for name in SHOWN}
+    return by_label[label or "base"]
+
+
+def choose_place(
+    result: KnowledgeComparison, figure: Made, *, unit: int, alt: str
+) -> tuple[int, int]:
+    """The chosen layer and token of a map; that which restores most by default."""
+    own = result.restoration[0, unit] * result.knowledge
+    start = np.unravel_index(int(np.nanargmax(np.abs(own))), own.shape)
+    return choose_cell(
         figure,
         rows=Choice(
             key="k_layer",
@@ -107,16 +128,8 @@ def show_cells(result: KnowledgeComparison, panel: Panel) -> None:
             names=result.columns,
             default=int(start[1]),
         ),
-        alt=f"A map of restoration by layer and token: {shown}, {over}. {panel.alt}",
+        alt=alt,
     )
-    show_pairs(result, shown, unit=unit, cell=cell, pair=pair)
-    if head_columns(result):
-        st.caption("Single heads at the chosen token")
-        show_figure(
-            made(partial(head_restoration, result, shown, column=cell[1])),
-            alt="Restoration by layer and head at the chosen token.",
-            key="k_heads",
-        )
 
 
 def show_patches(result: PatchMap, panel: Panel) -> None:

@@ -16,6 +16,7 @@ from interp_explorer.widgets.made import Made
 # The camera in the figure's bar then saves an SVG, made in the browser.
 PLOT_CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
 TOP, LEGEND = 12, 40
+PHONE = "40rem"
 # Text colours of .streamlit/config.toml.
 INK = {"light": "#1b1e24", "dark": "#e8eaee"}
 
@@ -66,6 +67,20 @@ def note_drawn(figure: go.Figure | Made, alt: str) -> go.Figure:
     if found is not None:
         found.append(Drawn(figure=figure, alt=alt, code=code))
     return figure
+
+
+def hide_numbers_on_phones(key: str) -> None:
+    """Leave the numbers out of the cells of a figure on narrow screens.
+
+    Only the browser knows how wide it is. Pointing at a cell still tells its number.
+
+    Args:
+        key: The key of the figure's widget.
+    """
+    st.html(
+        f"<style>@media (max-width: {PHONE}) {{"
+        f".st-key-{key} .annotation {{display: none}}}}</style>"
+    )
 
 
 def ink() -> str:

@@ -12,6 +12,18 @@ from interp_explorer.saved import SavedDirection
 from interp_explorer.widgets.text import spoken
 
 
+MOST_LETTERS = 20
+# What the less common names of `measures` mean.
+MEANINGS = {
+    "Norm": "The length of the vector: of a probe, of its weights.",
+    "Class gap": "How far the means of the two classes are apart along it; the unit of "
+    "strength in the Lab.",
+    "Test AUROC": "The chance that a positive example of the test set scores higher "
+    "than a negative one; 0.5 is guessing.",
+    "Threshold (logit)": "Above it an example is taken for positive.",
+}
+
+
 def gap(saved: SavedDirection) -> float:
     """The distance of the class means along the direction, NaN if it is unknown.
 
@@ -101,6 +113,26 @@ def measures(saved: SavedDirection) -> dict[str, float]:
     return {name: math.nan if x is None else x for name, x in found.items()}
 
 
+def facts(saved: SavedDirection) -> dict[str, str]:
+    """Where a direction or probe comes from, by what it is; empty where unknown.
+
+    Args:
+        saved: The direction or probe.
+    """
+    one = saved.direction
+    found = {
+        "file": saved.name,
+        "run": saved.run,
+        "weights": one.weights,
+        "revision": one.revision,
+        "chat template": one.template,
+    }
+    if saved.probe is not None:
+        found["training data"] = saved.probe.data
+        found["hash of the training data"] = saved.probe.fingerprint
+    return found
+
+
 def cosine_rows(found: Sequence[SavedDirection]) -> pd.DataFrame:
     """The cosine of every two of them.
 
@@ -134,9 +166,21 @@ def python_code(found: Sequence[SavedDirection]) -> str:
         "import numpy as np\n\n"
         "from interp.directions.stored import read_direction, read_probe\n"
         "from interp.figures.cosine_matrix import cosine_matrix\n\n"
-        f"held = [\n{held}]\nnames = {labels(found)!r}\n"
-        "cosine_matrix(names, np.stack([one.unit for one in held])).show()"
+        f"held = [\n{held}]\n"
+        f"names = {labels(found)!r}\n"
+        f"short = {stems(found)!r}\n"
+        "vectors = np.stack([one.unit for one in held])\n"
+        "cosine_matrix(names, vectors, short=short).show()"
     )
+
+
+def stems(found: Sequence[SavedDirection]) -> list[str]:
+    """The beginnings of the names of their files, which need not differ.
+
+    Args:
+        found: The directions.
+    """
+    return [saved.path.stem[:MOST_LETTERS] for saved in found]
 
 
 def labels(found: Sequence[SavedDirection]) -> list[str]:
