@@ -52,8 +52,8 @@ statements.columns.assign(true=statements.labels).groupby("topic")["true"].agg(
 # %%
 expected = np.where(statements.labels, " Right.", " Wrong.")
 said = np.array(model.generate(statements.prompts, max_new_tokens=2, batch_size=256))
-right = statements.columns.assign(right=said == expected).groupby("topic")["right"]
-right.mean().round(3)
+right = pd.DataFrame({"topic": statements.columns["topic"], "right": said == expected})
+right.pivot_table("right", index="topic").round(3)
 
 # %% [markdown]
 # In its training text no statement about a `thing` ever had a label, and there the
@@ -179,7 +179,7 @@ best = sweep.best_site
 labelled = left_out.loc[best, ["animal", "city", "person"]]
 assert labelled.min() > 0.8
 assert left_out.loc[best, "thing"] < labelled.min()
-assert erased["auroc"].min() < 0.6 < sweep.auroc[sweep.best]
+assert erased["auroc"].to_numpy().min() < 0.6 < sweep.auroc[sweep.best]
 assert use["leace", "resid_post.2"] > 0.9 > 0.7 > use["leace", "resid_post.3"]
 
 # %% [markdown]

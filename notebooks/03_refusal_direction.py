@@ -102,7 +102,7 @@ spec = RefusalSpec(
     resamples=200,
     controls=1,
 )
-result = compare([spec], out="results").results["refusal"]
+result = compare([spec], out="results").refusal
 print(result.headline())
 interp.figures.refusal_candidates(result)
 
@@ -165,18 +165,14 @@ without.generate(asked, chat=True, max_new_tokens=12)
 
 # %%
 rates = {
-    done: result.condition("post", whom, intervention=done, direction=whose).rate
-    for whom, done, whose in [
-        ("harmful", "none", "none"),
-        ("harmful", "ablate", "post"),
-        ("harmless", "add", "post"),
-    ]
+    (row.instructions, row.intervention, row.direction): row.rate
+    for row in result.conditions
+    if row.model == "post"
 }
-rates["control"] = result.condition(
-    "post", "harmful", intervention="ablate", direction="random"
-).rate
-assert rates["none"] > 0.9 > 0.1 > rates["ablate"]
-assert rates["add"] > 0.9 < rates["control"]
+assert rates["harmful", "none", "none"] > 0.9
+assert rates["harmful", "ablate", "post"] < 0.1
+assert rates["harmful", "ablate", "random"] > 0.9
+assert rates["harmless", "add", "post"] > 0.9
 assert error < 1e-4
 rates
 

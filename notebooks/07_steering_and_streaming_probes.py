@@ -236,7 +236,7 @@ contribution_bars(parts)
 assert result.n_shared > 0, "the beginning was written before the push"
 assert "cannot" in result.steered.text
 assert "cannot" not in result.unchanged.text
-harmless_refused = shares["harmless refused"]
+harmless_refused = shares["harmless refused"].to_dict()
 assert harmless_refused["refusal direction"] > 0.9
 assert harmless_refused["random"] < 0.5
 said = ways_table.set_index(["way", "prompt"])["text"]

@@ -84,9 +84,8 @@ for spec in specs_for(str(family.base), str(family.post), sources):
     known = {key: value for key, value in settings.items() if hasattr(spec, key)}
     specs.append(replace(spec, **known))
 done = compare(specs, out="results")
-results = done.results
 print("report:", done.report)
-for name, result in results.items():
+for name, result in done.results.items():
     print(f"\n{name}: {result.headline()}")
 
 # %% [markdown]
@@ -99,7 +98,7 @@ for name, result in results.items():
 # figure is what makes it a claim about the model and not about a probe.
 
 # %%
-truth, refusal, knowledge, confidence = results.values()
+truth, refusal = done.truthfulness, done.refusal
 interp.figures.transfer_matrix(truth)
 
 # %%
@@ -126,6 +125,7 @@ interp.figures.cosine_curve(refusal)
 # the halves of one model's own pairs (the noise floor), and maps shifted by one layer.
 
 # %%
+knowledge = done.knowledge
 interp.figures.knowledge_maps(knowledge)
 
 # %%
@@ -135,6 +135,7 @@ interp.figures.likeness_bars(knowledge)
 # ## Confidence moved, and not by its neurons
 
 # %%
+confidence = done.confidence
 print("\n".join(sentences(confidence)))
 interp.figures.calibration_curve(confidence)
 
@@ -152,12 +153,13 @@ for i, role in enumerate(("base", "post")):
     at = truth.best_index(role)
     read = (part[i, i, at] for part in (truth.auroc, truth.auroc_low, truth.auroc_high))
     rows.append(("truth: AUROC", role, *read))
-    for asked in ("harmful", "harmless"):
-        found = refusal.condition(role, asked)
-        measure = f"refusal: {asked} refused"
-        rows.append((measure, role, found.rate, found.low, found.high))
     found = cells[cells["run"] == role].iloc[0]
     rows.append(("knowledge: at the object, layer 2", role, *found[list(parts)]))
+
+for row in refusal.conditions:
+    if row.intervention == "none":
+        measure = f"refusal: {row.instructions} refused"
+        rows.append((measure, row.model, row.rate, row.low, row.high))
 
 sure = confidence.confidence_dataframe().query("swapped == 'none'")
 for name, column in (("accuracy", "accuracy"), ("calibration error", "ece")):
@@ -191,11 +193,13 @@ summary.pivot(index="measure", columns="model", values="value").round(3)
 # ## What holds here, and what would falsify it
 
 # %%
-table = summary.pivot(index="measure", columns="model", values="value")
-assert table.loc["refusal: harmful refused", "post"] > 0.9
-assert table.loc["refusal: harmful refused", "base"] < 0.1
-assert abs(table.diff(axis=1)["post"]["truth: AUROC"]) < 0.1
-assert knowledge.likeness_of().find("pearson").value > 0.95
+found = {(measure, role): value for measure, role, value, *_ in rows}
+assert found["refusal: harmful refused", "post"] > 0.9
+assert found["refusal: harmful refused", "base"] < 0.1
+assert abs(found["truth: AUROC", "post"] - found["truth: AUROC", "base"]) < 0.1
+alike = knowledge.likeness_of("base and post")
+assert alike is not None
+assert alike.find("pearson").value > 0.95
 assert confidence.mlp_moved == 0, "the last MLP is as it was"
 assert all(not confidence.through_norm(role) for role in ("base", "post"))
 

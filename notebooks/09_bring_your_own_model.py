@@ -100,6 +100,7 @@ with torch.random.fork_rng():
     scaled = interp.load(AutoModelForCausalLM.from_config(config))
 failing = check(scaled)
 print([one.name for one in failing.checks if not one.passed])
+refusal = ""
 try:
     with interp.ablate(scaled, direction):
         pass

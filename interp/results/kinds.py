@@ -120,6 +120,9 @@ def save(result: Result, folder: str | Path) -> Path:
 def load(folder: str | Path) -> Result:
     """The result in a folder, of whatever kind, without torch or a model.
 
+    Where the kind is known, its own method gives it typed, and refuses another kind:
+    `ProbeSweep.load(folder)`.
+
     Args:
         folder: A result folder, or a run folder with `result/` inside.
 

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TypeVar
 
 from interp import atomic
 from interp.config import spec_hash
@@ -18,12 +19,21 @@ from interp.errors import (
     DataError,
     IncompatibleError,
     PromptError,
+    ResultError,
     SelfCheckError,
     UnsupportedModelError,
 )
 from interp.progress import using
 from interp.provenance import Provenance, record
-from interp.results import Result, RunFolder, open_run
+from interp.results import (
+    ConfidenceComparison,
+    KnowledgeComparison,
+    RefusalComparison,
+    Result,
+    RunFolder,
+    TruthfulnessComparison,
+    open_run,
+)
 from interp.results.run_progress import recorded
 from interp.sharding import OthersMissingError, is_mine, require_all
 from interp.stopping import stop_if_requested
@@ -56,6 +66,7 @@ UNSUITABLE = (
     SelfCheckError,
 )
 
+Kind = TypeVar("Kind", bound=Result)
 
 # Studies whose parts all shards share; of the others, each belongs to one shard.
 SHARED_BY_SHARDS: tuple[StudyName, ...] = ("knowledge",)
@@ -68,7 +79,8 @@ class Comparison:
     Attributes:
         out: The results folder.
         report: The report.
-        results: The results by study.
+        results: The results by study; `truthfulness`, `refusal`, `knowledge` and
+            `confidence` give each as its own kind.
         runs: The run folder of each study.
         resumed: The studies that were already there and were loaded.
     """
@@ -78,6 +90,37 @@ class Comparison:
     results: Mapping[StudyName, Result]
     runs: Mapping[StudyName, Path]
     resumed: tuple[StudyName, ...]
+
+    @property
+    def truthfulness(self) -> TruthfulnessComparison:
+        """The result of the study of truthfulness; an error if there is none."""
+        return self._result("truthfulness", TruthfulnessComparison)
+
+    @property
+    def refusal(self) -> RefusalComparison:
+        """The result of the study of refusal; an error if there is none."""
+        return self._result("refusal", RefusalComparison)
+
+    @property
+    def knowledge(self) -> KnowledgeComparison:
+        """The result of the study of knowledge; an error if there is none."""
+        return self._result("knowledge", KnowledgeComparison)
+
+    @property
+    def confidence(self) -> ConfidenceComparison:
+        """The result of the study of confidence; an error if there is none."""
+        return self._result("confidence", ConfidenceComparison)
+
+    def _result(self, study: StudyName, kind: type[Kind]) -> Kind:
+        found = self.results.get(study)
+        if isinstance(found, kind):
+            return found
+        raise ResultError(
+            f"This comparison has no result of the study of {study}.",
+            expected=f"It has: {', '.join(self.results) or 'none'}.",
+            remedy=f"Give `compare` the settings of {study}; if they were given, it "
+            "told why the study was left out.",
+        )
 
 
 def compare(

@@ -10,7 +10,7 @@ import pytest
 import interp
 from interp import directions, results
 from interp.data import Statements
-from interp.errors import ConfigError, DataError
+from interp.errors import ConfigError, DataError, ResultError
 from interp.heads import ContrastDirection
 from interp.statistics import auroc
 from interp.stopping import StoppedError, listen, request_stop
@@ -77,7 +77,7 @@ def done(specs, tmp_path_factory):
 
 
 def test_truth_is_found_in_the_family_and_is_used(done):
-    found = done.results["truthfulness"]
+    found = done.truthfulness
     best = found.best_index("base")
     assert found.auroc_low[0, 0, best] > 0.6
     assert found.auroc[0, 1, best] > 0.6
@@ -110,7 +110,7 @@ def test_directions_are_kept_and_tell_the_classes_apart(done, facts_family):
     model = interp.load(facts_family.post)
     truth = done.runs["truthfulness"] / "directions" / "truth-post.safetensors"
     direction = directions.load(truth)
-    assert direction.layer == done.results["truthfulness"].best_layers[1]
+    assert direction.layer == done.truthfulness.best_layers[1]
     assert direction.weights == model.identity().weights_hash
     assert direction.positive_mean is not None
     assert direction.negative_mean is not None
@@ -146,7 +146,7 @@ def test_the_report_holds_what_was_found_and_needs_no_network(done):
     for result in done.results.values():
         for sentence in sentences(result):
             assert sentence.split("'")[0][:60] in page.replace("&#x27;", "'")
-    assert done.results["truthfulness"].provenance.command in page.replace("&amp;", "&")
+    assert done.truthfulness.provenance.command in page.replace("&amp;", "&")
     assert not re.search(r'<(?:script|link|img)[^>]+(?:src|href)="https?:', page)
 
 
@@ -168,6 +168,20 @@ def test_other_settings_are_another_run(done, specs, tmp_path):
     assert other.resumed == ()
     assert other.runs["truthfulness"] != done.runs["truthfulness"]
     assert done.runs["truthfulness"].is_dir()
+    with pytest.raises(ResultError, match=r"no result of the study of refusal\."):
+        _ = other.refusal
+
+
+def test_each_study_is_given_as_its_own_kind(done):
+    kinds = {
+        "truthfulness": results.TruthfulnessComparison,
+        "refusal": results.RefusalComparison,
+        "knowledge": results.KnowledgeComparison,
+        "confidence": results.ConfidenceComparison,
+    }
+    for study, kind in kinds.items():
+        assert getattr(done, study) is done.results[study]
+        assert isinstance(getattr(done, study), kind)
 
 
 def test_a_stop_keeps_the_finished_study_and_the_next_start_goes_on(
