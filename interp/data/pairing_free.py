@@ -1,9 +1,10 @@
 """Free-form statements that are pairs already, row by row. Knows no torch."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from interp.data.pairing_shown import demonstrations, rank
+from interp.data.pairing_steps import Steps
 from interp.data.pairing_tokens import Encoded, Tokenize, encode, kind_of
 from interp.data.pairing_values import Asked, FilePairs, StatementPair
 from interp.data.statements import Statements
@@ -32,14 +33,17 @@ def pair_rows(
             remedy="Ask the question, or give a template.",
         )
     rows = [row for row, name in enumerate(statements.sources) if name == source]
+    steps = Steps(rows, statements)
     matched = _neighbours(rows, statements)
     pair_of = {row: number for number, two in enumerate(matched) for row in two}
     ordered = sorted(pair_of, key=lambda row: rank(asked.seed, statements.prompts[row]))
+    steps.keep("no partner in the next row", ordered)
     shown, text = demonstrations(
         statements, source, ordered, about=pair_of, asked=asked
     )
     taken = {pair_of[row] for row in shown}
     left = [row for row in ordered if pair_of[row] not in taken]
+    steps.keep("shown, or about a subject that is shown", left)
     prompts, labels = encode(
         tokenize,
         [statements.prompts[row] for row in left],
@@ -48,31 +52,15 @@ def pair_rows(
     )
     encoded = dict(zip(left, prompts, strict=True))
     queried = [two for number, two in enumerate(matched) if number not in taken]
-    equal = {
-        (true, false)
-        for true, false in queried
-        if len(encoded[true].ids) == len(encoded[false].ids)
-    }
-
-    def texts(rows: Iterable[int]) -> tuple[str, ...]:
-        return tuple(statements.prompts[row] for row in rows)
-
+    steps.left = [row for two in queried for row in two]
+    equal = [two for two in queried if len({len(encoded[i].ids) for i in two}) == 1]
+    steps.keep("no partner with as many tokens", [row for two in equal for row in two])
     return FilePairs(
         source=source,
-        pairs=tuple(_pair(statements, encoded, two) for two in queried if two in equal),
+        pairs=tuple(_pair(statements, encoded, two) for two in equal),
         shown=text,
         labels=labels,
-        dropped=(
-            ("no partner in the next row", texts(r for r in rows if r not in pair_of)),
-            (
-                "shown, or about a subject that is shown",
-                texts(row for row in ordered if pair_of[row] in taken),
-            ),
-            (
-                "no partner with as many tokens",
-                texts(row for two in queried if two not in equal for row in two),
-            ),
-        ),
+        dropped=tuple(steps.costs),
     )
 
 

@@ -6,8 +6,9 @@ What they are and in which order is told in `interp.data.pairing`. Knows no torc
 from collections.abc import Collection, Hashable, Mapping, Sequence
 
 from interp.data.pairing_shown import demonstrations, rank
+from interp.data.pairing_steps import Steps
 from interp.data.pairing_tokens import Tokenize, encode
-from interp.data.pairing_values import Asked, FilePairs, Rule, StatementPair
+from interp.data.pairing_values import Asked, FilePairs, StatementPair
 from interp.data.statements import Statements
 from interp.data.templates import Parsed, parse, parse_columns, templates_for
 
@@ -40,7 +41,7 @@ def pair_by_template(
     }
     shown, text = demonstrations(statements, source, rows, about=subjects, asked=asked)
     taken = {subjects[row] for row in shown}
-    steps = _Steps(rows, statements)
+    steps = Steps(rows, statements)
     wording = _comparable(steps, parsed, subjects, taken, asked)
     prompts, labels = encode(
         tokenize,
@@ -78,7 +79,7 @@ def pair_by_template(
 
 
 def _comparable(
-    steps: "_Steps",
+    steps: Steps,
     parsed: Mapping[int, Parsed],
     subjects: Mapping[int, str],
     taken: Collection[str],
@@ -106,29 +107,6 @@ def _comparable(
         "no statement of the other label with this object and wording", wording
     )
     return wording
-
-
-class _Steps:
-    """The statements that are left, and what each rule cost."""
-
-    def __init__(self, rows: Sequence[int], statements: Statements) -> None:
-        self.left = list(rows)
-        self.costs: list[tuple[Rule, tuple[str, ...]]] = []
-        self.statements = statements
-
-    def keep(self, rule: Rule, rows: list[int]) -> None:
-        kept, prompts = {*rows}, self.statements.prompts
-        lost = tuple(prompts[row] for row in self.left if row not in kept)
-        self.costs.append((rule, lost))
-        self.left = rows
-
-    def keep_common(self, rule: Rule, keys: Mapping[int, Hashable]) -> None:
-        """Keep the statements whose key a statement of the other label has too."""
-        of = [
-            {keys[row] for row in self.left if self.statements.labels[row] == label}
-            for label in (True, False)
-        ]
-        self.keep(rule, [row for row in self.left if keys[row] in of[0] & of[1]])
 
 
 def _parsed(
