@@ -5,12 +5,14 @@ Clean and ablated rows run side by side in one forward pass, so that what is rep
 clean rows while both pass the same layer: nothing of it is ever stored.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from interp.activations.batching import run_batches
@@ -20,7 +22,6 @@ from interp.heads.averages import sequence_mean
 from interp.heads.lockstep import AblationKind, Variant, run_variants
 from interp.heads.predicted import Predicted, Sequences, predicted_tokens
 from interp.models.attention import has_attention_interface
-from interp.models.hookpoints import plant
 from interp.models.language_model import LanguageModel
 from interp.progress import progress_bar
 from interp.provenance import record
@@ -91,37 +92,22 @@ def ablate_heads(
     given = predicted_tokens(model, sequences, targets=targets)
     donors = _donors(given.ids, seed) if "resample" in chosen else None
     budget = checked_budget(token_budget, model)
-    lengths = [len(row) for row in given.ids]
-    shape = (2, len(chosen), model.n_layers, model.n_heads, len(given.ids))
-    changes = np.full(shape, np.nan, dtype=np.float32)
-    clean = np.full((2, len(given.ids)), np.nan, dtype=np.float32)
+    tables = _Tables.empty(model, chosen, n_sequences=len(given.ids))
     with model.lock, torch.inference_mode():
         means = _means(model, given, budget) if "mean" in chosen else {}
+        run = partial(run_variants, model, given, donors=donors, means=means)
         with progress_bar("ablation", len(given.ids), "sequences") as bar:
 
             def step(rows: tuple[int, ...]) -> None:
-                for layer, here in wanted.items():
-                    variants = [
-                        Variant(kind=kind, layer=layer, head=head)
-                        for kind in chosen
-                        for head in here
-                    ]
-                    for start in range(0, len(variants), AT_A_TIME):
-                        part = variants[start : start + AT_A_TIME]
-                        found = run_variants(
-                            model, given, rows, part, donors=donors, means=means
-                        )
-                        clean[:, rows] = found[:, 0]
-                        for number, variant in enumerate(part):
-                            at = (chosen.index(variant.kind), layer, variant.head)
-                            change = found[:, number + 1] - found[:, 0]
-                            changes[:, *at, rows] = change
+                for part in _side_by_side(chosen, wanted):
+                    tables.keep(rows, part, run(rows, part))
                 bar.advance(len(rows))
 
             most = min(AT_A_TIME, len(chosen) * max(map(len, wanted.values()))) + 2
+            lengths = [len(row) for row in given.ids]
             run_batches(lengths, step, token_budget=max(1, budget // most))
     loss, logit = (
-        sequence_mean(part, resamples=resamples, seed=seed) for part in changes
+        sequence_mean(part, resamples=resamples, seed=seed) for part in tables.changes
     )
     return HeadAblations(
         kinds=chosen,
@@ -131,15 +117,67 @@ def ablate_heads(
         logit=logit.estimate.astype(np.float32),
         logit_low=logit.low.astype(np.float32),
         logit_high=logit.high.astype(np.float32),
-        loss_samples=changes[0],
-        logit_samples=changes[1],
-        clean_loss=clean[0],
-        clean_logit=clean[1],
+        loss_samples=tables.changes[0],
+        logit_samples=tables.changes[1],
+        clean_loss=tables.clean[0],
+        clean_logit=tables.clean[1],
         notes=(),
         provenance=record(
             "head ablation", models=[model.identity(hashes=False)], seed=seed
         ),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Tables:
+    """Loss and logit of every sequence, filled batch by batch.
+
+    Attributes:
+        kinds: The kinds of ablation, in the order of `changes`.
+        changes: By how much ablating a head moves both; NaN where none was ablated.
+        clean: Both without ablation.
+    """
+
+    kinds: tuple[AblationKind, ...]
+    changes: Float32[np.ndarray, "2 kind layer head sequence"]
+    clean: Float32[np.ndarray, "2 sequence"]
+
+    @classmethod
+    def empty(
+        cls, model: LanguageModel, kinds: tuple[AblationKind, ...], *, n_sequences: int
+    ) -> "_Tables":
+        shape = (2, len(kinds), model.n_layers, model.n_heads, n_sequences)
+        return cls(
+            kinds=kinds,
+            changes=np.full(shape, np.nan, dtype=np.float32),
+            clean=np.full((2, n_sequences), np.nan, dtype=np.float32),
+        )
+
+    def keep(
+        self,
+        rows: tuple[int, ...],
+        variants: Sequence[Variant],
+        found: Float[np.ndarray, "2 variant row"],
+    ) -> None:
+        """Put in what a pass found, whose first variant is the clean one."""
+        self.clean[:, rows] = found[:, 0]
+        for number, variant in enumerate(variants, start=1):
+            at = (self.kinds.index(variant.kind), variant.layer, variant.head)
+            self.changes[:, *at, rows] = found[:, number] - found[:, 0]
+
+
+def _side_by_side(
+    kinds: tuple[AblationKind, ...], heads: Mapping[int, Sequence[int]]
+) -> Iterator[list[Variant]]:
+    """The ablations of each layer, as many at once as run beside one clean row."""
+    for layer, here in heads.items():
+        variants = [
+            Variant(kind=kind, layer=layer, head=head)
+            for kind in kinds
+            for head in here
+        ]
+        for start in range(0, len(variants), AT_A_TIME):
+            yield variants[start : start + AT_A_TIME]
 
 
 def _means(
@@ -153,23 +191,16 @@ def _means(
     def step(rows: tuple[int, ...]) -> None:
         batch = given.batch(model, rows)
         parts: dict[int, Tensor] = {}
-        removers = []
-        try:
-            for point in points:
-                assert point.site.layer is not None
 
-                def keep(value: Tensor, layer: int = point.site.layer) -> None:
-                    real = batch.real.to(value.device)
-                    parts[layer] = value[real].double().sum(dim=0)
+        def keep(value: Tensor, layer: int) -> None:
+            real = batch.real.to(value.device)
+            parts[layer] = value[real].double().sum(dim=0)
 
-                removers += plant(point, keep)
-            with given.stated(model, rows):
-                model.hf(
-                    input_ids=batch.ids, attention_mask=batch.mask, use_cache=False
-                )
-        finally:
-            for remove in reversed(removers):
-                remove()
+        listeners = []
+        for point in points:
+            assert point.site.layer is not None
+            listeners.append((point, partial(keep, layer=point.site.layer)))
+        given.run(model, rows, batch, listeners, watched=False)
         # Only now: a batch that ran out of memory is run again in parts.
         for layer, part in parts.items():
             sums[layer] = sums[layer] + part if layer in sums else part

@@ -1,6 +1,5 @@
 """Whether a head raises the tokens it looks at, by what it does on sequences."""
 
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,8 +13,6 @@ from interp.activations.capture import checked_budget
 from interp.heads.averages import sequence_mean
 from interp.heads.direct_path import DirectPath, direct_path
 from interp.heads.predicted import Predicted, Sequences, predicted_tokens
-from interp.models.attention import watched_attention
-from interp.models.hookpoints import plant
 from interp.models.language_model import LanguageModel
 from interp.progress import progress_bar
 from interp.statistics import Interval
@@ -126,21 +123,12 @@ def _fill(
                     layer, seen["z"][number, :n], pattern
                 )
 
-    with ExitStack() as stack:
-        stack.enter_context(given.stated(model, rows))
-        for point in model.architecture.points(["z.*", "pattern.*"]):
-            layer, name = point.site.layer, point.site.component
-            assert layer is not None
-            told = partial(listen, layer=layer, name=name)
-            for remove in plant(point, told):
-                stack.callback(remove)
-        arguments = stack.enter_context(watched_attention(model.hf))
-        model.hf(
-            input_ids=batch.ids,
-            attention_mask=batch.mask,
-            use_cache=False,
-            **arguments,
-        )
+    listeners = []
+    for point in model.architecture.points(["z.*", "pattern.*"]):
+        layer, name = point.site.layer, point.site.component
+        assert layer is not None
+        listeners.append((point, partial(listen, layer=layer, name=name)))
+    given.run(model, rows, batch, listeners)
 
 
 class _Reader:

@@ -1,7 +1,6 @@
 """Clean and ablated rows in one forward pass, layer by layer side by side."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
@@ -11,8 +10,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.heads.predicted import Predicted, predictions
-from interp.models.attention import watched_attention
-from interp.models.hookpoints import plant
 from interp.models.language_model import LanguageModel
 
 
@@ -59,20 +56,9 @@ def run_variants(
         order += [donors[row] for row in own]
     batch = given.batch(model, order)
     edits = _Edits(variants, n, means)
-    with ExitStack() as stack:
-        stack.enter_context(given.stated(model, order))
-        arguments = stack.enter_context(
-            watched_attention(model.hf) if edits.patterns else nullcontext({})
-        )
-        for point, callback in edits.planned(model):
-            for remove in plant(point, callback):
-                stack.callback(remove)
-        logits = model.hf(
-            input_ids=batch.ids,
-            attention_mask=batch.mask,
-            use_cache=False,
-            **arguments,
-        ).logits
+    logits = given.run(
+        model, order, batch, edits.planned(model), watched=bool(edits.patterns)
+    )
     last = n * (1 + len(variants))
     found = predictions(logits[:last], batch.ids[:last], batch.counts[:last])
     return torch.stack(found).unflatten(1, (-1, n)).cpu().numpy()

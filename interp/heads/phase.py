@@ -14,14 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from interp.errors import ShapeError
-from interp.heads.phase_fits import (
-    TO_NINE_TENTHS,
-    LogisticFits,
-    bic,
-    exponential_error,
-    fit_logistic,
-    line_error,
-)
+from interp.heads.phase_fits import TO_NINE_TENTHS, LogisticFits, fit_logistic
 from interp.heads.phase_times import (
     SCALES,
     bracket,
@@ -30,23 +23,13 @@ from interp.heads.phase_times import (
     steepest,
     to_steps,
 )
-from interp.results.timeline_rows import (
-    ChangeTime,
-    Estimator,
-    Lag,
-    PhaseChange,
-    Verdict,
-)
+from interp.heads.phase_verdict import judge, verdict_of
+from interp.results.timeline_rows import ChangeTime, Estimator, Lag, PhaseChange
 from interp.statistics import LEVEL, Interval
 
 
 ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
 MIN_CHECKPOINTS = 6
-# A difference of six is called strong evidence (Kass & Raftery 1995).
-BIC_MARGIN = 6.0
-# Above this share of the steepest slope what came before was no plateau.
-MAX_PLATEAU_SLOPE = 0.25
-MIN_BEFORE = 2
 Scale = Literal["linear", "log"]
 
 
@@ -111,28 +94,20 @@ def phase_change(
     x = on_scale(steps, scale)
     y = _resampled(values, resamples, seed)
     fits = fit_logistic(x, y)
-    judged = _judge(x, y, fits)
-    low, high = y.min(axis=1), y.max(axis=1)
-    start, end = np.clip(fits.start, low, high), np.clip(fits.end, low, high)
-    level = (start + end) / 2 if threshold is None else np.full(len(y), threshold)
+    judged = judge(x, y, fits)
+    way = _Way.of(x, y, fits)
+    level = way.middle if threshold is None else np.full(len(y), threshold)
     found: dict[Estimator, np.ndarray] = {
-        "threshold crossing": crossing(x, y, level, rising=end > start),
-        "steepest slope": steepest(x, y, rising=end > start),
+        "threshold crossing": way.crossed(level),
+        "steepest slope": steepest(x, y, rising=way.rising),
         "logistic midpoint": fits.midpoint,
     }
     draws: dict[Estimator, np.ndarray] = {
         name: np.where(judged.holds, to_steps(at, scale), np.nan)
         for name, at in found.items()
     }
-    verdict, reason = _verdict(judged)
+    verdict, reason = verdict_of(judged)
     holds = verdict == "transition"
-    ways = [
-        crossing(x, y, start + f * (end - start), rising=end > start)[0]
-        for f in (0.2, 0.8)
-    ]
-    early, late = (float(to_steps(way, scale)) for way in ways)
-    middle, spread = fits.midpoint[0], fits.spread[0] * TO_NINE_TENTHS
-    width = to_steps(middle + spread, scale) - to_steps(middle - spread, scale)
     crossed = float(draws["threshold crossing"][0])
     change = PhaseChange(
         curve=curve,
@@ -140,11 +115,11 @@ def phase_change(
         reason=reason,
         scale=scale,
         times=tuple(_time(name, draws[name], steps) for name in ESTIMATORS),
-        start=float(start[0]),
-        end=float(end[0]),
+        start=float(way.start[0]),
+        end=float(way.end[0]),
         threshold=float(level[0]),
-        width=float(width) if holds else np.nan,
-        abruptness=(late - early) / crossed if holds and crossed > 0 else np.nan,
+        width=_width(fits, scale) if holds else np.nan,
+        abruptness=way.duration(scale) / crossed if holds and crossed > 0 else np.nan,
         plateau_slope=float(judged.plateau_slope[0]),
         bic_logistic=float(judged.logistic[0]),
         bic_line=float(judged.line[0]),
@@ -223,65 +198,42 @@ def over_runs(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Judged:
-    """What speaks for a transition, for each draw; the first row is the estimate."""
+class _Way:
+    """The curves and the levels between which they change, within what was seen."""
 
-    logistic: Float[np.ndarray, " row"]
-    line: Float[np.ndarray, " row"]
-    exponential: Float[np.ndarray, " row"]
-    plateau_slope: Float[np.ndarray, " row"]
-    is_better: Bool[np.ndarray, " row"]
-    has_before: Bool[np.ndarray, " row"]
-    has_after: Bool[np.ndarray, " row"]
-    holds: Bool[np.ndarray, " row"]
+    x: Float[np.ndarray, " checkpoint"]
+    y: Float[np.ndarray, "row checkpoint"]
+    start: Float[np.ndarray, " row"]
+    end: Float[np.ndarray, " row"]
 
+    @classmethod
+    def of(cls, x: np.ndarray, y: np.ndarray, fits: LogisticFits) -> "_Way":
+        low, high = y.min(axis=1), y.max(axis=1)
+        start, end = np.clip(fits.start, low, high), np.clip(fits.end, low, high)
+        return cls(x=x, y=y, start=start, end=end)
 
-def _judge(x: np.ndarray, y: np.ndarray, fits: LogisticFits) -> _Judged:
-    n, total = len(x), np.square(y - y.mean(axis=1, keepdims=True)).sum(axis=1)
-    logistic = bic(fits.error, total, n, 4)
-    line = bic(line_error(x, y), total, n, 2)
-    exponential = bic(exponential_error(x, y), total, n, 3)
-    reach = TO_NINE_TENTHS * fits.spread
-    before = x[None] <= (fits.midpoint - reach)[:, None]
-    slope = _slopes(x, y, before)
-    steepest_slope = (fits.end - fits.start) / (4 * fits.spread)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = np.abs(slope / steepest_slope)
-    is_better = logistic + BIC_MARGIN < np.minimum(line, exponential)
-    has_before = before.sum(axis=1) >= MIN_BEFORE
-    has_after = (fits.midpoint + reach) <= x[-1]
-    with np.errstate(invalid="ignore"):
-        holds = is_better & has_before & has_after & (ratio < MAX_PLATEAU_SLOPE)
-    return _Judged(
-        logistic=logistic,
-        line=line,
-        exponential=exponential,
-        plateau_slope=ratio,
-        is_better=is_better,
-        has_before=has_before,
-        has_after=has_after,
-        holds=holds,
-    )
+    @property
+    def rising(self) -> Bool[np.ndarray, " row"]:
+        return self.end > self.start
+
+    @property
+    def middle(self) -> Float[np.ndarray, " row"]:
+        return (self.start + self.end) / 2
+
+    def crossed(self, level: Float[np.ndarray, " row"]) -> Float[np.ndarray, " row"]:
+        return crossing(self.x, self.y, level, rising=self.rising)
+
+    def duration(self, scale: Scale) -> float:
+        """Steps from a fifth to four fifths of the way, in the first row."""
+        levels = (self.start + share * (self.end - self.start) for share in (0.2, 0.8))
+        early, late = (to_steps(self.crossed(one)[0], scale) for one in levels)
+        return float(late) - float(early)
 
 
-def _verdict(judged: _Judged) -> tuple[Verdict, str]:
-    if not judged.is_better[0]:
-        simpler = "a straight line"
-        if judged.exponential[0] < judged.line[0]:
-            simpler = "a single exponential"
-        return "no transition", f"{simpler} describes the curve as well"
-    if not judged.has_before[0]:
-        return "undetermined", (
-            "no two checkpoints lie before the change: it may be older than the series"
-        )
-    if not judged.has_after[0]:
-        return "undetermined", "the change is not over at the last checkpoint"
-    if not judged.holds[0]:
-        return "no transition", (
-            f"there is no plateau before: the slope there is "
-            f"{judged.plateau_slope[0]:.2f} of the steepest"
-        )
-    return "transition", "flat before, and a logistic curve describes it best"
+def _width(fits: LogisticFits, scale: Scale) -> float:
+    """Steps from a tenth to nine tenths of the fitted rise, in the first row."""
+    middle, spread = fits.midpoint[0], fits.spread[0] * TO_NINE_TENTHS
+    return float(to_steps(middle + spread, scale) - to_steps(middle - spread, scale))
 
 
 def _time(name: Estimator, draws: np.ndarray, steps: np.ndarray) -> ChangeTime:
@@ -308,14 +260,6 @@ def _bounds(draws: np.ndarray) -> tuple[float, float]:
         return np.nan, np.nan
     low, high = np.quantile(there, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
-
-
-def _slopes(x: np.ndarray, y: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """The least-squares slope of each row over its chosen points."""
-    count = np.maximum(chosen.sum(axis=1, keepdims=True), 1)
-    at = np.where(chosen, x - (chosen * x).sum(axis=1, keepdims=True) / count, 0.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (at * y).sum(axis=1) / np.square(at).sum(axis=1)
 
 
 def _resampled(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:

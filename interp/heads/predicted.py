@@ -1,7 +1,7 @@
 """Which predictions count, and what a model says about them."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,8 @@ from torch import Tensor
 from interp.activations.job import padded, padding_id
 from interp.errors import PositionError, PromptError
 from interp.heads.sequences import RepeatedTokens
+from interp.models.attention import watched_attention
+from interp.models.hookpoints import Callback, HookPoint, plant
 from interp.models.language_model import LanguageModel
 from interp.models.reading import is_followed, stated_batch
 
@@ -54,6 +56,42 @@ class Predicted:
             rows=rows,
             n_rows=len(self.ids),
         )
+
+    def run(
+        self,
+        model: LanguageModel,
+        rows: Sequence[int],
+        batch: "Batch",
+        listeners: Iterable[tuple[HookPoint, Callback]],
+        *,
+        watched: bool = True,
+    ) -> Float[Tensor, "row pos vocab"]:
+        """One forward pass with listeners, in force as long as it takes.
+
+        Args:
+            model: The model, whose lock is held.
+            rows: Which sequences the rows of the batch are.
+            batch: These sequences, from `batch`.
+            listeners: Where to listen, and who.
+            watched: Whether attention patterns are listened to.
+
+        Returns:
+            The logits.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(self.stated(model, rows))
+            for point, callback in listeners:
+                for remove in plant(point, callback):
+                    stack.callback(remove)
+            arguments = {}
+            if watched:
+                arguments = stack.enter_context(watched_attention(model.hf))
+            return model.hf(
+                input_ids=batch.ids,
+                attention_mask=batch.mask,
+                use_cache=False,
+                **arguments,
+            ).logits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

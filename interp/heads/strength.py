@@ -1,7 +1,6 @@
 """How much more a head looks at the right label than at the others."""
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +13,7 @@ from interp.activations.capture import checked_budget
 from interp.errors import PositionError
 from interp.heads.averages import sequence_mean
 from interp.heads.one_copy import in_one_copy
-from interp.heads.predicted import predicted_tokens
-from interp.models.attention import watched_attention
-from interp.models.hookpoints import plant
+from interp.heads.predicted import Predicted, predicted_tokens
 from interp.models.language_model import LanguageModel
 from interp.progress import progress_bar
 from interp.statistics import Interval
@@ -96,31 +93,7 @@ def induction_strength(
 
         def step(rows: tuple[int, ...]) -> None:
             own = list(rows)
-            batch = given.batch(model, own)
-            width = batch.ids.shape[1]
-            layers: list[int] = []
-            found: list[Tensor] = []
-            counted = torch.as_tensor(weights[:, own, :width], device=model.device)
-            where = torch.as_tensor(at[own], device=model.device)
-            with ExitStack() as stack:
-                stack.enter_context(given.stated(model, rows))
-
-                def listen(pattern: Tensor) -> None:
-                    found.append(_weighted(pattern, where, counted))
-
-                for point in model.architecture.points("pattern.*"):
-                    assert point.site.layer is not None
-                    layers.append(point.site.layer)
-                    for remove in plant(point, listen):
-                        stack.callback(remove)
-                arguments = stack.enter_context(watched_attention(model.hf))
-                model.hf(
-                    input_ids=batch.ids,
-                    attention_mask=batch.mask,
-                    use_cache=False,
-                    **arguments,
-                )
-            for layer, values in zip(layers, in_one_copy(found), strict=True):
+            for layer, values in _looked(model, given, rows, at[own], weights[:, own]):
                 samples[:, layer, :, own] = values
             bar.advance(len(rows))
 
@@ -178,6 +151,31 @@ def label_weights(
         weights[0, row, places[~marks]] = -1.0 / (~marks).sum()
         weights[1, row, places] = 1.0
     return weights
+
+
+def _looked(
+    model: LanguageModel,
+    given: Predicted,
+    rows: tuple[int, ...],
+    queries: Int[np.ndarray, " row"],
+    weights: Float32[np.ndarray, "what row pos"],
+) -> Iterator[tuple[int, Float32[np.ndarray, "row what head"]]]:
+    """Each layer with the weighted attention of its heads, from one forward pass."""
+    batch = given.batch(model, rows)
+    counted = torch.as_tensor(weights[..., : batch.ids.shape[1]], device=model.device)
+    where = torch.as_tensor(queries, device=model.device)
+    layers: list[int] = []
+    found: list[Tensor] = []
+
+    def listen(pattern: Tensor) -> None:
+        found.append(_weighted(pattern, where, counted))
+
+    points = model.architecture.points("pattern.*")
+    for point in points:
+        assert point.site.layer is not None
+        layers.append(point.site.layer)
+    given.run(model, rows, batch, [(point, listen) for point in points])
+    yield from zip(layers, in_one_copy(found), strict=True)
 
 
 def _weighted(

@@ -9,17 +9,17 @@ pairs how well the estimate follows the exact grid.
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from interp.activations.batching import run_batches
 from interp.models.language_model import LanguageModel
 from interp.patching.assembly import assemble
 from interp.patching.cache import Prefix
-from interp.patching.group_grid import GroupGrid, Prefixes
+from interp.patching.group_grid import GroupGrid, Prefixes, in_parts
 from interp.patching.plan import (
     Component,
     Group,
@@ -43,6 +43,7 @@ from interp.sites import Site
 
 # A backward pass costs about as much as two forward passes.
 PASSES_OF_BACKWARD = 2
+_Place = tuple[Component, int]
 
 
 def attribute(
@@ -95,7 +96,11 @@ def attribute(
         bar = stack.enter_context(progress_bar("attribution", len(pairs), "pairs"))
         grids = []
         for group in groups:
-            grids.append(_group_grid(job, group, prefixes))
+            grids.append(
+                in_parts(
+                    job, group, partial(_estimate, job, prefixes), length=group.length
+                )
+            )
             bar.advance(len(group.pairs))
     distinct = {group.prefix for group in groups}
     prefix_tokens = sum(map(len, distinct)) * (2 if job.crosses else 1)
@@ -110,30 +115,10 @@ def attribute(
     )
 
 
-def _group_grid(job: Job, group: Group, prefixes: Prefixes) -> GroupGrid:
-    """The estimates of a group, in smaller parts if memory runs out."""
-    parts: dict[tuple[int, ...], GroupGrid] = {}
-
-    def step(chosen: tuple[int, ...]) -> None:
-        chosen = tuple(sorted(chosen))
-        some = replace(group, pairs=tuple(group.pairs[i] for i in chosen))
-        parts[chosen] = _estimate(job, some, prefixes)
-
-    lengths = [2 * group.length] * len(group.pairs)
-    run_batches(lengths, step, token_budget=job.token_budget)
-    return GroupGrid.joined(parts)
-
-
-def _estimate(job: Job, group: Group, prefixes: Prefixes) -> GroupGrid:
+def _estimate(job: Job, prefixes: Prefixes, group: Group) -> GroupGrid:
     prefix = prefixes.of(job.model, group.prefix)
-    source_prefix = prefixes.of(job.source, group.prefix)
-    source: dict[tuple[str, int], Tensor] = {}
-    values: dict[tuple[str, int], Tensor] = {}
-
-    def keep_source(component: Component, layer: int, value: Tensor) -> None:
-        site = Site(layer=layer, component=component)
-        check_value(job, site, value, rows=len(group.pairs))
-        source[component, layer] = value[:, -group.length :].clone()
+    source, other_ld = _replacements(job, prefixes, group)
+    values: dict[_Place, Tensor] = {}
 
     def keep_graph(component: Component, layer: int, value: Tensor) -> Tensor:
         # Frozen weights leave nothing to differentiate before the first site.
@@ -144,16 +129,10 @@ def _estimate(job: Job, group: Group, prefixes: Prefixes) -> GroupGrid:
         # that it is a view of.
         return value
 
-    with listening(job, job.source, keep_source):
-        logits = _run(job.source, job.other_ids, group, source_prefix)
-    if job.crosses:
-        logits = _run(job.model, job.other_ids, group, prefix)
-    other_ld = logit_difference(logits, job, group.pairs)
     with torch.enable_grad(), listening(job, job.model, keep_graph):
         logits = _run(job.model, job.base_ids, group, prefix)
         base_ld = logit_difference(logits, job, group.pairs)
-        held = list(values.values())
-        gradients = torch.autograd.grad(base_ld.sum(), held)
+        gradients = torch.autograd.grad(base_ld.sum(), list(values.values()))
     n_layers = job.model.n_layers
     shape = (len(job.units), len(group.pairs), n_layers, group.length)
     ld = np.full(shape, np.nan, dtype=np.float32)
@@ -178,6 +157,26 @@ def _estimate(job: Job, group: Group, prefixes: Prefixes) -> GroupGrid:
         other_ld=other_ld.float().cpu().numpy(),
         token_layers=passes * len(group.pairs) * length * n_layers,
     )
+
+
+def _replacements(
+    job: Job, prefixes: Prefixes, group: Group
+) -> tuple[dict[_Place, Tensor], Float[Tensor, " pair"]]:
+    """What is put in at every place, and LD of the prompts that it comes from."""
+    kept: dict[_Place, Tensor] = {}
+
+    def keep(component: Component, layer: int, value: Tensor) -> None:
+        site = Site(layer=layer, component=component)
+        check_value(job, site, value, rows=len(group.pairs))
+        kept[component, layer] = value[:, -group.length :].clone()
+
+    prefix = prefixes.of(job.source, group.prefix)
+    with listening(job, job.source, keep):
+        logits = _run(job.source, job.other_ids, group, prefix)
+    if job.crosses:
+        prefix = prefixes.of(job.model, group.prefix)
+        logits = _run(job.model, job.other_ids, group, prefix)
+    return kept, logit_difference(logits, job, group.pairs)
 
 
 def _effect(slope: Tensor, change: Tensor, unit: Unit) -> Tensor:

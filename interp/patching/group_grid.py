@@ -1,7 +1,7 @@
 """The grid of one group of pairs, by the fastest path that is exact for the model."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -71,14 +71,36 @@ def grid_of(job: Job, group: Group, path: Path, prefixes: Prefixes) -> GroupGrid
     Raises:
         OutOfMemoryError: If a single pair does not fit.
     """
+    return in_parts(
+        job,
+        group,
+        lambda some: _part(job, some, path, prefixes),
+        length=group.length + (len(group.prefix) if path == "whole prompts" else 0),
+    )
+
+
+def in_parts(
+    job: Job, group: Group, grid: Callable[[Group], GroupGrid], *, length: int
+) -> GroupGrid:
+    """The grid of a group, from as few parts of it as memory allows.
+
+    Args:
+        job: Bounds the tokens of a part.
+        group: The pairs.
+        grid: Computes the grid of some of them.
+        length: How many tokens of a prompt run.
+
+    Raises:
+        OutOfMemoryError: If a single pair does not fit.
+    """
     parts: dict[tuple[int, ...], GroupGrid] = {}
 
     def step(chosen: tuple[int, ...]) -> None:
         chosen = tuple(sorted(chosen))
         some = replace(group, pairs=tuple(group.pairs[i] for i in chosen))
-        parts[chosen] = _part(job, some, path, prefixes)
+        parts[chosen] = grid(some)
 
-    length = group.length + (len(group.prefix) if path == "whole prompts" else 0)
+    # Of each pair both prompts run.
     run_batches([2 * length] * len(group.pairs), step, token_budget=job.token_budget)
     return GroupGrid.joined(parts)
 

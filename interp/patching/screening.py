@@ -61,12 +61,11 @@ def screen(
         sample: How many pairs are traced exactly.
         seed: Decides which.
         token_budget: The most tokens in a batch.
+
+    Raises:
+        ConfigError: If the sample is empty.
     """
-    if sample < 1:
-        raise ConfigError(f"sample is {sample}.", expected="At least one pair.")
-    draw = np.random.default_rng(seed)
-    size = min(sample, len(pairs))
-    chosen = sorted(draw.choice(len(pairs), size=size, replace=False).tolist())
+    chosen = _drawn(len(pairs), sample, seed)
     estimate = attribute(
         model,
         pairs,
@@ -93,13 +92,25 @@ def screen(
         f"{unit} {r:.2f} and {rho:.2f}"
         for unit, r, rho in zip(estimate.units, pearson, spearman, strict=True)
     )
-    note = f"Pearson and Spearman correlation with the exact cells of {size} pairs: "
+    note = (
+        "Pearson and Spearman correlation with the exact cells of "
+        f"{len(chosen)} pairs: {found}."
+    )
     return Screening(
-        estimate=replace(estimate, notes=(*estimate.notes, f"{note}{found}.")),
+        estimate=replace(estimate, notes=(*estimate.notes, note)),
         exact=exact,
         sample=tuple(chosen),
         pearson=pearson,
         spearman=spearman,
+    )
+
+
+def _drawn(n_pairs: int, sample: int, seed: int) -> list[int]:
+    if sample < 1:
+        raise ConfigError(f"sample is {sample}.", expected="At least one pair.")
+    draw = np.random.default_rng(seed)
+    return sorted(
+        draw.choice(n_pairs, size=min(sample, n_pairs), replace=False).tolist()
     )
 
 
