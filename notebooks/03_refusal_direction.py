@@ -27,8 +27,7 @@
 import numpy as np
 
 import interp
-from probes.studies.compare import compare
-from probes.studies.refusal.spec import RefusalSpec
+from probes.studies import RefusalSpec, compare
 
 
 # %%

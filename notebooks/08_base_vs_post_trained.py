@@ -31,10 +31,7 @@ import pandas as pd
 import plotly.express as px
 
 import interp
-from probes.studies.compare import compare
-from probes.studies.kinds import Sources, study_name
-from probes.studies.specs import specs_for
-from probes.studies.summary import sentences
+from probes.studies import Sources, compare, sentences, specs_for, study_name
 
 
 # %% [markdown]

@@ -29,7 +29,7 @@ from probes.cli.sharing import share
 
 
 if TYPE_CHECKING:
-    from probes.studies.compare import Comparison
+    from probes.studies.comparing import Comparison
     from probes.studies.kinds import StudySpec
 
 
@@ -102,7 +102,7 @@ def compare(
     again loads what is finished and goes on from there.
     """
     share(shard, ray, shards, device=device)
-    from probes.studies.compare import compare as run
+    from probes.studies.comparing import compare as run
     from probes.studies.specs import LEFT_OUT_IF_UNSUITABLE
 
     settings = {

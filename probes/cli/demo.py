@@ -35,7 +35,7 @@ def demo(
     """
     from interp import atomic
     from interp.organism import OrganismWarning, train
-    from probes.studies.compare import compare
+    from probes.studies.comparing import compare
     from probes.studies.kinds import Sources
     from probes.studies.specs import specs_for
 

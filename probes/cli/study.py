@@ -78,7 +78,7 @@ def study(
 
         return plan_study(spec, out, device, trust_remote_code, as_json=as_json)
     share(shard, ray, shards, device=device)
-    from probes.studies.compare import compare
+    from probes.studies.comparing import compare
 
     words = ["interp", "study", name, str(config), "--out", str(out)]
     words += [word for one in assignments for word in ("--set", one)]

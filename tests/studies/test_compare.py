@@ -15,8 +15,8 @@ from interp.heads import ContrastDirection
 from interp.statistics import auroc
 from interp.stopping import StoppedError, listen, request_stop
 from probes.series_metrics import chosen_metrics
-from probes.studies import compare as module
-from probes.studies.compare import compare
+from probes.studies import comparing as module
+from probes.studies.comparing import compare
 from probes.studies.confidence.spec import ConfidenceSpec
 from probes.studies.confidence.texts import Texts
 from probes.studies.kinds import (

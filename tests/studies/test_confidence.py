@@ -22,7 +22,7 @@ from interp.errors import ConfigError, DataError, IncompatibleError
 from interp.neurons import swapped_neurons
 from interp.provenance import record
 from probes.cli.run import run
-from probes.studies import compare as compare_module, summary
+from probes.studies import comparing as compare_module, summary
 from probes.studies.confidence import study, swapping
 from probes.studies.confidence.spec import ConfidenceSpec
 from probes.studies.confidence.study import confidence

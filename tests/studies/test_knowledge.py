@@ -16,7 +16,7 @@ from interp.figures import report_section
 from interp.models.language_model import LanguageModel
 from interp.provenance import record
 from interp.results.knowledge import MAX_LISTED
-from probes.studies import compare as comparing
+from probes.studies import comparing
 from probes.studies.kinds import default_spec
 from probes.studies.knowledge.spec import KnowledgeSpec
 from probes.studies.knowledge.study import knowledge
