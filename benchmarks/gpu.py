@@ -34,6 +34,8 @@ from pathlib import Path
 # A script of this folder has the name of a package: that is imported first.
 HERE = Path(__file__).resolve().parent
 sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() != HERE]
+# Where the package is not installed, the checkout of this file is measured.
+sys.path.append(str(HERE.parent))
 
 import argparse
 import gc
@@ -42,7 +44,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 
 
@@ -91,8 +93,11 @@ class Found:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-class GivenUp(Exception):
-    """A part took twice its share of the time."""
+class GivenUp(BaseException):
+    """A part took twice its share of the time.
+
+    Not an `Exception`, since those of a peer are its own affair, and handled there.
+    """
 
 
 @contextmanager
@@ -183,32 +188,39 @@ def main() -> int:
     names = options.parts.split(",")
     whole = sum(PARTS[name].share for name in names)
     for name in names:
-        part = PARTS[name]
         setting = Setting(
             model=model,
             n_prompts=options.prompts,
             rounds=options.rounds,
-            seconds=60 * options.minutes * part.share / whole,
+            seconds=60 * options.minutes * PARTS[name].share / whole,
         )
-        rows: list[Row] = []
-        start = time.perf_counter()
-        # One part that fails must not lose what the others measured.
-        try:
-            rows = measured(part, setting)
-        except Exception as error:
-            found.failed[name] = f"{type(error).__name__}: {error}"[:500]
-            print(f"{name} failed: {found.failed[name]}", file=sys.stderr)
-        print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
-        _let_go()
-        found.rows += rows
+        rows = attempted(name, setting, found)
         report.write(options.out, about, found.rows, found.failed)
         if not options.json:
             for row in rows:
                 print(report.line(row), flush=True)
+        # An error of the device stays, and cleaning up raises it again.
+        with suppress(RuntimeError):
+            _let_go()
     if options.json:
         rows_as_dicts = [asdict(row) for row in found.rows]
         print(json.dumps({"facts": about, "rows": rows_as_dicts}))
     return 1 if found.failed else 0
+
+
+def attempted(name: str, setting: Setting, found: Found) -> list[Row]:
+    """The rows of a part, which are noted; none if it failed, which is noted too."""
+    rows: list[Row] = []
+    start = time.perf_counter()
+    # One part that fails must not lose what the others measured.
+    try:
+        rows = measured(PARTS[name], setting)
+    except (Exception, GivenUp) as error:
+        found.failed[name] = f"{type(error).__name__}: {error}"[:500]
+        print(f"{name} failed: {found.failed[name]}", file=sys.stderr)
+    print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
+    found.rows += rows
+    return rows
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ largest deviation from the naive loop's LD, on the cells it ran.
 """
 
 import argparse
-import copy
 import itertools
 import json
 import os
@@ -22,15 +21,22 @@ import platform
 import random
 import statistics
 import time
-import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 import transformers
+from patching_peers import (
+    POSITIONS,
+    Cell,
+    Measured,
+    Method,
+    attribution,
+    naive_loop,
+    pairs_of,
+    transformer_lens,
+)
 from transformers import AutoConfig, AutoModelForCausalLM
 
 import interp
@@ -41,7 +47,8 @@ from interp.patching import PromptPairs, attribute, trace
 os.environ.setdefault("INTERP_PROGRESS", "off")
 os.environ.setdefault("TQDM_DISABLE", "1")
 VOCABULARY = 2048
-PREFIX, POSITIONS, LAYERS = 100, 12, 12
+LAYERS = 12
+ATTRIBUTION = "attribution patching"
 GOAL_NAIVE, GOAL_ATTRIBUTION = 28.0, 1.6
 SHAPES: dict[str, dict[str, Any]] = {
     "neox-256": {
@@ -65,24 +72,6 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
 }
 
-Cell = tuple[int, int]  # layer and position in the whole prompt
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """One run of a method: LD of the first pair by cell, and what share it ran.
-
-    `counted` is the number of token-layers of the naive loop and of ours.
-    """
-
-    ld: dict[Cell, float]
-    share: float
-    pairs: int
-    counted: tuple[int, int] = (0, 0)
-
-
-Method = Callable[[list[Cell]], Measured]
-
 
 def model_of(shape: str) -> LanguageModel:
     config = AutoConfig.for_model(
@@ -101,123 +90,10 @@ def model_of(shape: str) -> LanguageModel:
     return interp.load(hf)
 
 
-def pairs_of(n: int) -> PromptPairs:
-    """Pairs that differ from their first grid position on: no cell is known before."""
-    draw = random.Random(0)
-
-    def tokens(count: int) -> tuple[int, ...]:
-        return tuple(draw.randrange(3, VOCABULARY) for _ in range(count))
-
-    prefix = tokens(PREFIX)
-    tails = [tokens(POSITIONS) for _ in range(n)]
-    return PromptPairs(
-        clean_ids=tuple((*prefix, *tail) for tail in tails),
-        corrupted_ids=tuple((*prefix, *tokens(2), *tail[2:]) for tail in tails),
-        positive=(3,) * n,
-        negative=(4,) * n,
-        start=(PREFIX,) * n,
-        roles=(tuple(f"token {i}" for i in range(POSITIONS)),) * n,
-        groups=tuple(str(i) for i in range(n)),
-    )
-
-
-def naive(hf: Any, pairs: PromptPairs) -> Method:
-    """One whole forward pass per cell, with one plain hook and one row of logits."""
-    blocks = _blocks(hf)
-
+def naive(model: LanguageModel, pairs: PromptPairs) -> Method:
     def run(cells: list[Cell]) -> Measured:
-        clean = torch.tensor([pairs.clean_ids[0]])
-        corrupted = torch.tensor([pairs.corrupted_ids[0]])
-        found = {}
-        with torch.inference_mode():
-            states = hf(clean, output_hidden_states=True, use_cache=False).hidden_states
-            for layer, position in cells:
-                # The last entry is behind the final norm: `hidden_states` ends so.
-                value = states[layer + 1][:, position]
-
-                def replace(
-                    module: Any, args: Any, output: Any, new: Any = (position, value)
-                ) -> Any:
-                    hidden = (
-                        output[0] if isinstance(output, tuple) else output
-                    ).clone()
-                    hidden[:, new[0]] = new[1]
-                    return (
-                        (hidden, *output[1:]) if isinstance(output, tuple) else hidden
-                    )
-
-                handle = blocks[layer].register_forward_hook(replace)
-                logits = hf(corrupted, logits_to_keep=1, use_cache=False).logits[0, -1]
-                handle.remove()
-                found[layer, position] = float(logits[3] - logits[4])
-        return Measured(ld=found, share=len(cells) / (LAYERS * POSITIONS), pairs=1)
-
-    return run
-
-
-def transformer_lens(hf: Any, pairs: PromptPairs) -> Method:
-    """`get_act_patch_resid_pre` on TransformerLens' bridge around a copy."""
-    from transformer_lens.model_bridge.sources._bridge_builder import (
-        build_bridge_from_module,
-    )
-    from transformer_lens.patching import get_act_patch_resid_pre
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        bridge: Any = build_bridge_from_module(
-            copy.deepcopy(hf), type(hf).__name__, hf_config=copy.deepcopy(hf.config)
-        )
-    clean = torch.tensor([pairs.clean_ids[0]])
-    corrupted = torch.tensor([pairs.corrupted_ids[0]])
-
-    def run(cells: list[Cell]) -> Measured:
-        # `resid_pre` of the next layer; at the top, which has none, the first's.
-        places = [((layer + 1) % LAYERS, position) for layer, position in cells]
-        frame = pd.DataFrame(places, columns=["layer", "pos"])
-        with torch.inference_mode(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            _, cache = bridge.run_with_cache(clean, prepend_bos=False)
-            values = get_act_patch_resid_pre(
-                bridge,
-                corrupted,
-                cache,
-                lambda logits: logits[0, -1, 3] - logits[0, -1, 4],
-                index_axis_names=None,
-                index_df=frame,
-            )
-        found = {
-            cell: float(value)
-            for cell, value in zip(cells, values, strict=True)
-            if cell[0] < LAYERS - 1
-        }
-        return Measured(ld=found, share=len(cells) / (LAYERS * POSITIONS), pairs=1)
-
-    return run
-
-
-def attribution(hf: Any, pairs: PromptPairs) -> Method:
-    """Two whole forward passes and a backward pass, by plain hooks."""
-    blocks = _blocks(hf)
-
-    def run(cells: list[Cell]) -> Measured:
-        clean = torch.tensor([pairs.clean_ids[0]])
-        corrupted = torch.tensor([pairs.corrupted_ids[0]])
-        kept: list[list[torch.Tensor]] = [[], []]
-
-        def keep(module: Any, args: Any, output: Any) -> None:
-            kept[-1].append(output[0] if isinstance(output, tuple) else output)
-
-        handles = [block.register_forward_hook(keep) for block in blocks]
-        with torch.no_grad():
-            hf(clean, logits_to_keep=1, use_cache=False)
-        values, kept[-1] = kept[-1], []
-        logits = hf(corrupted, logits_to_keep=1, use_cache=False).logits[0, -1]
-        gradients = torch.autograd.grad(logits[3] - logits[4], kept[-1])
-        for handle in handles:
-            handle.remove()
-        for value, own, slope in zip(values, kept[-1], gradients, strict=True):
-            (slope * (value - own)).sum(-1)
-        return Measured(ld={}, share=1.0, pairs=1)
+        ld = naive_loop(model.hf, pairs, cells)
+        return Measured(ld=ld, share=len(cells) / (LAYERS * POSITIONS))
 
     return run
 
@@ -226,9 +102,9 @@ def ours(model: LanguageModel, pairs: PromptPairs) -> Method:
     def run(cells: list[Cell]) -> Measured:
         found = trace(model, pairs)
         grid = found.ld[0, 0]
-        ld = {cell: float(grid[cell[0], cell[1] - PREFIX]) for cell in cells}
+        ld = {cell: float(grid[cell]) for cell in cells}
         counted = found.naive_token_layers, found.token_layers
-        return Measured(ld=ld, share=1.0, pairs=len(pairs), counted=counted)
+        return Measured(ld=ld, pairs=len(pairs), counted=counted)
 
     return run
 
@@ -236,13 +112,9 @@ def ours(model: LanguageModel, pairs: PromptPairs) -> Method:
 def our_attribution(model: LanguageModel, pairs: PromptPairs) -> Method:
     def run(cells: list[Cell]) -> Measured:
         attribute(model, pairs)
-        return Measured(ld={}, share=1.0, pairs=len(pairs))
+        return Measured(ld={}, pairs=len(pairs))
 
     return run
-
-
-def _blocks(hf: Any) -> Any:
-    return hf.gpt_neox.layers if hasattr(hf, "gpt_neox") else hf.model.layers
 
 
 def measure(
@@ -252,70 +124,74 @@ def measure(
     n_cells: int,
     repeats: int,
     clock: Callable[[], float],
-    without: list[str],
+    without: Sequence[str],
 ) -> dict[str, Any]:
-    model, pairs = model_of(shape), pairs_of(n_pairs)
-    one = pairs.subset([0])
-    many, screened = f"interp, {n_pairs} pairs", f"interp attribute, {n_pairs} pairs"
-    methods: dict[str, Method] = {
-        "naive loop": naive(model.hf, one),
-        many: ours(model, pairs),
-        "interp, 1 pair": ours(model, one),
-        "attribution patching": attribution(model.hf, one),
-        screened: our_attribution(model, pairs),
-    }
-    if "transformer_lens" not in without:
-        methods["TransformerLens get_act_patch_resid_pre"] = transformer_lens(
-            model.hf, one
-        )
+    """What all methods of a shape cost beside the naive loop, a pair."""
+    methods, many = methods_of(shape, n_pairs, without), f"interp, {n_pairs} pairs"
+    places = list(itertools.product(range(LAYERS), range(POSITIONS)))
     draw = random.Random(0)
-    grid = range(LAYERS), range(PREFIX, PREFIX + POSITIONS)
-    places = list(itertools.product(*grid))
     times: dict[str, list[float]] = {name: [] for name in methods}
     differences: dict[str, float] = {}
     counted = (0, 0)
     for turn in range(repeats + 1):
-        # The first turn only warms up.
-        order = [name for name in methods if turn or name not in (many, screened)]
+        # The first turn only warms up, without what takes longest.
+        order = [name for name in methods if turn or not name.endswith(" pairs")]
         draw.shuffle(order)
-        cells = draw.sample(places, min(n_cells, 4) if not turn else n_cells)
+        cells = draw.sample(places, n_cells if turn else min(n_cells, 4))
         results = {}
         for name in order:
             start = clock()
             done = methods[name](cells)
-            took = (clock() - start) / done.share / done.pairs
+            taken = (clock() - start) / done.share / done.pairs
             results[name] = done.ld
             counted = done.counted if name == many else counted
             if turn:
-                times[name].append(took)
+                times[name].append(taken)
         _compare(results, differences)
-    ratios = {
-        name: statistics.median(
-            own / loop for own, loop in zip(taken, times["naive loop"], strict=True)
-        )
-        for name, taken in times.items()
+    found = summary(times, ours=many)
+    counts = {"naive_token_layers": counted[0], "token_layers": counted[1]}
+    about = {"shape": shape, "cells": n_cells}
+    return about | found | counts | {"difference": differences}
+
+
+def methods_of(shape: str, n_pairs: int, without: Sequence[str]) -> dict[str, Method]:
+    """The naive loop, ours and its peers on one model."""
+    model, pairs = model_of(shape), pairs_of(n_pairs, vocabulary=VOCABULARY)
+    one = pairs.subset([0])
+    methods = {
+        "naive loop": naive(model, one),
+        f"interp, {n_pairs} pairs": ours(model, pairs),
+        "interp, 1 pair": ours(model, one),
+        ATTRIBUTION: attribution(model.hf, one),
+        f"interp attribute, {n_pairs} pairs": our_attribution(model, pairs),
     }
-    against = statistics.median(
-        own / other
-        for own, other in zip(times[many], times["attribution patching"], strict=True)
-    )
+    if "transformer_lens" not in without:
+        peer = transformer_lens(model.hf, one)
+        methods["TransformerLens get_act_patch_resid_pre"] = peer
+    return methods
+
+
+def summary(times: Mapping[str, Sequence[float]], *, ours: str) -> dict[str, Any]:
+    """Medians of the ratios of rounds, and whether the goals are met."""
+
+    def over(name: str, other: str) -> float:
+        both = zip(times[name], times[other], strict=True)
+        return statistics.median(own / beside for own, beside in both)
+
+    faster = {name: 1 / over(name, "naive loop") for name in times}
+    against = over(ours, ATTRIBUTION)
     return {
-        "shape": shape,
-        "cells": n_cells,
         "seconds_per_pair_naive": statistics.median(times["naive loop"]),
-        "faster_than_naive": {name: 1 / ratio for name, ratio in ratios.items()},
+        "faster_than_naive": faster,
         "times_attribution": against,
-        "naive_token_layers": counted[0],
-        "token_layers": counted[1],
-        "difference": differences,
-        "goal_met": 1 / ratios[many] >= GOAL_NAIVE and against <= GOAL_ATTRIBUTION,
+        "goal_met": faster[ours] >= GOAL_NAIVE and against <= GOAL_ATTRIBUTION,
     }
 
 
 def _compare(results: dict[str, dict[Cell, float]], worst: dict[str, float]) -> None:
     right = results["naive loop"]
     for name, found in results.items():
-        both = [c for c in found if c in right and c[0] < LAYERS - 1]
+        both = found.keys() & right.keys()
         if name != "naive loop" and both:
             gap = max(abs(found[cell] - right[cell]) for cell in both)
             worst[name] = max(worst.get(name, 0.0), gap)

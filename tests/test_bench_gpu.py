@@ -75,6 +75,22 @@ def test_a_part_that_takes_too_long_is_given_up(gpu):
         gpu.measured(gpu.Part(run=part, share=1), setting)
 
 
+def test_a_peer_that_takes_too_long_is_no_peer_that_fails(gpu, monkeypatch):
+    """What a peer raises is passed over; that its time is over must not be."""
+    peers = importlib.import_module("gpu_peers")
+    monkeypatch.setattr(peers, "find_spec", lambda name: object())
+    monkeypatch.setattr(peers, "batches_of", lambda setting, prompts: [])
+    monkeypatch.setattr(peers, "transformer_lens", lambda *_: time.sleep(60))
+
+    class Model:
+        device = torch.device("cpu")
+        d_vocab = 512
+
+    setting = gpu.Setting(model=Model(), n_prompts=1, rounds=1, seconds=0.05)
+    with pytest.raises(gpu.GivenUp):
+        gpu.measured(gpu.Part(run=peers.peers_part, share=1), setting)
+
+
 def test_rounds_end_with_the_time(gpu):
     clock = importlib.import_module("gpu_setting")
 
