@@ -152,47 +152,9 @@ def reddy_preset(
         seed: The first seed.
         out: Folder for checkpoints, which a second call resumes from.
     """
-    steps = 2500 if size == "full" else 20
     groups: list[Group] = []
     for classes in (64, 2048):
-        task = reddy_task(
-            classes=classes,
-            labels=16,
-            content=31,
-            places=17,
-            context=4,
-            p_bursty=0.75,
-            seed=seed,
-        )
-        tests = tuple(
-            Evaluation(name=name, task=evaluator(task, name), measure=_accuracy)
-            for name in ("IC", "IC2", "IW")
-        )
-        experiment = Experiment(
-            network=NetworkConfig(
-                heads=1,
-                d_model=task.width,
-                outputs=16,
-                d_item=task.width,
-                raw_items=True,
-                positions="none",
-                norm=False,
-                project=False,
-                scaled=False,
-                readout=(128, 128),
-            ),
-            task=task,
-            training=TrainingConfig(
-                steps=steps,
-                batch=64,
-                learning_rate=1e-3,
-                betas=(0.9, 0.999),
-                evaluate_every=50 if size == "full" else 10,
-                checkpoint_every=500,
-            ),
-            seeds=tuple(range(seed, seed + 3)),
-            evaluations=(Evaluation(task=task, measure=measure_labels), *tests),
-        )
+        experiment = _reddy(classes, size=size, seed=seed)
         run = train(experiment, out=None if out is None else out / f"{classes}")
         name = f"{classes} classes"
         groups += split((name,), experiment.seeds, run.steps, run.curves)
@@ -209,6 +171,49 @@ def reddy_preset(
     ]
     return formation_run(
         groups, findings, preset, notes=("p_B is 0.75 and p_C 0; L=16, N=4, D=31.",)
+    )
+
+
+def _reddy(classes: int, *, size: Size, seed: int) -> Experiment:
+    """One run of Reddy's network on so many classes, with his three tests."""
+    task = reddy_task(
+        classes=classes,
+        labels=16,
+        content=31,
+        places=17,
+        context=4,
+        p_bursty=0.75,
+        seed=seed,
+    )
+    tests = tuple(
+        Evaluation(name=name, task=evaluator(task, name), measure=_accuracy)
+        for name in ("IC", "IC2", "IW")
+    )
+    is_full = size == "full"
+    return Experiment(
+        network=NetworkConfig(
+            heads=1,
+            d_model=task.width,
+            outputs=16,
+            d_item=task.width,
+            raw_items=True,
+            positions="none",
+            norm=False,
+            project=False,
+            scaled=False,
+            readout=(128, 128),
+        ),
+        task=task,
+        training=TrainingConfig(
+            steps=2500 if is_full else 20,
+            batch=64,
+            learning_rate=1e-3,
+            betas=(0.9, 0.999),
+            evaluate_every=50 if is_full else 10,
+            checkpoint_every=500,
+        ),
+        seeds=tuple(range(seed, seed + 3)),
+        evaluations=(Evaluation(task=task, measure=measure_labels), *tests),
     )
 
 

@@ -94,26 +94,42 @@ def load(
         ConfigError: If an option has no such value here.
         OutOfMemoryError: If it does not fit.
     """
-    if backend != "native" or remote:
-        _check_backend(source, backend, remote, trust_remote_code)
-        from interp.models.traced import remote_model, traced
+    _check_backend(source, backend, remote, trust_remote_code)
+    if remote:
+        from interp.models.traced import remote_model
 
-        if remote:
-            return remote_model(str(source), revision=revision, tokenizer=tokenizer)
-        return traced(
-            load(
-                source,
-                tokenizer=tokenizer,
-                revision=revision,
-                device=device,
-                dtype=dtype,
-                trust_remote_code=trust_remote_code,
-                attn=attn,
-            )
-        )
+        return remote_model(str(source), revision=revision, tokenizer=tokenizer)
     if isinstance(source, PreTrainedModel):
         name = source.config.name_or_path or type(source).__name__
-        return LanguageModel(hf=source.eval(), tokenizer=tokenizer, name=name)
+        model = LanguageModel(hf=source.eval(), tokenizer=tokenizer, name=name)
+    else:
+        model = _from_files(
+            source,
+            tokenizer=tokenizer,
+            revision=revision,
+            device=device,
+            dtype=dtype,
+            trust_remote_code=trust_remote_code,
+            attn=attn,
+        )
+    if backend == "native":
+        return model
+    from interp.models.traced import traced
+
+    return traced(model)
+
+
+def _from_files(
+    source: str | Path,
+    *,
+    tokenizer: PreTrainedTokenizerBase | None,
+    revision: str | None,
+    device: str,
+    dtype: str | torch.dtype,
+    trust_remote_code: bool,
+    attn: str | None,
+) -> LanguageModel:
+    """A model from a folder or a hub, each of its files inspected first."""
     device_map = device_map_of(device)
     torch_dtype = dtype_of(dtype)
     check_attention(attn, trust_remote_code)
