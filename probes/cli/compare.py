@@ -1,7 +1,7 @@
 """`interp compare`: what post-training changed, as results and a report."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,60 +33,69 @@ if TYPE_CHECKING:
     from probes.studies.kinds import StudySpec
 
 
+Base = Annotated[str, typer.Argument(help="Hub id or folder of the base model.")]
+Post = Annotated[
+    str, typer.Argument(help="Hub id or folder of the post-trained model.")
+]
+More = Annotated[
+    Files,
+    typer.Argument(
+        metavar="[FILE]...",
+        help="Further statement files, so that --statements *.csv works.",
+    ),
+]
+Texts = Annotated[
+    Files,
+    typer.Option(
+        help="Ordinary texts for the confidence study, one a line or a column "
+        "text; true statements by default."
+    ),
+]
+Studies = Annotated[
+    str,
+    typer.Option(
+        help="truthfulness,refusal,knowledge,confidence; those whose data is given "
+        "by default."
+    ),
+]
+Group = Annotated[
+    str | None,
+    typer.Option(help="Column of what statements are about; found by default."),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        help="At most so many statements, and instructions of each kind.", min=8
+    ),
+]
+MaxNewTokens = Annotated[
+    int, typer.Option(help="Where answers to instructions are cut.", min=1)
+]
+BatchSize = Annotated[
+    int, typer.Option(help="Instructions that are answered together.", min=1)
+]
+BaseRevision = Annotated[str | None, typer.Option(help="Revision of BASE on the hub.")]
+PostRevision = Annotated[str | None, typer.Option(help="Revision of POST on the hub.")]
+
+
 def compare(
-    base: Annotated[str, typer.Argument(help="Hub id or folder of the base model.")],
-    post: Annotated[
-        str, typer.Argument(help="Hub id or folder of the post-trained model.")
-    ],
+    base: Base,
+    post: Post,
     out: Out,
-    more: Annotated[
-        Files,
-        typer.Argument(
-            metavar="[FILE]...",
-            help="Further statement files, so that --statements *.csv works.",
-        ),
-    ] = None,
+    more: More = None,
     statements: Statements = None,
     harmful: Harmful = None,
     harmless: Harmless = None,
-    texts: Annotated[
-        Files,
-        typer.Option(
-            help="Ordinary texts for the confidence study, one a line or a column "
-            "text; true statements by default."
-        ),
-    ] = None,
-    studies: Annotated[
-        str,
-        typer.Option(
-            help="truthfulness,refusal,knowledge,confidence; those whose data is given "
-            "by default."
-        ),
-    ] = "",
+    texts: Texts = None,
+    studies: Studies = "",
     statement_column: StatementColumn = "statement",
     label_column: LabelColumn = "label",
-    group: Annotated[
-        str | None,
-        typer.Option(help="Column of what statements are about; found by default."),
-    ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            help="At most so many statements, and instructions of each kind.", min=8
-        ),
-    ] = None,
-    max_new_tokens: Annotated[
-        int, typer.Option(help="Where answers to instructions are cut.", min=1)
-    ] = 48,
-    batch_size: Annotated[
-        int, typer.Option(help="Instructions that are answered together.", min=1)
-    ] = 64,
-    base_revision: Annotated[
-        str | None, typer.Option(help="Revision of BASE on the hub.")
-    ] = None,
-    post_revision: Annotated[
-        str | None, typer.Option(help="Revision of POST on the hub.")
-    ] = None,
+    group: Group = None,
+    limit: Limit = None,
+    max_new_tokens: MaxNewTokens = 48,
+    batch_size: BatchSize = 64,
+    base_revision: BaseRevision = None,
+    post_revision: PostRevision = None,
     seed: Seed = 0,
     shard: Shard = None,
     ray: Ray = None,
@@ -101,35 +110,18 @@ def compare(
     Runs the studies whose data is given and writes OUT/report.html. The same command
     again loads what is finished and goes on from there.
     """
+    # By name, as `interp plan` has them, too: most are settings of the studies.
+    params = locals()
     share(shard, ray, shards, device=device)
     from probes.studies.comparing import compare as run
     from probes.studies.specs import LEFT_OUT_IF_UNSUITABLE
 
-    settings = {
-        "base_revision": base_revision,
-        "post_revision": post_revision,
-        "dtype": dtype,
-        "limit": limit,
-        "statement_column": statement_column,
-        "label_column": label_column,
-        "group": group,
-        "max_new_tokens": max_new_tokens,
-        "batch_size": batch_size,
-        "seed": seed,
-    }
-    files = {
-        "statements": [*(statements or ()), *(more or ())],
-        "harmful": harmful,
-        "harmless": harmless,
-        "texts": texts,
-    }
-    asked = named(studies)
     done = run(
-        specs_of(base, post, files, asked=asked, settings=settings),
+        specs_of(params),
         out=out,
         device=device,
         trust_remote_code=trust_remote_code,
-        may_leave_out=() if asked else LEFT_OUT_IF_UNSUITABLE,
+        may_leave_out=() if named(studies) else LEFT_OUT_IF_UNSUITABLE,
         tell=say,
     )
     report(done, as_json=as_json)
@@ -146,22 +138,11 @@ def named(studies: str) -> list[str]:
     return [name.strip() for name in studies.split(",") if name.strip()]
 
 
-def specs_of(
-    base: str,
-    post: str,
-    files: Mapping[str, Files],
-    *,
-    asked: list[str],
-    settings: Mapping[str, object],
-) -> "list[StudySpec]":
+def specs_of(params: Mapping[str, object]) -> "list[StudySpec]":
     """The settings of every study of a comparison.
 
     Args:
-        base: Hub id or folder of the base model.
-        post: Hub id or folder of the post-trained model.
-        files: Data by the fields of `Sources`.
-        asked: The studies that were named; none for those whose data is given.
-        settings: Settings of the command line; a study takes those that it has.
+        params: The parameters of `interp compare` by name.
 
     Raises:
         ConfigError: If a study does not exist or lacks its data.
@@ -169,15 +150,29 @@ def specs_of(
     from probes.studies.kinds import Sources
     from probes.studies.specs import specs_for
 
-    sources = Sources(**{name: tuple(given or ()) for name, given in files.items()})
-    specs = specs_for(base, post, sources, studies=asked)
-    return [_with(spec, settings) for spec in specs]
+    sources = Sources(
+        statements=(*_files(params, "statements"), *_files(params, "more")),
+        harmful=_files(params, "harmful"),
+        harmless=_files(params, "harmless"),
+        texts=_files(params, "texts"),
+    )
+    asked = named(str(params["studies"]))
+    specs = specs_for(str(params["base"]), str(params["post"]), sources, studies=asked)
+    data = {field.name for field in fields(sources)}
+    return [_with(spec, params, leave=data) for spec in specs]
 
 
-def _with(spec: "StudySpec", settings: Mapping[str, object]) -> "StudySpec":
+def _files(params: Mapping[str, object], name: str) -> tuple[str, ...]:
+    given = params[name]
+    return tuple(map(str, given)) if isinstance(given, list | tuple) else ()
+
+
+def _with(
+    spec: "StudySpec", params: Mapping[str, object], *, leave: Collection[str]
+) -> "StudySpec":
     """A study's settings with those of the command line that it has."""
-    own = {field.name for field in fields(spec)} & set(settings)
-    return replace(spec, **{name: settings[name] for name in own})
+    own = {field.name for field in fields(spec)} & set(params) - set(leave)
+    return replace(spec, **{name: params[name] for name in own})
 
 
 def report(done: "Comparison", *, as_json: bool) -> None:

@@ -106,33 +106,19 @@ def _planned(name: Command, params: Params) -> "Planned":
 
 
 def _specs(name: Literal["compare", "study"], params: Params) -> "list[StudySpec]":
-    from probes.cli.compare import named, specs_of
+    from probes.cli.compare import specs_of
     from probes.cli.study import spec_of, with_columns
 
-    if name == "study":
-        config = params["config"]
-        assert isinstance(config, Path)
-        columns = [params["statement_column"], params["label_column"]]
-        assignments = with_columns(
-            _list(params["assignments"]),
-            *(None if one is None else str(one) for one in columns),
-        )
-        return [spec_of(str(params["name"]), config, assignments)]
-    files = {
-        kind: _list(params[kind])
-        for kind in ("statements", "harmful", "harmless", "texts")
-    }
-    files["statements"] = [
-        *(files["statements"] or ()),
-        *(_list(params["more"]) or ()),
-    ]
-    return specs_of(
-        str(params["base"]),
-        str(params["post"]),
-        files,
-        asked=named(str(params["studies"])),
-        settings={name: value for name, value in params.items() if name not in files},
+    if name == "compare":
+        return specs_of(params)
+    config = params["config"]
+    assert isinstance(config, Path)
+    columns = [params["statement_column"], params["label_column"]]
+    assignments = with_columns(
+        _list(params["assignments"]),
+        *(None if one is None else str(one) for one in columns),
     )
+    return [spec_of(str(params["name"]), config, assignments)]
 
 
 def _list(value: object) -> list[str] | None:
