@@ -16,29 +16,31 @@ To = Literal["csv", "parquet", "html", "python", "gguf", "neuronpedia"]
 FOLDER = "directions"
 
 
+Place = Annotated[
+    Path, typer.Argument(help="A run, a result, or the file of a direction.")
+]
+File = Annotated[Path, typer.Argument(help="The file to write.")]
+Format = Annotated[To, typer.Option(help="Which format.")]
+Names = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="For gguf and neuronpedia: which direction of the run, as truth-post; "
+        "the only one by default. Repeatable for gguf: one for each layer."
+    ),
+]
+ModelId = Annotated[str, typer.Option(help="What the other program calls the model.")]
+Label = Annotated[str, typer.Option(help="For neuronpedia: what the vector is called.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace FILE if it is there.")]
+
+
 def export(
-    result: Annotated[
-        Path,
-        typer.Argument(help="A run, a result, or the file of a direction."),
-    ],
-    file: Annotated[Path, typer.Argument(help="The file to write.")],
-    to: Annotated[To, typer.Option(help="Which format.")],
-    direction: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="For gguf and neuronpedia: which direction of the run, as truth-post; "
-            "the only one by default. Repeatable for gguf: one for each layer."
-        ),
-    ] = None,
-    model_id: Annotated[
-        str, typer.Option(help="What the other program calls the model.")
-    ] = "",
-    label: Annotated[
-        str, typer.Option(help="For neuronpedia: what the vector is called.")
-    ] = "",
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace FILE if it is there.")
-    ] = False,
+    result: Place,
+    file: File,
+    to: Format,
+    direction: Names = None,
+    model_id: ModelId = "",
+    label: Label = "",
+    force: Force = False,
     as_json: Json = False,
 ) -> int:
     """Write RESULT to FILE as a table, a page, Python, or its directions for others.

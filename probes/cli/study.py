@@ -25,35 +25,39 @@ if TYPE_CHECKING:
     from probes.studies.kinds import StudySpec
 
 
+Name = Annotated[
+    str, typer.Argument(help="truthfulness, refusal, knowledge or confidence.")
+]
+Config = Annotated[
+    Path, typer.Argument(help="TOML file of settings, such as a run's spec.toml.")
+]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Another value; repeatable."),
+]
+ShortForSet = Annotated[
+    str | None, typer.Option(help="As in `interp compare`; short for --set.")
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Run nothing; say what it would cost, as `interp plan`."
+    ),
+]
+Resume = Annotated[
+    bool, typer.Option(help="Take what is finished, or compute everything again.")
+]
+
+
 def study(
-    name: Annotated[
-        str, typer.Argument(help="truthfulness, refusal, knowledge or confidence.")
-    ],
-    config: Annotated[
-        Path, typer.Argument(help="TOML file of settings, such as a run's spec.toml.")
-    ],
+    name: Name,
+    config: Config,
     out: Out = Path("results"),
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Another value; repeatable."),
-    ] = None,
-    statement_column: Annotated[
-        str | None, typer.Option(help="As in `interp compare`; short for --set.")
-    ] = None,
-    label_column: Annotated[
-        str | None, typer.Option(help="As in `interp compare`; short for --set.")
-    ] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run",
-            help="Run nothing; say what it would cost, as `interp plan`.",
-        ),
-    ] = False,
-    resume: Annotated[
-        bool,
-        typer.Option(help="Take what is finished, or compute everything again."),
-    ] = True,
+    assignments: Assignments = None,
+    statement_column: ShortForSet = None,
+    label_column: ShortForSet = None,
+    dry_run: DryRun = False,
+    resume: Resume = True,
     shard: Shard = None,
     ray: Ray = None,
     shards: Shards = None,
