@@ -105,8 +105,9 @@ class SideBySide:
         prompt: The prompt's tokens with the scores of the unchanged model.
         unchanged: What the model writes.
         steered: What it writes under the edits.
-        kl: KL divergence, in nats, of the steered model's prediction of each token of
-            the steered text from the unchanged model's, both given the same text.
+        kl: `D(steered || unchanged)`, the KL divergence, in nats, of the steered
+            model's prediction of each token of the steered text from the unchanged
+            model's, both given the same text.
         unchanged_log_probability: Of the steered text's tokens in the unchanged model.
     """
 

@@ -117,14 +117,14 @@ def _neurons_in_words(result: ConfidenceComparison, role: Role) -> str:
 def _swap_in_words(result: ConfidenceComparison, role: Role) -> str:
     def moved(rows: tuple[ConfidenceRow, ...]) -> str:
         changes = [row.entropy_change for row in rows]
-        text = f"{np.mean(changes):+.4f}"
+        text = f"{np.mean(changes):+.4f} nats"
         if result.has_gap:
             text += f" ({np.mean([row.share for row in rows]):.2f} of the way)"
         return text
 
     other = ROLES[1 - ROLES.index(role)]
     said = f"In the {role} model the {other} model's candidates change the entropy by "
-    said += f"{moved(result.row(role, 'entropy neurons'))} nats"
+    said += f"{moved(result.row(role, 'entropy neurons'))}"
     if random := result.row(role, "random neurons"):
         said += f", random neurons by {moved(random)}"
     return f"{said}, its final gain by {moved(result.row(role, 'final gain'))}."

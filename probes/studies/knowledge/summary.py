@@ -1,5 +1,6 @@
 """What a knowledge result says; knows neither torch nor models."""
 
+import numpy as np
 import pandas as pd
 
 from interp.results import KnowledgeComparison
@@ -142,4 +143,6 @@ def step_table(result: KnowledgeComparison) -> pd.DataFrame:
 
 
 def _layer(row: Staircase) -> str:
+    if np.isnan(row.layer):
+        return "nowhere"
     return f"{row.layer:.2f} [{row.low:.2f}, {row.high:.2f}]"

@@ -86,9 +86,30 @@ def sentences(result: TruthfulnessComparison) -> tuple[str, ...]:
     ]
     if found:
         said.append(f"Chosen on validation, the best probes are {' and '.join(found)}.")
+    said += _beside_random(result)
     said += _between_datasets(result)
     said += _added(result)
     return tuple(said)
+
+
+def _beside_random(result: TruthfulnessComparison) -> list[str]:
+    """Of which models the best probe does no better than random directions."""
+    beside: list[str] = []
+    for role in ROLES:
+        best = _best(result, role)
+        if best is None or not best.auroc_low > 0.5:
+            continue
+        drawn = np.array([best.random_auroc, best.covariance_auroc])
+        reached = float(np.nanmax(drawn, initial=0.5))
+        if reached >= best.auroc:
+            beside.append(f"{reached:.3f} at layer {best.layer} of the {NAMES[role]}")
+    if not beside:
+        return []
+    return [
+        f"Of random directions one in twenty reaches {' and '.join(beside)}, as much "
+        "as the probe: what statements differ in most there goes with truth, and no one "
+        "direction stands out."
+    ]
 
 
 def _between_datasets(result: TruthfulnessComparison) -> list[str]:
