@@ -107,8 +107,8 @@ def _beside_random(result: TruthfulnessComparison) -> list[str]:
         return []
     return [
         f"Of random directions one in twenty reaches {' and '.join(beside)}, as much "
-        "as the probe: what statements differ in most there goes with truth, and no one "
-        "direction stands out."
+        "as the probe: what statements differ in most there goes with truth, and no "
+        "one direction stands out."
     ]
 
 
