@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from interp import statistics
 from interp.errors import DataError, EmptyClassError, ShapeError
+from interp.statistics import resampling
 
 
 def _readout(seed: int = 0, n: int = 60) -> tuple[np.ndarray, np.ndarray]:
@@ -38,11 +39,11 @@ def test_auroc_of_a_constant_is_half_and_of_nan_is_nan():
 def test_resampled_auroc_equals_scikit_learn_with_sample_weights(
     max_pairs: int, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(statistics, "MAX_PAIRS", max_pairs)
+    monkeypatch.setattr(resampling, "MAX_PAIRS", max_pairs)
     scores, labels = _readout(1)
     groups = np.arange(60) // 3
-    weights = np.concatenate([*statistics._weight_blocks(groups, 60, 8, 5)])
-    draws = statistics._bootstrap_aurocs(scores, labels, groups, 8, 5)
+    weights = np.concatenate([*resampling.weight_blocks(groups, 60, 8, 5)])
+    draws = resampling.bootstrap_aurocs(scores, labels, groups, 8, 5)
     assert draws.shape == (3, 2, 8)
     for resample in range(8):
         expected = roc_auc_score(labels, scores[1, 1], sample_weight=weights[resample])
@@ -50,7 +51,7 @@ def test_resampled_auroc_equals_scikit_learn_with_sample_weights(
 
 
 def test_groups_are_drawn_whole():
-    weights = np.concatenate([*statistics._weight_blocks(list("aabbbc"), 6, 50, 0)])
+    weights = np.concatenate([*resampling.weight_blocks(list("aabbbc"), 6, 50, 0)])
     assert (weights[:, 0] == weights[:, 1]).all()
     assert (weights[:, 2] == weights[:, 4]).all()
     group_counts = weights[:, [0, 2, 5]].sum(axis=1)
@@ -61,7 +62,7 @@ def test_groups_are_drawn_whole():
 def test_blocks_do_not_change_the_interval(monkeypatch: pytest.MonkeyPatch):
     scores, labels = _readout(2)
     whole = statistics.auroc_interval(scores, labels, resamples=40, seed=3)
-    monkeypatch.setattr(statistics, "ITEMS_PER_BLOCK", 60 * 7)
+    monkeypatch.setattr(resampling, "ITEMS_PER_BLOCK", 60 * 7)
     blocked = statistics.auroc_interval(scores, labels, resamples=40, seed=3)
     np.testing.assert_array_equal(whole.low, blocked.low)
     np.testing.assert_array_equal(whole.high, blocked.high)
