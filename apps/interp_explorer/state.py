@@ -42,6 +42,7 @@ def choose(
     key: str,
     default: str = "",
     help_text: str = "",
+    slider: bool = False,
 ) -> str | None:
     """One of several options, which the address names; the first by default.
 
@@ -51,10 +52,21 @@ def choose(
         key: The parameter in the address.
         default: What is chosen where the address does not say, if not the first.
         help_text: What the choice means.
+        slider: Whether it is drawn as a slider: for what has an order, such as steps.
     """
     asked = st.query_params.get(key)
     if asked is not None and asked not in options:
         st.warning(f"This link asks for {escaped(asked)}, which is not here.")
+    # A slider has two ends.
+    if slider and len(options) > 1:
+        return st.select_slider(
+            label,
+            options,
+            default if default in options else options[0],
+            key=key,
+            bind="query-params",
+            help=help_text or None,
+        )
     return st.selectbox(
         label,
         options,

@@ -1,5 +1,10 @@
 """Figures and reports: pure functions from results to plotly figures and HTML."""
 
+from interp.figures.attention import (
+    attention_pattern as attention_pattern,
+    attention_steps as attention_steps,
+    marked_attention as marked_attention,
+)
 from interp.figures.confidence import (
     calibration_curve as calibration_curve,
     effect_scatter as effect_scatter,
@@ -24,7 +29,6 @@ from interp.figures.heads_ablation import (
 )
 from interp.figures.heads_single import (
     ablation_strips as ablation_strips,
-    attention_pattern as attention_pattern,
     score_strips as score_strips,
 )
 from interp.figures.knowledge import (

@@ -10,22 +10,13 @@ import plotly.graph_objects as go
 from jaxtyping import Float32
 
 from interp.errors import ResultError
-from interp.figures.style import (
-    MODEL_COLOURS,
-    NEUTRAL,
-    TRUE_COLOUR,
-    faded,
-    plain,
-    styled,
-)
-from interp.figures.tokens import shown as visible
+from interp.figures.style import NEUTRAL, TRUE_COLOUR, plain, styled
 from interp.results.head_ablation import HeadAblations
 from interp.results.heads import HeadScores
 
 
 JITTER, SEED = 0.3, 0
 ROW_HEIGHT = 44
-MOST_NAMES = 24
 
 
 def score_strips(result: HeadScores, layer: int, head: int) -> go.Figure:
@@ -80,77 +71,6 @@ def ablation_strips(result: HeadAblations, layer: int, head: int) -> go.Figure:
         title=f"Loss without L{layer}H{head}, sequence by sequence",
         x="change of loss (nats)",
         height=130 + ROW_HEIGHT * len(result.kinds),
-    )
-
-
-def attention_pattern(result: HeadScores, layer: int, head: int) -> go.Figure:
-    """What one head attends to in the first sequence, token by token.
-
-    Where the sequence repeats, a line marks the keys that follow an earlier copy of
-    the query: an induction head attends along it.
-
-    Args:
-        result: The scores.
-        layer: The head's layer.
-        head: Its number.
-
-    Raises:
-        ResultError: If the pattern of that head was not kept.
-    """
-    pattern = result.pattern(f"L{layer}H{head}")
-    if pattern is None:
-        raise ResultError(
-            f"The attention of L{layer}H{head} was not kept.",
-            expected=f"Kept: {', '.join(result.pattern_heads) or 'none'}.",
-        )
-    size = len(pattern)
-    # Nothing is seen of later tokens.
-    seen = np.where(np.tril(np.ones((size, size), dtype=bool)), pattern, np.nan)
-    names = [plain(visible(token)) for token in result.pattern_tokens]
-    figure = go.Figure(
-        go.Heatmap(
-            z=seen.astype(np.float32),
-            zmin=0,
-            zmax=1,
-            colorscale=[
-                (0.0, faded(MODEL_COLOURS["base"], 0.0)),
-                (1.0, faded(MODEL_COLOURS["base"], 0.9)),
-            ],
-            colorbar={"title": {"text": "attention"}, "thickness": 14},
-            text=[[f"{a} to {b}" for b in names] for a in names],
-            hovertemplate="%{text} (%{y} to %{x})<br>%{z:.3f}<extra></extra>",
-            hoverongaps=False,
-        )
-    )
-    period = int(result.periods[0]) if result.periods.size else 0
-    if 0 < period < size:
-        queries = np.arange(period + int(result.has_bos), size)
-        figure.add_trace(
-            go.Scatter(
-                x=queries - period + 1,
-                y=queries,
-                mode="lines",
-                name="what followed the same token before",
-                line={"color": MODEL_COLOURS["post"], "width": 1.5, "dash": "dot"},
-                hoverinfo="skip",
-                showlegend=True,
-            )
-        )
-    # More names than these stand on each other on a phone.
-    places = np.arange(0, size, -(-size // MOST_NAMES))
-    ticks = {
-        "tickvals": places.tolist(),
-        "ticktext": [names[place] for place in places],
-        "showgrid": False,
-    }
-    figure.update_xaxes(**ticks, tickangle=-60, range=[-0.5, size - 0.5])
-    figure.update_yaxes(**ticks, range=[size - 0.5, -0.5])
-    return styled(
-        figure,
-        title=f"What L{layer}H{head} attends to in the first sequence",
-        x="key",
-        y="query",
-        height=560,
     )
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from interp.figures.attention import around_change, attention_steps
 from interp.figures.report import Hidden, Panel, panel
 from interp.figures.timeline import timeline_curves, timeline_map, timeline_scatter
 from interp.results.timeline import HeadTimeline
@@ -12,7 +13,7 @@ SCATTER = ("prefix_matching", "copying")
 
 
 def timeline_panels(result: HeadTimeline) -> tuple[Panel, ...]:
-    """Curves with their changes, a map for each metric of heads, and the scatter."""
+    """Curves with their changes, a map for each metric of heads, scatter, patterns."""
     panels: list[Panel] = []
     if result.curves:
         found = [row for row in result.phases if row.verdict == "transition"]
@@ -47,7 +48,7 @@ def timeline_panels(result: HeadTimeline) -> tuple[Panel, ...]:
                 alt="Prefix matching and copying of each head at the last checkpoint.",
             )
         )
-    return tuple(panels)
+    return (*panels, *_pattern_panels(result))
 
 
 def timeline_tables(result: HeadTimeline) -> tuple[Hidden, ...]:
@@ -80,6 +81,23 @@ def timeline_tables(result: HeadTimeline) -> tuple[Hidden, ...]:
             )
         )
     return tuple(tables)
+
+
+def _pattern_panels(result: HeadTimeline) -> tuple[Panel, ...]:
+    """What the head that ends highest attends to, if that was kept."""
+    metric = SCATTER[0] if SCATTER[0] in result.metrics else "".join(result.metrics[:1])
+    head = "".join(result.top(metric, k=1)) if metric else ""
+    if head not in result.pattern_heads:
+        return ()
+    steps = [str(result.steps[place]) for place in around_change(result, metric)]
+    return (
+        Panel(
+            name="attention_steps",
+            figure=attention_steps(result, metric, head),
+            alt=f"Attention of {head} by query and key in one sequence, at the steps"
+            f" {', '.join(steps)}.",
+        ),
+    )
 
 
 def _stability(result: HeadTimeline) -> pd.DataFrame:

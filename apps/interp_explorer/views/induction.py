@@ -2,13 +2,10 @@
 
 from functools import partial
 
-import streamlit as st
-
 from interp.figures import (
     Panel,
     ablation_map,
     ablation_strips,
-    attention_pattern,
     formation_seeds,
     head_map,
     score_strips,
@@ -23,6 +20,7 @@ from interp.results import (
 )
 from interp_explorer.pages import STUDY
 from interp_explorer.state import choose
+from interp_explorer.widgets.attended import show_pattern
 from interp_explorer.widgets.chart import show_figure
 from interp_explorer.widgets.clickable import Choice, choose_cell
 from interp_explorer.widgets.made import Made, made
@@ -58,12 +56,9 @@ def show_timeline(result: HeadTimeline, panel: Panel) -> None:
 def show_scatter(result: HeadTimeline, panel: Panel) -> None:
     """Prefix matching and copying at the step of a slider."""
     steps = [str(step) for step in result.steps]
-    step = steps[-1]
-    if len(steps) > 1:
-        step = st.select_slider(
-            "At step", steps, steps[-1], key="i_at", bind="query-params"
-        )
-    figure = made(partial(timeline_film, result, checkpoint=steps.index(step)))
+    step = choose("At step", steps, key="i_at", default=steps[-1], slider=True)
+    place = steps.index(step) if step in steps else -1
+    figure = made(partial(timeline_film, result, checkpoint=place))
     show_figure(figure, alt=panel.alt, key="i_scatter")
 
 
@@ -85,15 +80,7 @@ def show_scores(result: HeadScores, panel: Panel) -> None:
         alt=f"Every score of L{layer}H{head}, a point for each sequence.",
         key="i_strips",
     )
-    if result.pattern(f"L{layer}H{head}") is None:
-        kept = ", ".join(result.pattern_heads) or "none"
-        st.caption(f"Attention patterns were kept of: {kept}.")
-        return
-    show_figure(
-        made(partial(attention_pattern, result, layer, head)),
-        alt=f"Attention of L{layer}H{head} by query and key in the first sequence.",
-        key="i_pattern",
-    )
+    show_pattern(result, layer, head)
 
 
 def show_ablations(result: HeadAblations, panel: Panel) -> None:

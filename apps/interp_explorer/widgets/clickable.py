@@ -39,6 +39,7 @@ class Choice:
         names: The options, which may be anybody's texts.
         default: Which of them a link without the parameter means.
         help_text: What the choice means.
+        slider: Whether it is drawn as a slider: for what has an order, such as steps.
     """
 
     key: str
@@ -46,6 +47,7 @@ class Choice:
     names: tuple[str, ...]
     default: int = 0
     help_text: str = ""
+    slider: bool = False
 
 
 def choose_cell(
@@ -172,6 +174,7 @@ def _choose(choice: Choice) -> int:
         key=choice.key,
         default=names[choice.default],
         help_text=choice.help_text,
+        slider=choice.slider,
     )
     return names.index(name) if name in names else choice.default
 

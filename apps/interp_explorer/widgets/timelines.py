@@ -18,6 +18,7 @@ from interp.results import HeadTimeline
 from interp_explorer.cache import opened
 from interp_explorer.catalog import Entry
 from interp_explorer.state import choose, listed
+from interp_explorer.widgets.attended import show_pattern
 from interp_explorer.widgets.chart import show_figure
 from interp_explorer.widgets.clickable import Choice, choose_cell
 from interp_explorer.widgets.downloads import show_table
@@ -77,6 +78,7 @@ def show_heads(result: HeadTimeline, panel: Panel) -> None:
             label="Step",
             names=tuple(str(step) for step in result.steps),
             default=len(result.steps) - 1,
+            slider=True,
         ),
         alt=f"A map of {spoken(metric)} by head and checkpoint; highest at the end: "
         f"{', '.join(result.top(metric))}.",
@@ -98,12 +100,16 @@ def _show_head(
         f"**{head} at step {result.steps[checkpoint]}:** {escaped(spoken(metric))} "
         f"{value:.3f}{plus} (standard error over sequences)"
     )
-    show_figure(
-        made(partial(head_lines, result, metric, head)),
-        alt=f"{head} over training, with loss and in-context-learning score below it "
-        "and bands where they change.",
-        key="i_lines",
-    )
+    left, right = st.columns(2)
+    with left:
+        show_figure(
+            made(partial(head_lines, result, metric, head)),
+            alt=f"{head} over training, with loss and in-context-learning score below "
+            "it and bands where they change.",
+            key="i_lines",
+        )
+    with right:
+        show_pattern(result, layer, number, checkpoint=checkpoint)
 
 
 def _show_first_steps(result: HeadTimeline, metric: str) -> None:
