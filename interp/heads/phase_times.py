@@ -76,7 +76,9 @@ def steepest(
 ) -> Float[np.ndarray, " row"]:
     """Where each row is steepest: smoothed over 3 points, refined by a parabola.
 
-    The parabola goes through the steepest slope and its two neighbours.
+    A mean of three neighbours would bend a straight line where the spacing of
+    checkpoints changes, so that the smoothing is by `local_lines`. The parabola goes
+    through the steepest slope and its two neighbours.
 
     Args:
         x: Where each checkpoint lies; 4 or more.
@@ -84,7 +86,7 @@ def steepest(
         rising: Whether to look for the steepest rise or the steepest fall.
     """
     smooth = y.copy()
-    smooth[:, 1:-1] = (y[:, :-2] + y[:, 1:-1] + y[:, 2:]) / 3
+    smooth[:, 1:-1] = local_lines(x, y)
     slope = np.where(rising, 1.0, -1.0)[:, None] * np.diff(smooth) / np.diff(x)
     middle = (x[1:] + x[:-1]) / 2
     top = np.clip(slope.argmax(axis=1), 1, slope.shape[1] - 2)
@@ -98,3 +100,26 @@ def steepest(
     # At either end the steepest slope may not have a smaller one on both sides.
     is_top = bend < 0
     return np.where(is_top, np.clip(vertex, left, right), middle[slope.argmax(axis=1)])
+
+
+def local_lines(
+    x: Float[np.ndarray, " checkpoint"], y: Float[np.ndarray, "row checkpoint"]
+) -> Float[np.ndarray, "row inner"]:
+    """Each inner point moved onto the least-squares line through it and its neighbours.
+
+    Where checkpoints are evenly spaced this is the mean of the three.
+
+    Args:
+        x: Where each checkpoint lies; 3 or more.
+        y: The series.
+
+    Example:
+        >>> x = np.array([0.0, 1.0, 3.0])
+        >>> bool(np.allclose(local_lines(x, 2 * x[None]), 2.0))
+        True
+    """
+    places = np.lib.stride_tricks.sliding_window_view(x, 3)
+    values = np.lib.stride_tricks.sliding_window_view(y, 3, axis=1)
+    centred = places - places.mean(axis=1, keepdims=True)
+    gain = (centred * values).sum(axis=2) / np.square(centred).sum(axis=1)
+    return values.mean(axis=2) + gain * centred[:, 1]

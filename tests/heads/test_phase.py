@@ -7,7 +7,7 @@ from scipy.optimize import curve_fit
 from interp.errors import ShapeError
 from interp.heads.phase import lag, over_runs, phase_change
 from interp.heads.phase_fits import TO_NINE_TENTHS, fit_logistic
-from interp.heads.phase_times import crossing, steepest
+from interp.heads.phase_times import local_lines, crossing, steepest
 
 
 STEPS = np.arange(0.0, 1001.0, 50.0)
@@ -150,6 +150,25 @@ def test_the_steepest_slope_of_a_parabola_of_slopes_is_its_vertex():
     y = 9 * x - (x - 5.3) ** 3 / 3
     found = steepest(x, y[None], rising=np.array([True]))
     assert found[0] == pytest.approx(5.3, abs=0.01)
+
+
+def test_the_steepest_slope_lies_beside_the_middle_where_the_spacing_jumps():
+    # Pythia saves powers of two up to 512, then every 1000 steps.
+    steps = np.array([0, *2 ** np.arange(10), *range(1000, 20001, 1000)], dtype=float)
+    x = np.log1p(steps)
+    for middle in (512, 1000, 1300, 2000):
+        curves = [logistic(x, np.log1p(middle), spread) for spread in (0.15, 0.3, 0.6)]
+        found = np.expm1(steepest(x, np.stack(curves), rising=np.ones(3, dtype=bool)))
+        np.testing.assert_allclose(found, middle, rtol=0.2)
+
+
+def test_smoothing_keeps_a_straight_line_straight_and_is_a_mean_on_even_steps():
+    rng = np.random.default_rng(0)
+    x = rng.random(12).cumsum()
+    np.testing.assert_allclose(local_lines(x, 3 * x[None] - 1), 3 * x[None, 1:-1] - 1)
+    y = rng.random((4, 12))
+    means = (y[:, :-2] + y[:, 1:-1] + y[:, 2:]) / 3
+    np.testing.assert_allclose(local_lines(np.arange(12.0), y), means)
 
 
 def test_runs_without_a_transition_count_as_later():
