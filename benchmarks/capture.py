@@ -321,7 +321,13 @@ def main() -> None:
         ]
         report = {"about": about, "cases": results, "memory": memory}
         print(json.dumps({**report, "ratios": ratios}))
-        return
+    else:
+        print_end(results, memory)
+
+
+def print_end(
+    results: Sequence[dict[str, Any]], memory: Sequence[dict[str, Any]]
+) -> None:
     print()
     for entry in memory:
         print(

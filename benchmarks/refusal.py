@@ -45,7 +45,7 @@ import json
 import random
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -199,7 +199,8 @@ def _case(
     }
 
 
-def main() -> None:
+def parsed() -> argparse.Namespace:
+    """What was asked for."""
     parser = argparse.ArgumentParser(description="The grid of candidates.")
     parser.add_argument("--quick", action="store_true", help="small shapes only")
     parser.add_argument("--json", action="store_true", help="one JSON object instead")
@@ -217,33 +218,20 @@ def main() -> None:
     parser.add_argument("--without-own", action="store_true", help="no own loop")
     parser.add_argument("--threads", type=int, default=0, help="threads of torch")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
-    options = parser.parse_args()
-    transformers.logging.set_verbosity_error()
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    scored = QUICK if options.quick else SCORED
-    clock = time.perf_counter if options.clock == "wall" else time.process_time
-    results = []
+    return parser.parse_args()
 
-    def run(named: dict[str, str], work: Work) -> None:
-        result = named | measure(
-            work,
-            repeats=options.repeats or (2 if options.quick else 3),
-            clock=clock,
-            own=not options.without_own,
-        )
-        results.append(result)
-        if not options.json:
-            print_result(result)
 
+def works(options: argparse.Namespace) -> Iterator[tuple[dict[str, str], Work]]:
+    """What is measured, one at a time, with its names."""
     if options.trained:
         for name, positions in TRAINED.items():
             work = trained_work(
                 options.trained, n_prompts=options.prompts, positions=positions
             )
-            run({"shape": f"embedded family, trained, {name}", "opening": "own"}, work)
-    shapes_run = options.shape or ([] if options.trained else list(scored))
-    for shape in shapes_run:
+            shape = f"embedded family, trained, {name}"
+            yield {"shape": shape, "opening": "own"}, work
+    scored = QUICK if options.quick else SCORED
+    for shape in options.shape or ([] if options.trained else list(scored)):
         n_positions, every = scored.get(shape, SCORED[shape])
         for opening in options.opening or list(OPENINGS):
             work = work_of(
@@ -253,7 +241,26 @@ def main() -> None:
                 n_positions=options.positions or n_positions,
                 every=options.every or every,
             )
-            run({"shape": shape, "opening": opening}, work)
+            yield {"shape": shape, "opening": opening}, work
+
+
+def main() -> None:
+    options = parsed()
+    transformers.logging.set_verbosity_error()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    clock = time.perf_counter if options.clock == "wall" else time.process_time
+    results = []
+    for names, work in works(options):
+        result = names | measure(
+            work,
+            repeats=options.repeats or (2 if options.quick else 3),
+            clock=clock,
+            own=not options.without_own,
+        )
+        results.append(result)
+        if not options.json:
+            print_result(result)
     if options.json:
         about = {"torch": torch.__version__, "transformers": transformers.__version__}
         ratios = [

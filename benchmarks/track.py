@@ -106,21 +106,10 @@ def tracked_seconds(folder: Path, given: heads.RepeatedTokens, clock: Clock) -> 
     return (ends[-1] - ends[0]) / (len(ends) - 1)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="The cost of tracking.")
-    parser.add_argument("--quick", action="store_true", help="under a minute")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
-    options = parser.parse_args()
-    clock = time.perf_counter if options.clock == "wall" else time.process_time
-    torch.set_num_threads(options.threads)
-    # A checkpoint of random weights has no tokenizer, which each round would say.
-    logging.getLogger("interp").setLevel(logging.ERROR)
-    rounds = min(options.rounds, 5) if options.quick else options.rounds
-    name = "quick" if options.quick else "pythia-70m"
-    n_sequences, n_checkpoints = (16, 5) if options.quick else (32, 3)
+def measure(
+    name: str, *, n_sequences: int, n_checkpoints: int, rounds: int, clock: Clock
+) -> dict[str, Any]:
+    """What a checkpoint of a series costs in both ways."""
     ratios, plain = [], []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -140,7 +129,7 @@ def main() -> None:
             }
             plain.append(seconds["plain"])
             ratios.append(seconds["track"] / seconds["plain"])
-    found = {
+    return {
         "shape": name,
         "tokens": ids.numel(),
         "rounds": rounds,
@@ -149,17 +138,43 @@ def main() -> None:
         "ratios": [round(ratio, 3) for ratio in sorted(ratios)],
         "goal": GOAL,
         "met": statistics.median(ratios) <= GOAL,
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "processor": platform.processor() or platform.machine(),
-        "threads": options.threads,
-        "clock": options.clock,
     }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The cost of tracking.")
+    parser.add_argument("--quick", action="store_true", help="under a minute")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    # A checkpoint of random weights has no tokenizer, which each round would say.
+    logging.getLogger("interp").setLevel(logging.ERROR)
+    n_sequences, n_checkpoints = (16, 5) if options.quick else (32, 3)
+    found = measure(
+        "quick" if options.quick else "pythia-70m",
+        n_sequences=n_sequences,
+        n_checkpoints=n_checkpoints,
+        rounds=min(options.rounds, 5) if options.quick else options.rounds,
+        clock=time.perf_counter if options.clock == "wall" else time.process_time,
+    )
     if options.json:
-        one = {"name": name, "value": found["ratio"], "better": "lower"}
-        print(json.dumps({**found, "ratios": [one]}))
+        one = {"name": found["shape"], "value": found["ratio"], "better": "lower"}
+        about = {
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "processor": platform.processor() or platform.machine(),
+            "threads": options.threads,
+            "clock": options.clock,
+        }
+        print(json.dumps({**found, **about, "ratios": [one]}))
         return
-    print(f"{name}, {found['tokens']} tokens, {rounds} rounds of {n_checkpoints}")
+    print(
+        f"{found['shape']}, {found['tokens']} tokens, {found['rounds']} rounds of"
+        f" {n_checkpoints}"
+    )
     print(f"plain      {found['plain_seconds']:.3f} s per checkpoint")
     print(f"track      {found['ratio']:.2f} x (goal {GOAL}); {found['ratios']}")
 
