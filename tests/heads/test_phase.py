@@ -7,7 +7,7 @@ from scipy.optimize import curve_fit
 from interp.errors import ShapeError
 from interp.heads.phase import lag, over_runs, phase_change
 from interp.heads.phase_fits import TO_NINE_TENTHS, fit_logistic
-from interp.heads.phase_times import local_lines, crossing, steepest
+from interp.heads.phase_times import crossing, local_lines, steepest
 
 
 STEPS = np.arange(0.0, 1001.0, 50.0)
