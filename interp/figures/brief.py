@@ -54,13 +54,7 @@ def brief(result: Result) -> Brief:
     """
     match result:
         case TruthfulnessComparison():
-            value = float(result.auroc[1, 1, result.best_index("post")])
-            return _brief(
-                f"{value:.2f}",
-                "AUROC of the post-trained model's own truth direction",
-                result.auroc[1, 1],
-                "AUROC by layer",
-            )
+            return _truthfulness(result)
         case RefusalComparison():
             return _refusal(result)
         case ProbeSweep():
@@ -68,17 +62,7 @@ def brief(result: Result) -> Brief:
         case PatchMap():
             return _patching(result)
         case KnowledgeComparison():
-            run = result.runs.index("post")
-            found = result.restoration[run, 0][:, result.knowledge]
-            likeness = result.likeness_of()
-            rows = likeness.rows if likeness else ()
-            r = next((row.value for row in rows if row.measure == "pearson"), np.nan)
-            return _brief(
-                _number(r),
-                "correlation of the two models' restoration maps",
-                _largest(found),
-                "largest restoration at a token of subject or object, by layer",
-            )
+            return _knowledge(result)
         case HeadScores():
             metric = result.metrics[0]
             name = f"{_words(metric)} score"
@@ -88,39 +72,15 @@ def brief(result: Result) -> Brief:
             name = f"change of loss (nats) under {_words(kind)} ablation"
             return _heads(result.value(kind), name, result.top(kind))
         case NeuronTable():
-            return _brief(
-                str(result.candidates.size),
-                f"candidate entropy neurons in layer {result.layer}",
-                np.log10(np.maximum(result.singular_values, 1e-12)),
-                "singular values of the unembedding, on a logarithmic scale",
-            )
+            return _neurons(result)
         case ConfidenceComparison():
-            change = float((result.entropy[1] - result.entropy[0]).mean())
-            return _brief(
-                f"{change:+.2f} nats",
-                "change of mean entropy from base to post-trained",
-                result.overlap,
-                "candidate entropy neurons that both models share, by how many are "
-                "taken of each",
-            )
+            return _confidence(result)
         case HeadTimeline():
             return _timeline(result)
         case FormationRun():
-            held = sum(finding.held for finding in result.findings)
-            return _brief(
-                f"{held} of {len(result.findings)}",
-                "published claims that hold in these runs",
-                np.nanmean(result.curves[0], axis=0),
-                f"{_words(result.metrics[0])} by training step",
-            )
+            return _formation(result)
         case SteeredText():
-            mean = float(result.kl.mean()) if result.kl.size else 0.0
-            return _brief(
-                f"{mean:.2f} nats",
-                "mean KL divergence of the steered from the unchanged model, per token",
-                result.kl if result.kl.size else np.zeros(1),
-                "KL divergence by token",
-            )
+            return _steered(result)
         case TransferMatrix():
             return _transfer(result)
         case _:
@@ -202,6 +162,16 @@ def _largest(cells: Float[np.ndarray, "layer column"]) -> Float[np.ndarray, " la
     return np.where(np.isfinite(filled), filled, np.nan)
 
 
+def _truthfulness(result: TruthfulnessComparison) -> Brief:
+    value = float(result.auroc[1, 1, result.best_index("post")])
+    return _brief(
+        f"{value:.2f}",
+        "AUROC of the post-trained model's own truth direction",
+        result.auroc[1, 1],
+        "AUROC by layer",
+    )
+
+
 def _refusal(result: RefusalComparison) -> Brief:
     rates = {
         row.intervention: row.rate
@@ -262,6 +232,20 @@ def _patching(result: PatchMap) -> Brief:
     )
 
 
+def _knowledge(result: KnowledgeComparison) -> Brief:
+    run = result.runs.index("post")
+    found = result.restoration[run, 0][:, result.knowledge]
+    likeness = result.likeness_of()
+    rows = likeness.rows if likeness else ()
+    r = next((row.value for row in rows if row.measure == "pearson"), np.nan)
+    return _brief(
+        _number(r),
+        "correlation of the two models' restoration maps",
+        _largest(found),
+        "largest restoration at a token of subject or object, by layer",
+    )
+
+
 def _heads(
     scores: Float[np.ndarray, "layer head"], name: str, top: tuple[str, ...]
 ) -> Brief:
@@ -276,6 +260,26 @@ def _heads(
     )
 
 
+def _neurons(result: NeuronTable) -> Brief:
+    return _brief(
+        str(result.candidates.size),
+        f"candidate entropy neurons in layer {result.layer}",
+        np.log10(np.maximum(result.singular_values, 1e-12)),
+        "singular values of the unembedding, on a logarithmic scale",
+    )
+
+
+def _confidence(result: ConfidenceComparison) -> Brief:
+    change = float((result.entropy[1] - result.entropy[0]).mean())
+    return _brief(
+        f"{change:+.2f} nats",
+        "change of mean entropy from base to post-trained",
+        result.overlap,
+        "candidate entropy neurons that both models share, by how many are taken of "
+        "each",
+    )
+
+
 def _timeline(result: HeadTimeline) -> Brief:
     changes = sum(phase.verdict == "transition" for phase in result.phases)
     return _brief(
@@ -283,4 +287,24 @@ def _timeline(result: HeadTimeline) -> Brief:
         "curves over training have a phase change",
         result.mean[0],
         f"{_curve_words(result.curves[0])} by checkpoint",
+    )
+
+
+def _formation(result: FormationRun) -> Brief:
+    held = sum(finding.held for finding in result.findings)
+    return _brief(
+        f"{held} of {len(result.findings)}",
+        "published claims that hold in these runs",
+        np.nanmean(result.curves[0], axis=0),
+        f"{_words(result.metrics[0])} by training step",
+    )
+
+
+def _steered(result: SteeredText) -> Brief:
+    mean = float(result.kl.mean()) if result.kl.size else 0.0
+    return _brief(
+        f"{mean:.2f} nats",
+        "mean KL divergence of the steered from the unchanged model, per token",
+        result.kl if result.kl.size else np.zeros(1),
+        "KL divergence by token",
     )

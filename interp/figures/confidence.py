@@ -7,6 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from interp.errors import ResultError
+from interp.figures.intervals import Estimates
 from interp.figures.style import (
     FALSE_COLOUR,
     MODEL_COLOURS,
@@ -203,31 +204,21 @@ def swap_bars(result: ConfidenceComparison) -> go.Figure:
     figure = go.Figure()
     names = model_names(result.models)
     for i, role in enumerate(ROLES):
-        labels: list[str] = []
-        bars: list[tuple[float, float, float]] = []
-        for swapped in get_args(Swap)[1:]:
-            rows = result.row(role, swapped)
-            if rows:
-                labels.append(swapped)
-                bars.append(_bar(rows))
-        size, low, high = np.array(bars, np.float32).T
+        bars = {
+            swapped: _bar(rows)
+            for swapped in get_args(Swap)[1:]
+            if (rows := result.row(role, swapped))
+        }
+        found = Estimates.stacked(bars.values())
         figure.add_trace(
             go.Bar(
-                y=labels,
-                x=size,
+                y=list(bars),
+                x=found.value,
                 orientation="h",
                 name=f"in {names[role]}",
                 marker={"color": MODEL_COLOURS[role]},
-                error_x={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": np.maximum(high - size, 0).astype(np.float32),
-                    "arrayminus": np.maximum(size - low, 0).astype(np.float32),
-                    "color": NEUTRAL,
-                    "thickness": 1.5,
-                    "width": 4,
-                },
-                customdata=np.stack([low, high], axis=1),
+                error_x=found.whiskers(),
+                customdata=found.ends,
                 hovertemplate="%{y}<br>%{x:+.4f} nats [%{customdata[0]:+.4f}, "
                 "%{customdata[1]:+.4f}]",
             )

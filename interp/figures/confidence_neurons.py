@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 
 from interp.errors import ResultError
 from interp.figures.confidence import CHOSEN_NAMES, ablated_groups
+from interp.figures.intervals import Estimates
 from interp.figures.style import FALSE_COLOUR, NEUTRAL, TRUE_COLOUR, styled
 from interp.results.confidence import ConfidenceComparison
 from interp.results.neurons import by_variance
@@ -244,25 +245,16 @@ def entropy_bars(result: ConfidenceComparison, neuron: int) -> go.Figure:
         )
     roles = [role for role in ROLES if role in rows]
     figure = go.Figure()
-    total = np.array([rows[role].entropy_change for role in roles], np.float32)
-    low = np.array([rows[role].entropy_change_low for role in roles], np.float32)
-    high = np.array([rows[role].entropy_change_high for role in roles], np.float32)
+    total = Estimates.of([rows[role] for role in roles], "entropy_change")
     direct = np.array([rows[role].entropy_direct for role in roles], np.float32)
     figure.add_trace(
         go.Bar(
             y=roles,
-            x=total,
+            x=total.value,
             orientation="h",
             name="total",
             marker={"color": FALSE_COLOUR},
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": np.maximum(high - total, 0),
-                "arrayminus": np.maximum(total - low, 0),
-                "color": NEUTRAL,
-                "thickness": 1.5,
-            },
+            error_x=total.whiskers(),
             hovertemplate="%{y}, total %{x:+.4g} nats<extra></extra>",
         )
     )

@@ -6,7 +6,8 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from interp.figures.style import DIVERGING, plain, styled
+from interp.figures.maps import pinned_map, write_cells
+from interp.figures.style import plain, styled
 
 
 # With more than this the numbers would not fit into the cells.
@@ -40,26 +41,14 @@ def cosine_matrix(
     places, said = np.arange(count), [plain(name) for name in names]
     pairs = [[f"{row}<br>{column}" for column in said] for row in said]
     figure = go.Figure(
-        go.Heatmap(
-            z=z,
-            x=places,
-            y=places,
-            zmin=-1,
-            zmid=0,
-            zmax=1,
-            colorscale=[list(stop) for stop in DIVERGING],
-            colorbar={"title": {"text": "cosine"}, "thickness": 12},
-            xgap=1,
-            ygap=1,
+        pinned_map(z, x=places, y=places, bar="cosine").update(
             customdata=pairs,
             hovertemplate="%{customdata}<br>cosine %{z:.3f}<extra></extra>",
         )
     )
-    # Texts of cells would be coloured as if the middle were not transparent.
     if count <= MOST_NUMBERS:
-        for row, column in np.ndindex(count, count):
-            said_there = f"{z[row, column]:.2f}"
-            figure.add_annotation(x=column, y=row, text=said_there, showarrow=False)
+        texts = [[f"{one:.2f}" for one in row] for row in z]
+        write_cells(figure, texts, x=places, y=places)
     numbers = [str(place) for place in places + 1]
     rows = [f"{plain(one)} · {n}" for one, n in zip(short, numbers, strict=False)]
     ticks = {"tickvals": places, "showgrid": False}

@@ -3,8 +3,9 @@
 import numpy as np
 import plotly.graph_objects as go
 
+from interp.figures.intervals import Estimates
+from interp.figures.maps import pinned_map
 from interp.figures.style import (
-    DIVERGING,
     FALSE_COLOUR,
     MODEL_COLOURS,
     NEUTRAL,
@@ -39,24 +40,16 @@ def ablation_map(result: HeadAblations, kind: str) -> go.Figure:
     values, number = result.value(kind), result.number(kind)
     layers, heads = np.indices(values.shape)
     largest = max(float(np.nanmax(np.abs(values))), 1e-6)
-    figure = go.Figure(
-        go.Heatmap(
-            z=values,
-            customdata=np.stack(
-                [layers, heads, result.loss_low[number], result.loss_high[number]],
-                axis=-1,
-            ),
-            colorscale=[list(stop) for stop in DIVERGING],
-            zmin=-largest,
-            zmid=0,
-            zmax=largest,
-            colorbar={"title": {"text": "change of<br>loss (nats)"}, "thickness": 14},
-            hovertemplate="L%{y}H%{x}<br>%{z:+.3f} nats "
-            "[%{customdata[2]:+.3f}, %{customdata[3]:+.3f}]<extra></extra>",
-            xgap=1,
-            ygap=1,
-        )
+    trace = pinned_map(values, reach=largest, bar="change of<br>loss (nats)").update(
+        customdata=np.stack(
+            [layers, heads, result.loss_low[number], result.loss_high[number]],
+            axis=-1,
+        ),
+        colorbar={"thickness": 14},
+        hovertemplate="L%{y}H%{x}<br>%{z:+.3f} nats "
+        "[%{customdata[2]:+.3f}, %{customdata[3]:+.3f}]<extra></extra>",
     )
+    figure = go.Figure(trace)
     figure.update_xaxes(dtick=max(1, values.shape[1] // 16), showgrid=False)
     figure.update_yaxes(
         dtick=max(1, values.shape[0] // 16), showgrid=False, autorange="reversed"
@@ -90,25 +83,20 @@ def ablation_routes(result: HeadAblations, *, k: int = 8) -> go.Figure:
     figure = go.Figure()
     step = 0.8 / len(result.kinds)
     for number, kind in enumerate(result.kinds):
-        mean = np.array([result.loss[number][place] for place in places])
-        low = np.array([result.loss_low[number][place] for place in places])
-        high = np.array([result.loss_high[number][place] for place in places])
+        tables = (result.loss, result.loss_low, result.loss_high)
+        found = Estimates.stacked(
+            [[table[number][place] for table in tables] for place in places]
+        )
         offset = (number - (len(result.kinds) - 1) / 2) * step
         figure.add_trace(
             go.Scatter(
                 x=(np.arange(len(places)) + offset).astype(np.float32),
-                y=mean,
+                y=found.value,
                 mode="markers",
                 name=_words(kind),
                 marker={"color": _colour(kind), "size": 9},
-                error_y={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": high - mean,
-                    "arrayminus": mean - low,
-                    "thickness": 1.5,
-                    "width": 3,
-                },
+                # In the colour of the markers.
+                error_y=found.whiskers() | {"color": None, "width": 3},
                 customdata=np.array(places),
                 hovertemplate="L%{customdata[0]}H%{customdata[1]} "
                 f"{_words(kind)}<br>%{{y:+.3f}} nats<extra></extra>",

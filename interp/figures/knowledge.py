@@ -7,13 +7,13 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from interp.errors import ResultError
+from interp.figures.intervals import Estimates
+from interp.figures.maps import pinned_map
 from interp.figures.style import (
-    DIVERGING,
     FALSE_COLOUR,
     MODEL_COLOURS,
     NEUTRAL,
     TRUE_COLOUR,
-    band,
     model_names,
     plain,
     styled,
@@ -124,32 +124,25 @@ def staircase_curves(result: KnowledgeComparison, *, unit: int = 0) -> go.Figure
             column = _column(result, step)
             if column is None:
                 continue
-            values, low, high = (
-                table[i, unit, :, column]
-                for table in (
-                    result.restoration,
-                    result.restoration_low,
-                    result.restoration_high,
-                )
+            found = Estimates(
+                value=result.restoration[i, unit, :, column],
+                low=result.restoration_low[i, unit, :, column],
+                high=result.restoration_high[i, unit, :, column],
             )
-            shade = band(result.layers, low, high, colour=colour, name=f"{step} {i}")
-            figure.add_trace(shade, row=1, col=i + 1)
-            figure.add_trace(
-                go.Scatter(
-                    x=result.layers,
-                    y=values,
-                    mode="lines+markers",
-                    name={"last": "last token"}.get(step, f"last token of the {step}"),
-                    legendgroup=step,
-                    showlegend=i == 0,
-                    line={"color": colour, "width": 2.5},
-                    customdata=np.stack([result.layers, low, high], axis=1),
-                    hovertemplate="layer %{x}<br>restoration %{y:.3f} "
-                    "[%{customdata[1]:.3f}, %{customdata[2]:.3f}]",
-                ),
-                row=1,
-                col=i + 1,
+            shade = found.band(result.layers, colour=colour, name=f"{step} {i}")
+            line = go.Scatter(
+                x=result.layers,
+                y=found.value,
+                mode="lines+markers",
+                name={"last": "last token"}.get(step, f"last token of the {step}"),
+                legendgroup=step,
+                showlegend=i == 0,
+                line={"color": colour, "width": 2.5},
+                customdata=np.column_stack([result.layers, found.ends]),
+                hovertemplate="layer %{x}<br>restoration %{y:.3f} "
+                "[%{customdata[1]:.3f}, %{customdata[2]:.3f}]",
             )
+            figure.add_traces([shade, line], rows=1, cols=i + 1)
     figure.add_hline(y=0, line={"color": NEUTRAL, "width": 1})
     figure.update_xaxes(dtick=max(1, len(result.layers) // 8), tick0=0)
     figure.update_annotations(font={"size": 13})
@@ -222,9 +215,7 @@ def inside_bars(result: KnowledgeComparison, *, unit: int = 0) -> go.Figure:
             and row.cells == "knowledge"
             and row.slack == slack
         ]
-        share = np.array([row.share for row in rows], np.float32)
-        low = np.array([row.low for row in rows], np.float32)
-        high = np.array([row.high for row in rows], np.float32)
+        found = Estimates.of(rows, "share", low="low", high="high")
         # The colour is that of the model that runs.
         colours = [
             MODEL_COLOURS["base" if row.run.endswith("base") else "post"]
@@ -233,7 +224,7 @@ def inside_bars(result: KnowledgeComparison, *, unit: int = 0) -> go.Figure:
         figure.add_trace(
             go.Bar(
                 y=[row.run for row in rows],
-                x=share,
+                x=found.value,
                 orientation="h",
                 name=f"within {slack:.0%} of the gap" if slack else "strictly",
                 marker={
@@ -241,8 +232,8 @@ def inside_bars(result: KnowledgeComparison, *, unit: int = 0) -> go.Figure:
                     "opacity": opacity,
                     "pattern": {"shape": "" if slack else "/"},
                 },
-                error_x=_whiskers(share, low, high),
-                customdata=np.stack([low, high], axis=1),
+                error_x=found.whiskers(),
+                customdata=found.ends,
                 hovertemplate="%{y}<br>%{x:.1%} [%{customdata[0]:.1%}, "
                 "%{customdata[1]:.1%}]",
             )
@@ -279,17 +270,14 @@ def cell_map(
     layers, columns = np.meshgrid(
         result.layers, np.arange(len(result.columns)), indexing="ij"
     )
-    return go.Heatmap(
-        z=shown["z"],
+    return pinned_map(
+        shown["z"],
         x=np.arange(len(result.columns), dtype=np.float32),
         y=result.layers,
-        zmin=-limit,
-        zmid=0,
-        zmax=limit,
-        colorscale=[list(stop) for stop in DIVERGING],
-        colorbar={"title": {"text": bar}, "y": at[0], "len": at[1], "thickness": 12},
-        xgap=1,
-        ygap=1,
+        reach=limit,
+        bar=bar,
+    ).update(
+        colorbar={"y": at[0], "len": at[1]},
         customdata=np.stack([layers, columns, *bounds], axis=-1),
         hovertemplate="layer %{y}, %{text}<br>"
         f"{bar} %{{z:.3f}}{between}<extra></extra>",
@@ -299,21 +287,19 @@ def cell_map(
 
 def _bars(found: MapLikeness, measure: Measure) -> go.Bar:
     rows = [found.find(measure, against) for against in SHOWN]
-    size = np.array([row.value for row in rows], np.float32)
-    low, high = (
-        np.array([getattr(row, end) for row in rows], np.float32)
-        for end in ("low", "high")
-    )
     # A shift by a layer is one number, without a spread.
-    low, high = np.where(np.isnan(low), size, low), np.where(np.isnan(high), size, high)
+    shown = Estimates.stacked(
+        [row.value if np.isnan(end) else end for end in (row.value, row.low, row.high)]
+        for row in rows
+    )
     colours = [TRUE_COLOUR] + [NEUTRAL] * (len(rows) - 1)
     return go.Bar(
         y=list(SHOWN.values()),
-        x=size,
+        x=shown.value,
         orientation="h",
         marker={"color": colours},
-        error_x=_whiskers(size, low, high),
-        customdata=np.stack([low, high], axis=1),
+        error_x=shown.whiskers(),
+        customdata=shown.ends,
         hovertemplate="%{y}<br>%{x:.3f} [%{customdata[0]:.3f}, %{customdata[1]:.3f}]"
         "<extra></extra>",
     )
@@ -323,18 +309,6 @@ def _lowest(found: MapLikeness) -> float:
     rows = [found.find("pearson", against) for against in SHOWN]
     ends = [value for row in rows for value in (row.value, row.low) if value == value]
     return min(ends) - 0.05
-
-
-def _whiskers(size: np.ndarray, low: np.ndarray, high: np.ndarray) -> dict[str, object]:
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": np.maximum(high - size, 0).astype(np.float32),
-        "arrayminus": np.maximum(size - low, 0).astype(np.float32),
-        "color": NEUTRAL,
-        "thickness": 1.5,
-        "width": 4,
-    }
 
 
 def column_labels(result: KnowledgeComparison) -> list[str]:

@@ -116,30 +116,26 @@ def contribution_bars(
         )
     values = contributions.values[:, column]
     layers, groups, others = _bars(contributions.names)
+    edge = {"embed": -1, "edits": layers, "bias": layers + ("edits" in others)}
+    bars = [
+        ("attention", TRUE_COLOUR, groups["attention"]),
+        ("MLP", FALSE_COLOUR, groups["MLP"]),
+        ("embedding and biases", NEUTRAL,
+         [(part, edge[name]) for name, part in others.items()]),
+    ]  # fmt: skip
     figure = go.Figure()
-    for name, colour in (("attention", TRUE_COLOUR), ("MLP", FALSE_COLOUR)):
-        parts = [number for number, _ in groups[name]]
+    for name, colour, parts in bars:
+        own = [part for part, _ in parts]
         figure.add_trace(
             go.Bar(
-                x=np.array([layer for _, layer in groups[name]], dtype=np.float32),
-                y=values[parts],
+                x=np.array([place for _, place in parts], dtype=np.float32),
+                y=values[own],
                 name=name,
                 marker={"color": colour},
-                customdata=[contributions.names[part] for part in parts],
+                customdata=[contributions.names[part] for part in own],
                 hovertemplate="%{customdata}<br>%{y:+.3f} logits<extra></extra>",
             )
         )
-    edge = {"embed": -1, "edits": layers, "bias": layers + ("edits" in others)}
-    figure.add_trace(
-        go.Bar(
-            x=np.array([edge[name] for name in others], dtype=np.float32),
-            y=values[list(others.values())],
-            name="embedding and biases",
-            marker={"color": NEUTRAL},
-            customdata=list(others),
-            hovertemplate="%{customdata}<br>%{y:+.3f} logits<extra></extra>",
-        )
-    )
     figure.add_hline(y=0, line={"color": NEUTRAL, "width": 1})
     ticks = [layer for layer in range(layers) if layer % max(1, layers // 24) == 0]
     figure.update_xaxes(

@@ -5,7 +5,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from interp.errors import ResultError
-from interp.figures.style import DIVERGING, plain, styled
+from interp.figures.maps import pinned_map
+from interp.figures.style import plain, styled
 from interp.results.patch_map import PatchMap
 
 
@@ -38,24 +39,18 @@ def patch_heatmap(result: PatchMap, *, unit: int = 0) -> go.Figure:
     whole = np.einsum("rpt,plt->lr", inside, held * gap[:, None, None])
     z = np.divide(sums, whole, out=np.full_like(sums, np.nan), where=whole != 0)
     counts = np.einsum("rpt,plt->lr", inside, held)
-    figure = go.Figure(
-        go.Heatmap(
-            z=z.astype(np.float32),
-            x=np.arange(len(roles), dtype=np.float32),
-            y=result.layers,
-            zmin=-1,
-            zmid=0,
-            zmax=1,
-            colorscale=[list(stop) for stop in DIVERGING],
-            colorbar={"title": {"text": "share of<br>LD gap"}, "thickness": 12},
-            xgap=1,
-            ygap=1,
-            customdata=counts.astype(np.int32)[..., None],
-            text=np.broadcast_to([plain(role) for role in roles], z.shape),
-            hovertemplate="layer %{y}, %{text}<br>%{z:.3f} of the gap, "
-            "%{customdata[0]} cells<extra></extra>",
-        )
+    trace = pinned_map(
+        z.astype(np.float32),
+        x=np.arange(len(roles), dtype=np.float32),
+        y=result.layers,
+        bar="share of<br>LD gap",
+    ).update(
+        customdata=counts.astype(np.int32)[..., None],
+        text=np.broadcast_to([plain(role) for role in roles], z.shape),
+        hovertemplate="layer %{y}, %{text}<br>%{z:.3f} of the gap, "
+        "%{customdata[0]} cells<extra></extra>",
     )
+    figure = go.Figure(trace)
     figure.update_xaxes(
         tickvals=list(range(len(roles))),
         ticktext=[plain(role) for role in roles],

@@ -1,11 +1,11 @@
 """Figures of a `RefusalComparison`. Each is a pure function of the result."""
 
-import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from interp.errors import ResultError
-from interp.figures.style import MODEL_COLOURS, NEUTRAL, model_names, styled
+from interp.figures.intervals import Estimates
+from interp.figures.style import MODEL_COLOURS, model_names, styled
 from interp.results.refusal import RefusalComparison, RefusalCondition
 from interp.results.truthfulness import ROLES
 
@@ -106,27 +106,17 @@ def _bars(
             for row in result.conditions
             if row.model == role and row.instructions == instructions
         ]
-        rate = np.array([row.rate for row in rows], np.float32)
-        low = np.array([row.low for row in rows], np.float32)
-        high = np.array([row.high for row in rows], np.float32)
+        rate = Estimates.of(rows, "rate", low="low", high="high")
         bars.append(
             go.Bar(
                 y=[condition_label(row) for row in rows],
-                x=rate,
+                x=rate.value,
                 orientation="h",
                 name=names[role],
                 legendgroup=role,
                 showlegend=show_legend,
                 marker={"color": MODEL_COLOURS[role]},
-                error_x={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": high - rate,
-                    "arrayminus": rate - low,
-                    "color": NEUTRAL,
-                    "thickness": 1.5,
-                    "width": 4,
-                },
+                error_x=rate.whiskers(),
                 customdata=[[row.refused, row.n, row.low, row.high] for row in rows],
                 hovertemplate="%{y}<br>%{customdata[0]} of %{customdata[1]} refused "
                 "(%{x:.0%}, %{customdata[2]:.0%} to %{customdata[3]:.0%})",

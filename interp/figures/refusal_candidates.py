@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from interp.errors import ResultError
+from interp.figures.intervals import Estimates
 from interp.figures.style import (
     DIVERGING,
     FALSE_COLOUR,
@@ -35,7 +36,7 @@ PANELS = (
 REVERSED = tuple((1 - at, colour) for at, colour in reversed(DIVERGING))
 SEQUENTIAL = ((0.0, "rgba(21,144,127,0.05)"), (1.0, "rgba(21,144,127,0.9)"))
 PIXELS_PER_POSITION = 34
-NAN = np.float32(np.nan)
+NAN = float("nan")
 SOURCE_COLOURS: dict[Source, str] = {
     "base": MODEL_COLOURS["base"],
     "post": MODEL_COLOURS["post"],
@@ -179,26 +180,15 @@ def refusal_side_effects(result: RefusalComparison) -> go.Figure:
         ("divergence", "KL from the unchanged model", FALSE_COLOUR),
     )
     for name, words, colour in measures:
-        mean, low, high = (
-            np.array([getattr(row, name + end) for row in result.side_effects], "f4")
-            for end in ("", "_low", "_high")
-        )
+        found = Estimates.of(result.side_effects, name)
         figure.add_trace(
             go.Bar(
                 y=labels,
-                x=mean,
+                x=found.value,
                 orientation="h",
                 name=words,
                 marker={"color": colour},
-                error_x={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": high - mean,
-                    "arrayminus": mean - low,
-                    "color": NEUTRAL,
-                    "thickness": 1.5,
-                    "width": 4,
-                },
+                error_x=found.whiskers(),
                 customdata=[[row.n_tokens, row.n_texts] for row in result.side_effects],
                 hovertemplate="%{y}: %{x:.3f} nats a token (%{customdata[0]} tokens of "
                 "%{customdata[1]} texts)",
@@ -287,30 +277,21 @@ def _dose_traces(
         name = "random, equal length" if source == "random" else f"{source} direction"
         # A gap at 0: the prompts on its two sides are not the same.
         gap = sum(row.coefficient < 0 for row in rows)
-        score, low, high = (
-            np.insert(
-                np.array([getattr(row, of) for row in rows], np.float32), gap, NAN
-            )
-            for of in ("score", "score_low", "score_high")
-        )
+        scores = [(row.score, row.score_low, row.score_high) for row in rows]
+        found = Estimates.stacked([*scores[:gap], (NAN, NAN, NAN), *scores[gap:]])
         facts = [[row.instructions, row.refused, row.n] for row in rows]
         traces.append(
             go.Scatter(
                 x=np.insert([row.coefficient for row in rows], gap, 0.0),
-                y=score,
+                y=found.value,
                 mode="lines+markers",
                 name=name,
                 legendgroup=source,
                 showlegend=show_legend and draw == 0,
                 line={"color": SOURCE_COLOURS[source], "width": 1 if draw else 2},
-                error_y={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": high - score,
-                    "arrayminus": score - low,
-                    "thickness": 1.2,
-                    "width": 3,
-                },
+                # In the colour of the curve.
+                error_y=found.whiskers()
+                | {"color": None, "thickness": 1.2, "width": 3},
                 customdata=[*facts[:gap], ["", 0, 0], *facts[gap:]],
                 hovertemplate="%{customdata[0]}, coefficient %{x}: score %{y:.2f}, "
                 "%{customdata[1]} of %{customdata[2]} above 0",

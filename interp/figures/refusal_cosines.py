@@ -5,7 +5,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from interp.errors import ResultError
-from interp.figures.style import DIVERGING, plain, styled
+from interp.figures.maps import pinned_map
+from interp.figures.style import plain, styled
 from interp.results.refusal import RefusalComparison, RefusalCosine
 
 
@@ -74,18 +75,8 @@ def _map(rows: list[RefusalCosine], positions: list[int]) -> go.Heatmap:
     for row in rows:
         z[positions.index(row.position), layers.index(row.layer)] = row.cosine
     said = [[_position(rows, position)] * len(layers) for position in positions]
-    return go.Heatmap(
-        z=z,
-        x=layers,
-        y=[*range(len(positions))],
-        zmin=-1,
-        zmid=0,
-        zmax=1,
-        colorscale=[list(stop) for stop in DIVERGING],
-        # The figure's title says of what; above the bar it would meet those of panels.
-        colorbar={"thickness": 12},
-        xgap=1,
-        ygap=1,
+    # The figure's title says of what; above the bar it would meet those of panels.
+    return pinned_map(z, x=layers, y=[*range(len(positions))], bar="").update(
         customdata=said,
         hovertemplate="position %{customdata}<br>layer %{x}<br>cosine %{z:.3f}"
         "<extra></extra>",

@@ -5,6 +5,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from interp.errors import ResultError
+from interp.figures.maps import write_cells
 from interp.figures.refusal import condition_label
 from interp.figures.style import MODEL_COLOURS, NEUTRAL, faded, model_names, styled
 from interp.results.refusal import (
@@ -14,7 +15,7 @@ from interp.results.refusal import (
     RefusalCondition,
     Source,
 )
-from interp.results.truthfulness import ROLES, Role
+from interp.results.truthfulness import ROLES
 
 
 PIXELS_PER_BOX = 52
@@ -122,45 +123,13 @@ def refusal_transfer(result: RefusalComparison) -> go.Figure:
         shared_yaxes=True,
         horizontal_spacing=0.06,
     )
+    x, y = [0, 1], list(range(len(SOURCES)))
     for column, (how, kind, _) in enumerate(CARRIED, start=1):
-        cells = [[_cell(result, role, kind, how, of) for role in ROLES]
-                 for of in SOURCES]  # fmt: skip
-        rates = np.array(
-            [[np.nan if cell is None else cell.rate for cell in row] for row in cells],
-            np.float32,
-        )
-        facts = [
-            [[0, 0] if cell is None else [cell.refused, cell.n] for cell in row]
-            for row in cells
-        ]
-        figure.add_trace(
-            go.Heatmap(
-                z=rates,
-                x=[0, 1],
-                y=list(range(len(SOURCES))),
-                zmin=0,
-                zmax=1,
-                colorscale=[list(stop) for stop in REFUSED],
-                showscale=False,
-                xgap=4,
-                ygap=4,
-                customdata=facts,
-                hovertemplate="%{y}, %{x}<br>%{customdata[0]} of %{customdata[1]} "
-                "refused<extra></extra>",
-            ),
-            row=1,
-            col=column,
-        )
-        for y, row in enumerate(rates):
-            for x, rate in enumerate(row):
-                figure.add_annotation(
-                    x=x,
-                    y=y,
-                    text="not run" if np.isnan(rate) else f"{rate:.0%}",
-                    showarrow=False,
-                    row=1,
-                    col=column,
-                )
+        trace = _carried(result, how, kind).update(x=x, y=y)
+        figure.add_trace(trace, row=1, col=column)
+        said = [["not run" if np.isnan(rate) else f"{rate:.0%}" for rate in row]
+                for row in np.asarray(trace.z)]  # fmt: skip
+        write_cells(figure, said, x=x, y=y, row=1, col=column)
     figure.update_xaxes(
         tickvals=[0, 1], ticktext=["in base", "in post"], showgrid=False
     )
@@ -178,16 +147,33 @@ def refusal_transfer(result: RefusalComparison) -> go.Figure:
     )
 
 
-def _cell(
-    result: RefusalComparison,
-    role: Role,
-    kind: Instructions,
-    how: Intervention,
-    of: Source,
-) -> RefusalCondition | None:
-    if of == "none":
-        return result.condition(role, kind)
-    return result.condition(role, kind, intervention=how, direction=of)
+def _carried(
+    result: RefusalComparison, how: Intervention, kind: Instructions
+) -> go.Heatmap:
+    """Refusal rates by direction and model; NaN where it was not run."""
+    rates = np.full((len(SOURCES), len(ROLES)), np.nan, np.float32)
+    counts = np.zeros((*rates.shape, 2), np.int64)
+    for at in np.ndindex(rates.shape):
+        of, role = SOURCES[at[0]], ROLES[at[1]]
+        if of == "none":
+            condition = result.condition(role, kind)
+        else:
+            condition = result.condition(role, kind, intervention=how, direction=of)
+        if condition is not None:
+            rates[at] = condition.rate
+            counts[at] = condition.refused, condition.n
+    return go.Heatmap(
+        z=rates,
+        zmin=0,
+        zmax=1,
+        colorscale=[list(stop) for stop in REFUSED],
+        showscale=False,
+        xgap=4,
+        ygap=4,
+        customdata=counts.tolist(),
+        hovertemplate="%{y}, %{x}<br>%{customdata[0]} of %{customdata[1]} "
+        "refused<extra></extra>",
+    )
 
 
 def _key(row: object) -> tuple[str, ...]:

@@ -4,8 +4,8 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Int
 
+from interp.figures.maps import pinned_map
 from interp.figures.style import (
-    DIVERGING,
     FALSE_COLOUR,
     MODEL_COLOURS,
     NEUTRAL,
@@ -97,30 +97,24 @@ def probe_heatmap(result: ProbeSweep) -> go.Figure:
     )
     row = np.array([sites.index(site) for site in result.sites])
     column = np.array([positions.index(at) for at in result.positions])
-    z = np.full((len(sites), len(positions)), np.nan, dtype=np.float32)
-    facts = np.full((*z.shape, 5), np.nan, dtype=np.float32)
-    z[row, column] = result.auroc
+    facts = np.full((len(sites), len(positions), 5), np.nan, dtype=np.float32)
     facts[row, column] = _facts(result, np.arange(len(result.sites)))
     names = [[f"{plain(s)}, {plain(p) or 'one position'}" for p in positions]
              for s in sites]  # fmt: skip
-    figure = go.Figure(
-        go.Heatmap(
-            z=z,
-            x=np.arange(len(positions)),
-            y=np.arange(len(sites)),
-            zmin=0,
-            zmid=CHANCE,
-            zmax=1,
-            colorscale=[list(stop) for stop in DIVERGING],
-            colorbar={"title": {"text": "AUROC"}, "thickness": 12},
-            xgap=1,
-            ygap=1,
-            text=names,
-            customdata=facts,
-            hovertemplate=f"%{{text}}<br>{HOVER}<br>corrected p "
-            "%{customdata[3]:.3f}<extra></extra>",
-        )
+    trace = pinned_map(
+        facts[..., 0],
+        x=np.arange(len(positions)),
+        y=np.arange(len(sites)),
+        middle=CHANCE,
+        reach=0.5,
+        bar="AUROC",
+    ).update(
+        text=names,
+        customdata=facts,
+        hovertemplate=f"%{{text}}<br>{HOVER}<br>corrected p "
+        "%{customdata[3]:.3f}<extra></extra>",
     )
+    figure = go.Figure(trace)
     for at in np.unique(result.chosen):
         x, y = int(column[at]), int(row[at])
         figure.add_shape(

@@ -4,7 +4,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from interp.errors import ResultError
-from interp.figures.style import DIVERGING, plain, styled
+from interp.figures.maps import pinned_map, write_cells
+from interp.figures.style import plain, styled
 from interp.results.transfer import TransferMatrix
 
 
@@ -47,30 +48,17 @@ def transfer_heatmap(result: TransferMatrix, *, probe: int | None = None) -> go.
     bounds = [
         part[:, :, at] for part in (result.auroc_lo, result.auroc_hi, result.accuracy)
     ]
-    figure = go.Figure(
-        go.Heatmap(
-            z=values,
-            x=tests,
-            y=trains,
-            zmin=0,
-            zmid=CHANCE,
-            zmax=1,
-            colorscale=[list(stop) for stop in DIVERGING],
-            colorbar={"title": {"text": "AUROC"}, "thickness": 12},
-            xgap=3,
-            ygap=3,
-            customdata=np.stack(bounds, axis=-1),
-            hovertemplate="trained on %{y}, judged on %{x}<br>AUROC %{z:.3f} "
-            "[%{customdata[0]:.3f}, %{customdata[1]:.3f}]<br>accuracy "
-            "%{customdata[2]:.3f}<extra></extra>",
-        )
+    trace = pinned_map(
+        values, x=tests, y=trains, middle=CHANCE, reach=0.5, gap=3, bar="AUROC"
+    ).update(
+        customdata=np.stack(bounds, axis=-1),
+        hovertemplate="trained on %{y}, judged on %{x}<br>AUROC %{z:.3f} "
+        "[%{customdata[0]:.3f}, %{customdata[1]:.3f}]<br>accuracy "
+        "%{customdata[2]:.3f}<extra></extra>",
     )
-    for row, train in enumerate(trains):
-        for column, test in enumerate(tests):
-            # Annotations take the page's text colour; texts in cells do not.
-            value = values[row, column]
-            said = "–" if np.isnan(value) else f"{value:.2f}"
-            figure.add_annotation(x=test, y=train, text=said, showarrow=False)
+    figure = go.Figure(trace)
+    said = [["–" if np.isnan(one) else f"{one:.2f}" for one in row] for row in values]
+    write_cells(figure, said, x=tests, y=trains)
     figure.update_yaxes(autorange="reversed", showgrid=False)
     figure.update_xaxes(showgrid=False)
     return styled(

@@ -5,8 +5,8 @@ import plotly.graph_objects as go
 from jaxtyping import Bool, Float32
 from plotly.subplots import make_subplots
 
+from interp.figures.maps import pinned_map, write_cells
 from interp.figures.style import (
-    DIVERGING,
     FALSE_COLOUR,
     MODEL_COLOURS,
     NEUTRAL,
@@ -196,31 +196,21 @@ def transfer_matrix(result: TruthfulnessComparison) -> go.Figure:
     high = np.stack([result.auroc_high[i, :, layer] for i, layer in enumerate(rows)])
     layers = np.broadcast_to(np.array(result.best_layers)[:, None], (2, 2))
     figure = go.Figure(
-        go.Heatmap(
-            z=cells,
-            x=[0, 1],
-            y=[0, 1],
-            zmin=0,
-            zmid=CHANCE,
-            zmax=1,
-            colorscale=[list(stop) for stop in DIVERGING],
-            showscale=False,
-            xgap=4,
-            ygap=4,
+        pinned_map(cells, x=[0, 1], y=[0, 1], middle=CHANCE, reach=0.5, gap=4).update(
             customdata=np.stack([layers, low, high], axis=-1),
             hovertemplate="layer %{customdata[0]}<br>AUROC %{z:.3f} "
             "[%{customdata[1]:.3f}, %{customdata[2]:.3f}]<extra></extra>",
         )
     )
-    for i in range(2):
-        for j in range(2):
-            figure.add_annotation(
-                x=j,
-                y=i,
-                showarrow=False,
-                text=f"<b>{cells[i, j]:.3f}</b><br>{low[i, j]:.2f} – {high[i, j]:.2f}",
-                font={"size": 15},
-            )
+    texts = [
+        [
+            f"<b>{cells[i, j]:.3f}</b><br>{low[i, j]:.2f} – {high[i, j]:.2f}"
+            for j in range(2)
+        ]
+        for i in range(2)
+    ]
+    write_cells(figure, texts, x=[0, 1], y=[0, 1])
+    figure.update_annotations(font={"size": 15})
     figure.update_xaxes(
         tickvals=[0, 1], ticktext=["base<br>activations", "post<br>activations"]
     )

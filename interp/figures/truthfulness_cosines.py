@@ -4,7 +4,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from interp.errors import ResultError
-from interp.figures.style import DIVERGING, styled
+from interp.figures.maps import pinned_map
+from interp.figures.style import styled
 from interp.results.truthfulness import ROLES, TruthfulnessComparison
 
 
@@ -41,22 +42,18 @@ def direction_cosines(result: TruthfulnessComparison) -> go.Figure:
         horizontal_spacing=0.04,
     )
     for column, (i, j) in enumerate(PAIRS, start=1):
-        figure.add_trace(
-            go.Heatmap(
-                z=result.layer_cosines[i, j],
-                x=result.layers,
-                y=result.layers,
-                zmin=-1,
-                zmax=1,
-                colorscale=[list(stop) for stop in DIVERGING],
-                showscale=column == len(PAIRS),
-                colorbar={"title": {"text": "cosine"}, "thickness": 12},
-                hovertemplate=f"{ROLES[i]} layer %{{y}}, {ROLES[j]} layer %{{x}}<br>"
-                "cosine %{z:.3f}<extra></extra>",
-            ),
-            row=1,
-            col=column,
+        last = column == len(PAIRS)
+        trace = pinned_map(
+            result.layer_cosines[i, j],
+            x=result.layers,
+            y=result.layers,
+            gap=0,
+            bar="cosine" if last else None,
+        ).update(
+            hovertemplate=f"{ROLES[i]} layer %{{y}}, {ROLES[j]} layer %{{x}}<br>"
+            "cosine %{z:.3f}<extra></extra>",
         )
+        figure.add_trace(trace, row=1, col=column)
     step = max(1, len(result.layers) // 8)
     figure.update_xaxes(title_text="layer", dtick=step, tick0=0, showgrid=False)
     figure.update_yaxes(dtick=step, tick0=0, showgrid=False)

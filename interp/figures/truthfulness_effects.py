@@ -8,7 +8,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from interp.errors import ResultError
-from interp.figures.style import MODEL_COLOURS, NEUTRAL, band, model_names, styled
+from interp.figures.intervals import Estimates
+from interp.figures.style import MODEL_COLOURS, NEUTRAL, model_names, styled
 from interp.results.truthfulness import ROLES, Role, TruthEffect, TruthfulnessComparison
 
 
@@ -54,23 +55,22 @@ def intervention_bars(
     figure = go.Figure()
     names = model_names(result.models)
     for target in ROLES:
-        bars = [
-            (label, *_bar([getattr(row, effect) for row in rows], rows[0], effect))
+        bars = {
+            label: _bar([getattr(row, effect) for row in rows], rows[0], effect)
             for label, rows in _vectors(result, target).items()
-        ]
+        }
         if not bars:
             continue
-        labels, sizes, lows, highs = zip(*bars, strict=True)
-        size = np.array(sizes, np.float32)
+        found = Estimates.stacked(bars.values())
         figure.add_trace(
             go.Bar(
-                y=labels,
-                x=size,
+                y=list(bars),
+                x=found.value,
                 orientation="h",
                 name=f"in {names[target]}",
                 marker={"color": MODEL_COLOURS[target]},
-                error_x=_whiskers(size, np.array(lows), np.array(highs)),
-                customdata=np.array([lows, highs], np.float32).T,
+                error_x=found.whiskers(),
+                customdata=found.ends,
                 hovertemplate="%{y}<br>effect %{x:.3f} "
                 "[%{customdata[0]:.3f}, %{customdata[1]:.3f}]",
             )
@@ -147,16 +147,16 @@ def _dose_traces(
 ) -> tuple[go.Scatter, go.Scatter]:
     """A curve from zero and its band."""
     rows = sorted(rows, key=lambda row: row.norm_share)
-    size, low, high = (
-        np.array([0.0, *(getattr(row, f"{effect}{end}") for row in rows)], np.float32)
-        for end in ("", "_low", "_high")
+    ends = (effect, f"{effect}_low", f"{effect}_high")
+    found = Estimates.stacked(
+        [(0.0, 0.0, 0.0), *([getattr(row, one) for one in ends] for row in rows)]
     )
     shares = np.array([0.0, *(row.norm_share for row in rows)], np.float32)
     gaps = np.array([0.0, *(row.coefficient for row in rows)], np.float32)
     colour = _colour(label)
     line = go.Scatter(
         x=shares,
-        y=size,
+        y=found.value,
         mode="lines+markers",
         name=label,
         legendgroup=label,
@@ -165,11 +165,11 @@ def _dose_traces(
             "width": 2.5 if label.endswith("direction") else 1.5,
             "dash": "dot" if label.startswith("post") else "solid",
         },
-        customdata=np.stack([gaps, low, high], axis=1),
+        customdata=np.column_stack([gaps, found.ends]),
         hovertemplate="%{x:.2f} norms, %{customdata[0]:.2f} class gaps<br>"
         "effect %{y:.3f} [%{customdata[1]:.3f}, %{customdata[2]:.3f}]",
     )
-    shade = band(shares, low, high, colour=colour, name=f"{label} interval")
+    shade = found.band(shares, colour=colour, name=f"{label} interval")
     return line, shade.update(legendgroup=label)
 
 
@@ -216,15 +216,3 @@ def _bar(
         low, high = getattr(first, f"{effect}_low"), getattr(first, f"{effect}_high")
         return values[0], low, high
     return float(np.mean(values)), min(values), max(values)
-
-
-def _whiskers(size: np.ndarray, low: np.ndarray, high: np.ndarray) -> dict[str, object]:
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": np.maximum(high - size, 0).astype(np.float32),
-        "arrayminus": np.maximum(size - low, 0).astype(np.float32),
-        "color": NEUTRAL,
-        "thickness": 1.5,
-        "width": 4,
-    }

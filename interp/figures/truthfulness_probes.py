@@ -5,10 +5,10 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from interp.errors import ResultError
+from interp.figures.intervals import Estimates
+from interp.figures.maps import pinned_map, write_cells
 from interp.figures.style import (
-    DIVERGING,
     MODEL_COLOURS,
-    band,
     faded,
     model_names,
     plain,
@@ -32,6 +32,7 @@ OTHER_STYLE = ("#868b94", "x")
 BAND_OPACITY = 0.1
 # Cells of a matrix carry their number up to so many of them.
 MAX_NAMED_CELLS = 160
+HOVER = "layer %{x}<br>AUROC %{y:.3f} [%{customdata[0]:.3f}, %{customdata[1]:.3f}]"
 
 
 def probe_curves(result: TruthfulnessComparison) -> go.Figure:
@@ -62,31 +63,20 @@ def probe_curves(result: TruthfulnessComparison) -> go.Figure:
         for probe in dict.fromkeys(row.probe for row in own):
             rows = [row for row in own if row.probe == probe]
             layers = np.array([row.layer for row in rows], np.int32)
-            value, low, high, accuracy = (
-                np.array([getattr(row, name) for row in rows], np.float32)
-                for name in ("auroc", "auroc_low", "auroc_high", "accuracy")
-            )
+            found = Estimates.of(rows, "auroc")
+            accuracy = np.array([row.accuracy for row in rows], np.float32)
             name, colour, symbol = PROBE_STYLES.get(probe, (probe, *OTHER_STYLE))
-            shade = band(layers, low, high, colour=colour, name=f"{name} interval")
+            shade = found.band(layers, colour=colour, name=f"{name} interval")
             shade.update(fillcolor=faded(colour, BAND_OPACITY), legendgroup=probe)
-            figure.add_trace(shade, row=panel, col=1)
-            figure.add_trace(
-                go.Scatter(
-                    x=layers,
-                    y=value,
-                    mode="lines+markers",
-                    name=name,
-                    legendgroup=probe,
-                    showlegend=panel == 1,
-                    line={"color": colour, "width": 2},
-                    marker={"symbol": symbol, "size": 6},
-                    customdata=np.stack([low, high, accuracy], axis=1),
-                    hovertemplate="layer %{x}<br>AUROC %{y:.3f} [%{customdata[0]:.3f},"
-                    " %{customdata[1]:.3f}]<br>accuracy %{customdata[2]:.3f}",
-                ),
-                row=panel,
-                col=1,
+            line = _auroc_line(layers, found, name=name, colour=colour).update(
+                legendgroup=probe,
+                showlegend=panel == 1,
+                line={"width": 2},
+                marker={"symbol": symbol, "size": 6},
+                customdata=np.column_stack([found.ends, accuracy]),
+                hovertemplate=f"{HOVER}<br>accuracy %{{customdata[2]:.3f}}",
             )
+            figure.add_traces([shade, line], rows=panel, cols=1)
     level(figure, CHANCE, "chance", "dash")
     lowest = float(np.nanmin([row.auroc_low for row in result.probes]))
     figure.update_yaxes(
@@ -111,30 +101,19 @@ def transfer_curve(result: TruthfulnessComparison) -> go.Figure:
     figure = go.Figure()
     for i, direction in enumerate(ROLES):
         for j, activations in enumerate(ROLES):
-            low, high = result.auroc_low[i, j], result.auroc_high[i, j]
+            found = Estimates(
+                value=result.auroc[i, j],
+                low=result.auroc_low[i, j],
+                high=result.auroc_high[i, j],
+            )
             colour = MODEL_COLOURS[activations]
             name = f"{direction} direction in {activations}"
             if i != j:
-                figure.add_trace(
-                    band(result.layers, low, high, colour=colour, name=name + " band")
-                )
-            figure.add_trace(
-                go.Scatter(
-                    x=result.layers,
-                    y=result.auroc[i, j],
-                    mode="lines+markers",
-                    name=name,
-                    line={
-                        "color": colour,
-                        "width": 2.5,
-                        "dash": "solid" if i == j else "dot",
-                    },
-                    marker={"size": 5},
-                    customdata=np.stack([low, high], axis=1),
-                    hovertemplate="layer %{x}<br>AUROC %{y:.3f} [%{customdata[0]:.3f},"
-                    " %{customdata[1]:.3f}]",
-                )
-            )
+                shade = found.band(result.layers, colour=colour, name=name + " band")
+                figure.add_trace(shade)
+            line = _auroc_line(result.layers, found, name=name, colour=colour)
+            line.update(line={"dash": "solid" if i == j else "dot"}, marker={"size": 5})
+            figure.add_trace(line)
     level(figure, CHANCE, "chance", "dash")
     lowest = float(np.nanmin(result.auroc_low))
     figure.update_yaxes(range=[max(0.0, min(lowest, 0.45) - 0.02), 1.02])
@@ -191,12 +170,11 @@ def dataset_matrix(
             figure.add_trace(_matrix(rows), row=panel, col=1)
             n_trains = max(n_trains, len({row.train for row in rows}))
             for cell in rows if len(rows) <= MAX_NAMED_CELLS else ():
-                # Annotations take the page's text colour; texts in cells do not.
-                figure.add_annotation(
-                    x=_short(cell.test),
-                    y=_short(cell.train),
-                    text=f"{cell.auroc:.2f}",
-                    showarrow=False,
+                write_cells(
+                    figure,
+                    [[f"{cell.auroc:.2f}"]],
+                    x=[_short(cell.test)],
+                    y=[_short(cell.train)],
                     row=panel,
                     col=1,
                 )
@@ -239,24 +217,9 @@ def dataset_curve(result: TruthfulnessComparison, train: str, test: str) -> go.F
             if (row.model, row.train, row.test) == (role, train, test)
         ]
         layers = np.array([row.layer for row in rows], np.int32)
-        value, low, high = (
-            np.array([getattr(row, name) for row in rows], np.float32)
-            for name in ("auroc", "auroc_low", "auroc_high")
-        )
-        colour = MODEL_COLOURS[role]
-        figure.add_trace(band(layers, low, high, colour=colour, name=f"{role} band"))
-        figure.add_trace(
-            go.Scatter(
-                x=layers,
-                y=value,
-                mode="lines+markers",
-                name=names[role],
-                line={"color": colour, "width": 2.5},
-                customdata=np.stack([low, high], axis=1),
-                hovertemplate="layer %{x}<br>AUROC %{y:.3f} [%{customdata[0]:.3f}, "
-                "%{customdata[1]:.3f}]",
-            )
-        )
+        found, colour = Estimates.of(rows, "auroc"), MODEL_COLOURS[role]
+        figure.add_trace(found.band(layers, colour=colour, name=f"{role} band"))
+        figure.add_trace(_auroc_line(layers, found, name=names[role], colour=colour))
     level(figure, CHANCE, "chance", "dash")
     figure.update_yaxes(range=[0, 1.02])
     whole_layers(figure, result.layers)
@@ -269,6 +232,20 @@ def dataset_curve(result: TruthfulnessComparison, train: str, test: str) -> go.F
     )
 
 
+def _auroc_line(
+    layers: np.ndarray, found: Estimates, *, name: str, colour: str
+) -> go.Scatter:
+    return go.Scatter(
+        x=layers,
+        y=found.value,
+        mode="lines+markers",
+        name=name,
+        line={"color": colour, "width": 2.5},
+        customdata=found.ends,
+        hovertemplate=HOVER,
+    )
+
+
 def _matrix(rows: list[DatasetTransfer]) -> go.Heatmap:
     trains = list(dict.fromkeys(row.train for row in rows))
     tests = list(dict.fromkeys(row.test for row in rows))
@@ -278,17 +255,10 @@ def _matrix(rows: list[DatasetTransfer]) -> go.Heatmap:
         np.array([[getattr(cell, name) for cell in line] for line in ordered], "f4")
         for name in ("auroc", "auroc_low", "auroc_high", "accuracy")
     )
-    return go.Heatmap(
-        z=values,
-        x=[_short(test) for test in tests],
-        y=[_short(train) for train in trains],
-        zmin=0,
-        zmid=CHANCE,
-        zmax=1,
-        colorscale=[list(stop) for stop in DIVERGING],
-        showscale=False,
-        xgap=3,
-        ygap=3,
+    names = [_short(test) for test in tests], [_short(train) for train in trains]
+    return pinned_map(
+        values, x=names[0], y=names[1], middle=CHANCE, reach=0.5, gap=3
+    ).update(
         customdata=np.stack([low, high, accuracy], axis=-1),
         hovertemplate="trained on %{y}, judged on %{x}<br>AUROC %{z:.3f} "
         "[%{customdata[0]:.3f}, %{customdata[1]:.3f}]<br>accuracy "

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import plotly.graph_objects as go
+from jaxtyping import Float32
 from plotly.subplots import make_subplots
 
 from interp.errors import ResultError
+from interp.figures.maps import pinned_map
 from interp.figures.style import (
-    DIVERGING,
     FALSE_COLOUR,
     MODEL_COLOURS,
     NEUTRAL,
@@ -55,32 +56,21 @@ def probe_map(result: TruthfulnessComparison) -> go.Figure:
             expected="Probes at every layer.",
             remedy="Run the study again with probes, or draw layer_curve.",
         )
-    layers = result.layers
-    facts = np.full((len(rows), len(layers), 6), np.nan, np.float32)
-    column = {int(layer): i for i, layer in enumerate(layers)}
-    for one in result.probes:
-        facts[rows.index((one.model, one.probe)), column[one.layer]] = (
-            one.auroc, one.auroc_low, one.auroc_high, one.accuracy, one.ece,
-            one.validation_auroc,
-        )  # fmt: skip
-    figure = go.Figure(
-        go.Heatmap(
-            z=facts[..., 0],
-            x=layers,
-            y=np.arange(len(rows)),
-            zmin=0,
-            zmid=CHANCE,
-            zmax=1,
-            colorscale=[list(stop) for stop in DIVERGING],
-            colorbar={"title": {"text": "AUROC"}, "thickness": 12},
-            xgap=1,
-            ygap=1,
-            customdata=facts[..., 1:],
-            hovertemplate="%{y}, layer %{x}<br>AUROC %{z:.3f} [%{customdata[0]:.3f}, "
-            "%{customdata[1]:.3f}]<br>accuracy %{customdata[2]:.3f}<br>calibration "
-            "error %{customdata[3]:.3f}<extra></extra>",
-        )
+    layers, facts = result.layers, _probe_facts(result, rows)
+    trace = pinned_map(
+        facts[..., 0],
+        x=layers,
+        y=np.arange(len(rows)),
+        middle=CHANCE,
+        reach=0.5,
+        bar="AUROC",
+    ).update(
+        customdata=facts[..., 1:],
+        hovertemplate="%{y}, layer %{x}<br>AUROC %{z:.3f} [%{customdata[0]:.3f}, "
+        "%{customdata[1]:.3f}]<br>accuracy %{customdata[2]:.3f}<br>calibration "
+        "error %{customdata[3]:.3f}<extra></extra>",
     )
+    figure = go.Figure(trace)
     for role in ROLES:
         of_role = [i for i, (model, _) in enumerate(rows) if model == role]
         if of_role:
@@ -106,6 +96,20 @@ def probe_map(result: TruthfulnessComparison) -> go.Figure:
         x="layer (resid_post)",
         height=170 + PIXELS_PER_PROBE * len(rows),
     )
+
+
+def _probe_facts(
+    result: TruthfulnessComparison, rows: list[tuple[Role, str]]
+) -> Float32[np.ndarray, "row layer 6"]:
+    """AUROC, its ends, accuracy, calibration error and AUROC on validation."""
+    facts = np.full((len(rows), len(result.layers), 6), np.nan, np.float32)
+    column = {int(layer): i for i, layer in enumerate(result.layers)}
+    for one in result.probes:
+        facts[rows.index((one.model, one.probe)), column[one.layer]] = (
+            one.auroc, one.auroc_low, one.auroc_high, one.accuracy, one.ece,
+            one.validation_auroc,
+        )  # fmt: skip
+    return facts
 
 
 def site_scores(
