@@ -1,12 +1,9 @@
-import os
-import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 import torch
+from forked import forked
 
 from interp import stopping
 from interp.errors import ConfigError, IncompatibleError, StoreError
@@ -99,24 +96,13 @@ def test_a_window_is_replayed_exactly_and_more_densely(make_experiment, tmp_path
 
 def test_a_run_killed_in_the_middle_resumes_bit_for_bit(make_experiment, tmp_path):
     whole = train(make_experiment(steps=100, checkpoint_every=20))
-    code = (
-        "from interp.formation import *\n"
-        "import torch; torch.set_num_threads(1)\n"
-        "task = RepeatedTokens(vocabulary=12, length=14, shortest=3, longest=6)\n"
-        "network = NetworkConfig(symbols=12, outputs=12, d_model=8, symbol_std=0.5)\n"
-        "training = TrainingConfig(steps=100, batch=4, warm_up=3, evaluate_every=4,"
-        " evaluate_on=8, checkpoint_every=20)\n"
-        "evaluations = (Evaluation(task=task, measure=measure_repeats),)\n"
-        "train(Experiment(network=network, task=task, training=training,"
-        f" seeds=(0, 1, 2), evaluations=evaluations), out={str(tmp_path)!r})\n"
-    )
-    child = subprocess.Popen([sys.executable, "-c", code])
+    experiment = make_experiment(steps=100, checkpoint_every=20)
+    child = forked(lambda: train(experiment, out=tmp_path))
     deadline = time.monotonic() + 60
     while not (tmp_path / "step-00000020").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    os.kill(child.pid, signal.SIGKILL)
-    child.wait()
-    experiment = make_experiment(steps=100, checkpoint_every=20)
+        time.sleep(0.001)
+    child.kill()
+    child.join()
     reached = last(tmp_path, identity(experiment))
     assert reached is not None
     assert 20 <= reached < 100

@@ -1,11 +1,9 @@
 import errno
-import os
-import subprocess
-import sys
 import time
 
 import pytest
-from organism_fixtures import ROOT, home_set_to
+from forked import forked
+from organism_fixtures import home_set_to
 
 from interp.errors import ConfigError, DataError, DiskFullError, UnwritableError
 from interp.organism.cache import cached, copy_family, holds, interp_home
@@ -87,46 +85,34 @@ def test_a_damaged_family_is_made_again(home):
     assert cached("facts", SPEC, fill).checks == (CHECK,)
 
 
-SLOW = """
-import sys, time
-from interp.organism.cache import cached
-from interp.organism.family import Family, write_description
+def started(seconds):
+    """A process that trains slowly, and notes that it does."""
 
-def make(folder):
-    with (folder.parent / "makers").open("a") as log:
-        log.write("x")
-    (folder / "base").mkdir()
-    time.sleep(float(sys.argv[1]))
-    family = Family(
-        folder=folder, name="facts", seed=0, spec="0123abcd", checks=(), notes=()
-    )
-    write_description(family, {})
+    def make(folder):
+        with (folder.parent / "makers").open("a") as log:
+            log.write("x")
+        fill(folder)
+        time.sleep(seconds)
 
-assert cached("facts", "0123abcd", make).spec == "0123abcd"
-"""
-
-
-def started(home, seconds):
-    return subprocess.Popen(
-        [sys.executable, "-c", SLOW, str(seconds)],
-        env={**os.environ, "INTERP_HOME": str(home), "PYTHONPATH": str(ROOT)},
-    )
+    return forked(lambda: cached("facts", SPEC, make))
 
 
 def test_two_processes_at_once_train_once_and_both_find_it(home):
-    both = [started(home, 1.0) for _ in range(2)]
-    assert [process.wait(timeout=120) for process in both] == [0, 0]
+    both = [started(0.3) for _ in range(2)]
+    for process in both:
+        process.join(timeout=120)
+    assert [process.exitcode for process in both] == [0, 0]
     assert (home / "organism" / "makers").read_text() == "x"
 
 
 def test_a_killed_training_leaves_nothing_that_is_taken_for_a_family(home):
-    process = started(home, 600)
+    process = started(600)
     makers = home / "organism" / "makers"
     while not makers.exists():
-        assert process.poll() is None
-        time.sleep(0.05)
+        assert process.is_alive()
+        time.sleep(0.01)
     process.kill()
-    process.wait()
+    process.join()
     assert not (home / "organism" / f"facts-{SPEC}").exists()
     assert cached("facts", SPEC, fill).checks == (CHECK,)
     assert sorted(p.name for p in (home / "organism").iterdir()) == [

@@ -1,15 +1,13 @@
 """A trace checks itself, resumes, stops cleanly, backs off, and says how it went."""
 
+import os
 import signal
-import subprocess
-import sys
-import textwrap
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny
 import torch
+from forked import forked
 from naive_patching import PLACES, Places, made_pairs, naive_grid
 from tiny import tiny_model, tiny_tokenizer
 from torch import nn
@@ -26,12 +24,9 @@ from interp.errors import (
     UnknownSiteError,
     UnwritableError,
 )
-from interp.patching import PromptPairs, trace
+from interp.patching import PromptPairs, shards, trace
 from interp.patching.block_call import BlockCall
 from interp.stopping import StoppedError
-
-
-TESTS = Path(__file__).parents[1]
 
 
 def model_of(architecture="llama"):
@@ -217,38 +212,31 @@ def test_memory_that_runs_out_halves_the_batches(monkeypatch):
         trace(model, pairs, sites=("z",))
 
 
-KILLED = """
-    import os, signal, sys
-    sys.path.insert(0, {tests!r})
-    from tiny import tiny_model
-    from naive_patching import made_pairs
-    import interp
-    from interp.patching import shards, trace
+def killed_at_the_second_shard(sites, out):
     write = shards.Shards.write
+
     def write_and_die(self, index, grid):
         write(self, index, grid)
         if index == 1:
             os.kill(os.getpid(), signal.SIGKILL)
+
+    # Of this process, which is a fork.
     shards.Shards.write = write_and_die
-    trace(interp.load(tiny_model("llama")), made_pairs(), sites=("resid_post", "z"),
-          out={out!r})
-"""
+    trace(model_of(), made_pairs(), sites=sites, out=out)
 
 
 def test_a_killed_trace_resumes_to_the_same_bytes(tmp_path):
     sites = ("resid_post", "z")
     whole = trace(model_of(), made_pairs(), sites=sites, out=tmp_path / "whole")
-    code = textwrap.dedent(
-        KILLED.format(tests=str(TESTS), out=str(tmp_path / "killed"))
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=False)
-    assert done.returncode == -signal.SIGKILL
-    shards = tmp_path / "killed" / "shards"
-    before = {path.name: path.stat().st_mtime_ns for path in shards.iterdir()}
+    child = forked(lambda: killed_at_the_second_shard(sites, tmp_path / "killed"))
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    folder = tmp_path / "killed" / "shards"
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert len(before) == 2
     again = trace(model_of(), made_pairs(), sites=sites, out=tmp_path / "killed")
-    assert {n: (shards / n).stat().st_mtime_ns for n in before} == before
-    written = {path.name: path.read_bytes() for path in shards.iterdir()}
+    assert {n: (folder / n).stat().st_mtime_ns for n in before} == before
+    written = {path.name: path.read_bytes() for path in folder.iterdir()}
     one_go = tmp_path / "whole" / "shards"
     assert written == {path.name: path.read_bytes() for path in one_go.iterdir()}
     assert len(written) == 3
