@@ -31,6 +31,10 @@ from interp.figures.heads_single import (
     ablation_strips as ablation_strips,
     score_strips as score_strips,
 )
+from interp.figures.held_out import (
+    sweep_scores as sweep_scores,
+    transfer_scores as transfer_scores,
+)
 from interp.figures.knowledge import (
     inside_bars as inside_bars,
     knowledge_maps as knowledge_maps,

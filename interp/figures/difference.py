@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from jaxtyping import Float
 
 from interp.errors import IncompatibleError
 from interp.figures.report import Panel
@@ -106,7 +107,8 @@ def difference_figure(first: go.Figure, second: go.Figure) -> go.Figure:
         raise IncompatibleError(
             "The two figures have nothing at the same places, so that no difference can"
             " be drawn.",
-            expected="Curves, bars or cells with the same names or numbers.",
+            expected="Curves, bars or cells with the same names or numbers; points of a"
+            " scatter are no curve.",
         )
     _pin_colours(traces)
     layout = {k: v for k, v in contents[0]["layout"].items() if k != "shapes"}
@@ -119,6 +121,20 @@ def difference_figure(first: go.Figure, second: go.Figure) -> go.Figure:
         if name[:5] in ("xaxis", "yaxis"):
             _free(figure.layout[name], _along_values(traces, name))
     return figure
+
+
+def shown_values(figure: go.Figure) -> list[Float[np.ndarray, "..."]]:
+    """What the curves, bars and cells of a difference say, by trace.
+
+    Args:
+        figure: A figure of `difference_figure`.
+    """
+    found = []
+    for trace in content_of(figure)["data"]:
+        along = "x" if trace.get("orientation") == "h" else "y"
+        name = "z" if trace["type"] == "heatmap" else along
+        found.append(np.nan_to_num(np.asarray(trace[name], dtype=np.float64)))
+    return found
 
 
 def _named(panels: Sequence[Panel]) -> list[tuple[tuple[str, int], Panel]]:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float32, Int32
 
+from interp.errors import ResultError
 from interp.provenance import Provenance
 from interp.results.display import table_html
 from interp.results.files import write_result
@@ -98,6 +99,40 @@ class TransferMatrix:
         """
         mean = np.nan_to_num(self.left_out.mean(axis=0), nan=-1.0)
         return int(np.argmax(mean))
+
+    def examples_dataframe(
+        self, train: str, test: str, *, probe: int | None = None
+    ) -> pd.DataFrame:
+        """One row per example of a test set with its score, the most wrong first.
+
+        `wrongness` is how far the score lies on the wrong side of 0. Empty if nothing
+        could be trained.
+
+        Args:
+            train: What was trained on, one of `trains`.
+            test: Whose examples, one of `tests`.
+            probe: Which site and position; by default `best`.
+
+        Raises:
+            ResultError: If there is no such name.
+        """
+        for name, known in ((train, self.trains), (test, self.tests)):
+            if name not in known:
+                raise ResultError(
+                    f"This result has no data set {name!r} there.",
+                    expected=f"One of {', '.join(map(repr, known))}.",
+                )
+        at = self.best if probe is None else probe
+        inside = np.flatnonzero(self.dataset_index == self.tests.index(test))
+        score = self.scores[self.trains.index(train), at, inside]
+        label = self.labels[inside]
+        frame = pd.DataFrame({"example": np.arange(len(inside)), "label": label})
+        frame["score"] = score
+        frame["wrongness"] = np.where(label, -score, score)
+        if self.groups:
+            frame["group"] = np.array(self.groups, dtype=object)[inside]
+        known = frame.loc[~np.isnan(score)]
+        return known.sort_values("wrongness", ascending=False, ignore_index=True)
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row per training set, test set, site and position."""

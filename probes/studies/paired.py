@@ -23,6 +23,7 @@ from interp.results import (
     ProbeSweep,
     RefusalComparison,
     Result,
+    TransferMatrix,
     TruthfulnessComparison,
 )
 from interp.results.truthfulness import ROLES
@@ -38,6 +39,7 @@ from probes.studies.paired_rows import (
     row,
     table,
 )
+from probes.studies.paired_transfer import transfer_numbers
 
 
 # So many heads or sites are told, those that differ most.
@@ -97,6 +99,13 @@ def paired_numbers(
             from probes.studies.paired_training import formation_numbers
 
             return formation_numbers(first, second, how)
+        case TransferMatrix() if isinstance(second, TransferMatrix):
+            return transfer_numbers(first, second, how)
+        case _ if first.KIND == second.KIND:
+            raise IncompatibleError(
+                f"There is no paired test for results of the kind {first.KIND!r}.",
+                expected="A kind whose results hold values of the same examples.",
+            )
         case _:
             raise IncompatibleError(
                 f"Results of the kinds {first.KIND!r} and {second.KIND!r} have no"
@@ -205,10 +214,13 @@ def _sweep(first: ProbeSweep, second: ProbeSweep, how: Draws) -> PairedNumbers:
     shown = table(rows)
     shown["p"] = found.p[order]
     shown["p corrected"] = found.p_corrected[order]
+    shown["p of procedures"] = found.procedure_p_corrected[order]
     return PairedNumbers(
         rows=shown,
         method="probes.compare_sweeps: paired bootstrap over groups; p by swapping the "
-        f"two readouts of whole groups, corrected over all {len(found.sites)} sites.",
+        f"two readouts of whole groups, corrected over all {len(found.sites)} sites: "
+        "of these probes on new examples. p of procedures also covers what another "
+        "training set would change (corrected resampled t over folds, Holm).",
     )
 
 

@@ -63,11 +63,16 @@ def test_two_results_are_shown_beside_each_other_with_their_difference(two, open
 
 
 def test_the_address_names_results_and_figure(two, open_page):
-    title = "3. " + heading(report_section(truthfulness()).panels[2])
+    title = "4. " + heading(report_section(truthfulness()).panels[3])
     app = open_page(two, "compare", x_a="b", x_b="a", x_figure=title)
     assert [app.selectbox(key=key).value for key in ("x_a", "x_b")] == ["b", "a"]
     assert app.selectbox(key="x_figure").value == title
     assert len(app.get("plotly_chart")) == 3
+    # The map of all probes is the same in both of these results.
+    same = "2. " + heading(report_section(truthfulness()).panels[1])
+    app = app.selectbox(key="x_figure").set_value(same).run()
+    assert len(app.get("plotly_chart")) == 2
+    assert any("show the same values" in item.value for item in app.info)
 
 
 def test_incomparable_results_are_refused_with_field_and_both_values(two, open_page):

@@ -6,11 +6,12 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
+from probe_samples import sweep, transferred
 from sample_results import truthfulness
 from truth_samples import DATASETS
 
 from interp.figures import report_section
-from interp.results import ProbeSweep, TruthfulnessComparison
+from interp.results import TruthfulnessComparison
 from interp_explorer.widgets.panel import heading
 
 
@@ -237,41 +238,30 @@ def test_hostile_statements_and_names_stay_texts(hostile_folder, open_page):
         assert "<img" not in json.dumps(json.loads(chart.proto.spec))
 
 
-def sweep(n_positions: int) -> ProbeSweep:
-    """A sweep of three layers whose AUROC falls by a tenth with each."""
-    layers = np.repeat(np.arange(3, dtype=np.int32), n_positions)
-    n, rng = len(layers), np.random.default_rng(0)
-    auroc = (0.9 - 0.1 * layers).astype(np.float32)
-    nothing = np.full(n, np.nan, np.float32)
-    labels = np.arange(20) % 2 == 0
-    return ProbeSweep(
-        fit="fit_logistic",
-        split="group",
-        sites=tuple(f"resid_post.{layer}" for layer in layers),
-        layers=layers,
-        positions=tuple(["-2", "-1"][-n_positions:] * 3),
-        auroc=auroc,
-        auroc_lo=auroc - np.float32(0.1),
-        auroc_hi=auroc + np.float32(0.05),
-        accuracy=auroc,
-        brier=nothing,
-        ece=nothing,
-        permutation_p=nothing,
-        permutation_p_corrected=nothing,
-        random_auroc=nothing,
-        covariance_auroc=nothing,
-        selectivity=nothing,
-        mdl_compression=nothing,
-        converged=np.ones(n, bool),
-        chosen=np.zeros(5, np.int32),
-        nested_auroc=0.9,
-        nested_auroc_lo=0.8,
-        nested_auroc_hi=0.95,
-        baselines=(),
-        scores=(rng.normal(size=(n, 20)) + labels).astype(np.float32),
-        labels=labels,
-        groups=tuple(str(i) for i in range(20)),
-        folds=(np.arange(20) % 5).astype(np.int32),
-        notes=(),
-        provenance=replace(truthfulness().provenance, study="sweep"),
+def test_a_cell_of_data_sets_opens_the_examples_behind_it(tmp_path, open_page):
+    result = transferred()
+    result.save(tmp_path / "t")
+    app = open_page(
+        tmp_path,
+        "truthfulness",
+        t_place="resid_post.1 last",
+        t_train="towns",
+        t_test="<b>beasts",
     )
+    assert not app.exception
+    assert not app.warning
+    assert metrics(app)["AUROC"] == f"{result.auroc[0, 1, 1]:.3f}"
+    shown = frame(app, "wrongness")
+    expected = result.examples_dataframe("towns", "<b>beasts", probe=1)
+    assert len(shown) == 20
+    np.testing.assert_array_equal(shown["score"], expected["score"])
+    np.testing.assert_array_equal(
+        np.sort(shown["score"]), np.sort(result.scores[0, 1, 20:])
+    )
+    assert shown["wrongness"].is_monotonic_decreasing
+    # A click writes into the boxes.
+    app.session_state["t_train"] = "<b>beasts"
+    app.run()
+    assert not app.exception
+    assert "no probe could be fitted" in app.info[0].value
+    assert len(app.get("plotly_chart")) == 1

@@ -1,12 +1,13 @@
 """The figure of a transfer matrix: its cells, its scale, what it refuses."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from interp.errors import ResultError
-from interp.figures import transfer_heatmap
+from interp.figures import transfer_heatmap, transfer_scores
 from probes import fit_mean_difference, transfer_matrix
 
 
@@ -48,3 +49,28 @@ def test_names_are_shown_letter_for_letter(turned):
 def test_a_probe_that_is_not_there_is_refused(turned):
     with pytest.raises(ResultError, match="no probe 2"):
         transfer_heatmap(turned, probe=2)
+
+
+def test_scores_behind_a_cell_are_the_logits_of_its_examples(turned):
+    figure: Any = transfer_scores(turned, "same", "<b>turned", probe=1)
+    rows = turned.examples_dataframe("same", "<b>turned", probe=1)
+    positive, negative = figure.data
+    assert (positive.y.sum(), negative.y.sum()) == (30, 30)
+    # Turned round, what the probe calls positive is negative.
+    assert positive.x[positive.y > 0].mean() < 0 < negative.x[negative.y > 0].mean()
+    assert (rows["wrongness"] > 0).mean() > 0.9
+    np.testing.assert_array_equal(
+        np.sort(rows["score"]), np.sort(turned.scores[0, 1, 60:])
+    )
+    assert figure.layout.title.text == "Scores of &lt;b>turned by probes of same"
+
+
+def test_a_pair_without_scores_or_with_unknown_names_is_refused(turned):
+    scores = turned.scores.copy()
+    scores[0] = np.nan
+    none = replace(turned, scores=scores)
+    assert none.examples_dataframe("same", "same").empty
+    with pytest.raises(ResultError, match="no scores on 'same'"):
+        transfer_scores(none, "same", "same")
+    with pytest.raises(ResultError, match="no data set 'gone'"):
+        transfer_scores(turned, "gone", "same")

@@ -99,6 +99,34 @@ def test_sweeps_are_compared_by_the_test_of_the_library():
     assert {"p", "p corrected"}.issubset(found.columns)
 
 
+def test_data_sets_against_each_other_are_compared_cell_by_cell():
+    rng, truth = np.random.default_rng(0), np.arange(60) % 2 == 0
+    sets = {name: rng.normal(size=(60, 2, 4)) for name in "abc"}
+    strong = {name: rows + 2 * truth[:, None, None] for name, rows in sets.items()}
+    labels = dict.fromkeys("abc", truth)
+    first, second = (
+        probes.transfer_matrix(rows, labels, resamples=50) for rows in (sets, strong)
+    )
+    found = paired_numbers(first, second, resamples=200)
+    rows = found.rows.set_index("number")
+    assert list(rows.index[:3]) == [
+        f"AUROC on {name}, trained on all others" for name in "abc"
+    ]
+    assert len(rows) == 12
+    at = int(np.argmax(first.left_out.mean(0) + second.left_out.mean(0)))
+    assert first.sites[at] in found.method
+    own = rows.loc["AUROC on b, trained on c"]
+    assert own["first"] == pytest.approx(float(first.auroc[2, 1, at]), abs=1e-6)
+    assert own["second"] == pytest.approx(float(second.auroc[2, 1, at]), abs=1e-6)
+    assert own["low"] < own["second - first"] < own["high"]
+    # What was made easy is easier in every cell, and not by chance.
+    assert (rows["low"] > 0).mean() > 0.9
+    with pytest.raises(IncompatibleError, match="same labels"):
+        paired_numbers(first, replace(second, labels=~second.labels))
+    with pytest.raises(IncompatibleError, match="no site and position in common"):
+        paired_numbers(first, replace(second, sites=("x", "y")))
+
+
 def test_results_of_two_sorts_have_no_common_numbers():
     with pytest.raises(IncompatibleError, match="no common numbers"):
         paired_numbers(truthfulness(), refusal())

@@ -12,6 +12,7 @@ from interp.provenance import record
 from interp_explorer.saved import SavedDirection, saved_directions
 from interp_explorer.state import choose, root
 from interp_explorer.widgets.chart import (
+    MOST_NUMBERS_ON_PHONES,
     Drawn,
     collected,
     hide_numbers_on_phones,
@@ -40,8 +41,6 @@ from interp_explorer.widgets.text import escaped
 
 MOST_COMPARED = 40
 USUALLY_COMPARED = 8
-# On a phone the numbers of more would touch; pointing at a cell still tells them.
-MOST_NUMBERS_ON_PHONES = 4
 
 
 def show_cosines(found: list[SavedDirection]) -> None:

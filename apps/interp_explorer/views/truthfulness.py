@@ -21,6 +21,7 @@ from interp_explorer.widgets.downloads import show_table
 from interp_explorer.widgets.made import made
 from interp_explorer.widgets.study import show_rest, show_study
 from interp_explorer.widgets.sweep_site import show_curve, show_sites
+from interp_explorer.widgets.transfer_site import show_pairs_of_sets
 from interp_explorer.widgets.truth_site import show_site, show_statements
 
 
@@ -160,6 +161,7 @@ if shown := show_study(
         "direction_cosines": show_cosines,
         "probe_heatmap": show_sites,
         "probe_curve": show_curve,
+        "transfer_heatmap": show_pairs_of_sets,
     },
 ):
     entry, found = shown

@@ -17,6 +17,8 @@ from interp_explorer.widgets.made import Made
 PLOT_CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
 TOP, LEGEND = 12, 40
 PHONE = "40rem"
+# There the numbers in a map of more columns would touch.
+MOST_NUMBERS_ON_PHONES = 4
 # Text colours of .streamlit/config.toml.
 INK = {"light": "#1b1e24", "dark": "#e8eaee"}
 

@@ -1,18 +1,25 @@
 """Two results beside each other: paired numbers, and figures on a common scale."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from interp.errors import IncompatibleError
-from interp.figures.difference import PanelPair, common_panels, panel_pair
+from interp.figures import Section
+from interp.figures.difference import (
+    PanelPair,
+    common_panels,
+    panel_pair,
+    shown_values,
+)
 from interp_explorer.cache import Opened
 from interp_explorer.catalog import Entry, Stamp
-from interp_explorer.widgets.chart import show_figure
-from interp_explorer.widgets.downloads import table_downloads
+from interp_explorer.widgets.chart import Drawn, collected, show_figure
+from interp_explorer.widgets.downloads import figure_downloads, table_downloads
 from interp_explorer.widgets.panel import heading
-from interp_explorer.widgets.text import escaped
+from interp_explorer.widgets.text import date, escaped, models_text
 
 
 if TYPE_CHECKING:
@@ -97,22 +104,76 @@ def show_pair(two: Two, number: int, *, key: str) -> None:
     """
     pair = _pair(two.stamps, number, two)
     st.subheader(escaped(heading(pair.first)), anchor=False)
-    for column, name, panel in zip(
-        st.columns(2), ("First", "Second"), (pair.first, pair.second), strict=True
-    ):
-        with column:
-            st.markdown(f"**{name}**")
-            show_figure(panel.figure, alt=panel.alt, key=f"{key}_{name}")
+    with collected() as drawn:
+        for column, name, panel in zip(
+            st.columns(2), ("First", "Second"), (pair.first, pair.second), strict=True
+        ):
+            with column:
+                st.markdown(f"**{name}**")
+                show_figure(panel.figure, alt=panel.alt, key=f"{key}_{name}")
+        _show_difference(pair, key=key)
+    box = st.expander("Downloads, Python", key=f"{key}_more", on_change="rerun")
+    if box.open:
+        with box:
+            _show_more(two, number, drawn, key=f"{key}_{number}")
+
+
+def _show_difference(pair: PanelPair, *, key: str) -> None:
     if pair.difference is None:
         st.info(escaped(pair.reason))
+        return
+    if not any(values.any() for values in shown_values(pair.difference.figure)):
+        st.info("The two figures show the same values: second minus first is 0.")
         return
     st.markdown(f"**{escaped(heading(pair.difference))}**")
     show_figure(
         pair.difference.figure, alt=pair.difference.alt, key=f"{key}_difference"
     )
     st.caption(
-        "Bands and error bars do not subtract and are left out; the paired numbers "
-        "above have intervals."
+        "Bands and error bars do not subtract and are left out; where there are paired "
+        "numbers, above, they have intervals."
+    )
+
+
+def _show_more(two: Two, number: int, drawn: list[Drawn], *, key: str) -> None:
+    title = "Two results beside each other"
+    about = Section(
+        title=title,
+        summary="First: "
+        + " Second: ".join(
+            f"{models_text(entry.models)}, {date(entry.created)} ({entry.name})."
+            for entry in two.entries
+        ),
+    )
+    figure_downloads(
+        drawn,
+        section=about,
+        provenance=two.second.result.provenance,
+        key=key,
+        name=f"{two.first.result.KIND}-compared-{number + 1}",
+    )
+    st.caption("The page tells the origin of the second; the first has its own page.")
+    paths = (two.entries[0].path, two.entries[1].path)
+    st.code(pair_code(paths, number), language="python")
+
+
+def pair_code(paths: tuple[Path, Path], number: int) -> str:
+    """The Python that draws a figure of two results beside each other again.
+
+    Args:
+        paths: The folders of the results.
+        number: Which of the figures that both have.
+    """
+    return (
+        "from interp import figures, results\n"
+        "from interp.figures.difference import common_panels, panel_pair\n\n"
+        f"first = results.load({str(paths[0])!r})\n"
+        f"second = results.load({str(paths[1])!r})\n"
+        "panels = [figures.report_section(one).panels for one in (first, second)]\n"
+        f"pair = panel_pair(*common_panels(*panels)[{number}])\n"
+        "for panel in (pair.first, pair.second, pair.difference):\n"
+        "    if panel is not None:\n"
+        "        panel.figure.show()"
     )
 
 

@@ -1,17 +1,17 @@
 """The probes of a sweep, and what lies behind one of them."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 import streamlit as st
 
-from interp.figures import Panel
-from interp.figures.style import styled
-from interp.figures.truthfulness import score_bars
+from interp.figures import Panel, sweep_scores
 from interp.results import ProbeSweep
 from interp_explorer.widgets.chart import show_figure
 from interp_explorer.widgets.clickable import Choice, choose_cell, choose_point
 from interp_explorer.widgets.downloads import table_downloads
+from interp_explorer.widgets.made import made
 from interp_explorer.widgets.truth_site import link_to_lab
 
 
@@ -94,21 +94,21 @@ def show_probe(result: ProbeSweep, at: int) -> None:
             "the best are kept, and this is none of them."
         )
         return
-    positive, negative = score_bars(
-        rows["score"].to_numpy("f4"), rows["label"].to_numpy(bool)
-    )
-    bars = [positive.update(name="positive"), negative.update(name="negative")]
-    figure = go.Figure(bars).update_layout(barmode="overlay")
     show_figure(
-        styled(figure, title="", x="held-out logit", y="examples", height=300),
+        made(partial(sweep_scores, result, at)),
         alt="Histograms of the held-out scores of positive and negative examples.",
         key="t_sweep_scores",
     )
-    _show_rows(rows)
+    show_examples(rows, key="t_sweep_rows")
 
 
-def _show_rows(rows: pd.DataFrame) -> None:
-    """Examples by wrongness; a chosen one in full, with a way into the Lab."""
+def show_examples(rows: pd.DataFrame, *, key: str) -> None:
+    """Examples by wrongness; a chosen one in full, with a way into the Lab.
+
+    Args:
+        rows: The examples, the most wrong first, with their texts if they are known.
+        key: The key of the table's widget.
+    """
     wrong = int(np.sum(rows["wrongness"].to_numpy() > 0))
     known = "text" in rows
     st.caption(
@@ -116,7 +116,7 @@ def _show_rows(rows: pd.DataFrame) -> None:
         + (
             "A row shows its text."
             if known
-            else "This sweep was given arrays without texts: examples are known by "
+            else "The result was made of arrays without texts: examples are known by "
             "number and group."
         )
     )
@@ -124,11 +124,11 @@ def _show_rows(rows: pd.DataFrame) -> None:
     picked = st.dataframe(
         shown,
         hide_index=True,
-        key="t_sweep_rows",
+        key=key,
         on_select="rerun",
         selection_mode="single-row",
     )
-    table_downloads(rows, key="t_sweep_rows", name="examples")
+    table_downloads(rows, key=key, name="examples")
     # A table that has become shorter may still hold an older choice.
     chosen = [i for i in picked.selection.rows if i < len(shown)]
     if known and chosen:
