@@ -10,6 +10,8 @@ from interp.results.transfer import TransferMatrix
 
 
 CHANCE = 0.5
+# Longer names would leave no room for cells; pointing at one tells them whole.
+MOST_LETTERS = 16
 
 
 def transfer_heatmap(result: TransferMatrix, *, probe: int | None = None) -> go.Figure:
@@ -42,29 +44,41 @@ def transfer_heatmap(result: TransferMatrix, *, probe: int | None = None) -> go.
             f"There is no probe {at} in this result.",
             expected=f"It has {n_probes}, counted from 0.",
         )
-    trains = [plain(name) for name in result.trains]
-    tests = [plain(name) for name in result.tests]
+    pairs = [
+        [f"trained on {plain(train)}, judged on {plain(test)}" for test in result.tests]
+        for train in result.trains
+    ]
+    # Names would fall into one row where their beginnings are the same.
+    rows, columns = np.arange(len(result.trains)), np.arange(len(result.tests))
     values = result.auroc[:, :, at]
     bounds = [
         part[:, :, at] for part in (result.auroc_lo, result.auroc_hi, result.accuracy)
     ]
     trace = pinned_map(
-        values, x=tests, y=trains, middle=CHANCE, reach=0.5, gap=3, bar="AUROC"
+        values, x=columns, y=rows, middle=CHANCE, reach=0.5, gap=3, bar="AUROC"
     ).update(
+        text=pairs,
         customdata=np.stack(bounds, axis=-1),
-        hovertemplate="trained on %{y}, judged on %{x}<br>AUROC %{z:.3f} "
+        hovertemplate="%{text}<br>AUROC %{z:.3f} "
         "[%{customdata[0]:.3f}, %{customdata[1]:.3f}]<br>accuracy "
         "%{customdata[2]:.3f}<extra></extra>",
     )
     figure = go.Figure(trace)
     said = [["–" if np.isnan(one) else f"{one:.2f}" for one in row] for row in values]
-    write_cells(figure, said, x=tests, y=trains)
-    figure.update_yaxes(autorange="reversed", showgrid=False)
-    figure.update_xaxes(showgrid=False)
+    write_cells(figure, said, x=columns, y=rows)
+    trains, tests = ([*map(_short, names)] for names in (result.trains, result.tests))
+    figure.update_yaxes(tickvals=rows, ticktext=trains, autorange="reversed")
+    figure.update_xaxes(tickvals=columns, ticktext=tests)
+    figure.update_layout(xaxis_showgrid=False, yaxis_showgrid=False)
     return styled(
         figure,
         title=f"Transfer of {plain(result.fit)} at {result.sites[at]}",
         x="judged on",
         y="trained on",
-        height=200 + 34 * max(len(trains), 4),
+        height=200 + 34 * max(len(rows), 4),
     )
+
+
+def _short(name: str) -> str:
+    cut = name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
+    return plain(cut)

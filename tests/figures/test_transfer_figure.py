@@ -43,7 +43,11 @@ def test_cells_are_those_of_the_chosen_probe_and_pinned_at_chance(turned):
 
 def test_names_are_shown_letter_for_letter(turned):
     figure: Any = transfer_heatmap(turned)
-    assert list(figure.data[0].x) == ["same", "&lt;b>turned"]
+    assert list(figure.layout.xaxis.ticktext) == ["same", "&lt;b>turned"]
+    tests = ("same", "<b>turned round by somebody")
+    figure = transfer_heatmap(replace(turned, tests=tests))
+    assert figure.layout.xaxis.ticktext[1] == "&lt;b>turned round…"
+    assert figure.data[0].text[0][1].endswith("&lt;b>turned round by somebody")
 
 
 def test_a_probe_that_is_not_there_is_refused(turned):
