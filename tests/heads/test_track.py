@@ -3,16 +3,18 @@
 import itertools
 import json
 import os
-import subprocess
+import signal
 import sys
 import threading
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import huggingface_hub.constants
 import numpy as np
 import pytest
 import torch
+from forked import forked
 from hub_stand_in import Hub, serving
 from tiny import saved_tiny_model
 
@@ -214,25 +216,32 @@ def test_a_signal_stops_after_a_clean_checkpoint_and_the_rest_follows(
     np.testing.assert_array_equal(found.heads, whole.heads)
 
 
+def tracked_and_killed(series: Path, out: Path, kill_at: int) -> None:
+    """Track in a fork, which dies before so many shards are there; never for 0."""
+    left = kill_at
+
+    def dies(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal left
+        # Shards are renamed into place: the kill comes just before one of them is.
+        if event == "os.rename" and "/shards/" in str(arguments[1]):
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(dies)
+    heads.track(series, metrics=USUAL, sequences=SMALL, out=out)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
 def test_a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one(
     series, tmp_path
 ):
-    root = Path(__file__).parents[2]
-    script = Path(__file__).with_name("kill_track.py")
-    run = subprocess.run(
-        [sys.executable, str(script), str(series), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(root)},
-        timeout=300,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    seen = json.loads(run.stdout)
-    assert [row["status"] for row in seen] == [-9, -9, -9, 0]
     # Killed before its first shard, its second and its third: 0, 1 and 3 are whole.
-    assert [row["shards"] for row in seen] == [0, 1, 3, 7]
+    for kill_at, status, shards in ((1, -9, 0), (2, -9, 1), (3, -9, 3), (0, 0, 7)):
+        child = forked(partial(tracked_and_killed, series, tmp_path, kill_at))
+        child.join(timeout=300)
+        assert child.exitcode == status
+        assert len(list(tmp_path.rglob("shards/*.safetensors"))) == shards
     whole = heads.track(series, metrics=USUAL, sequences=SMALL)
     found = heads_result(tmp_path)
     np.testing.assert_array_equal(found.heads, whole.heads)
