@@ -15,6 +15,8 @@ from interp.results import (
 
 STEPS = np.array([0, 100, 200, 300, 400, 500, 600])
 CURVES = ("loss", "prefix_matching (highest head)")
+# A token in front, then blocks of three.
+IDS, PERIOD = np.array([0, 7, 8, 9, 7, 8, 9, 7]), 3
 
 
 def change(curve: str, step: float) -> PhaseChange:
@@ -50,8 +52,28 @@ def change(curve: str, step: float) -> PhaseChange:
     )
 
 
+def marks() -> np.ndarray:
+    """Which keys stand behind an earlier occurrence of the query's token."""
+    query, key = np.indices((len(IDS), len(IDS)))
+    return (key <= query) & (key > 0) & (np.roll(IDS, 1)[key] == IDS[query])
+
+
+def patterns(rise: np.ndarray) -> np.ndarray:
+    """Even attention that goes over to the marks, where a query has some."""
+    even = np.tril(np.ones((len(IDS), len(IDS))))
+    even /= even.sum(axis=1, keepdims=True)
+    has = marks().any(axis=1, keepdims=True)
+    sharp = np.where(has, marks() / np.maximum(marks().sum(1, keepdims=True), 1), even)
+    share = rise[:, None, None]
+    return ((1 - share) * even + share * sharp).astype(np.float16)
+
+
 def timeline(*, n_layers: int = 2, n_heads: int = 2) -> HeadTimeline:
-    """Seven checkpoints, of which an eighth failed; the last head rises at step 350."""
+    """Seven checkpoints, of which an eighth failed; the last head rises at step 350.
+
+    Patterns are kept of the last head, which comes to attend along the marks, and of
+    the first, which attends evenly.
+    """
     rise = 1 / (1 + np.exp(-(STEPS - 350) / 40.0))
     heads = np.full((2, 7, n_layers, n_heads), 0.1)
     heads[0, :, -1, -1] += 0.8 * rise
@@ -89,6 +111,12 @@ def timeline(*, n_layers: int = 2, n_heads: int = 2) -> HeadTimeline:
         ),
         swaps=(HeadSwap(metric="copying", step=300, before="L0H0", after="L1H1"),),
         failed=(FailedCheckpoint(name="step700", step=700, reason="<b>cut</b>"),),
+        pattern_heads=("L0H0", f"L{n_layers - 1}H{n_heads - 1}"),
+        pattern_ids=IDS,
+        pattern_tokens=tuple(f"<{token}>" for token in IDS),
+        pattern_start=1,
+        pattern_period=PERIOD,
+        patterns=np.stack([patterns(np.zeros(7)), patterns(rise)]),
         notes=("A note.",),
         provenance=Provenance(study="track", models=(ModelRecord(name="a/series"),)),
     )

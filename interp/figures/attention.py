@@ -205,7 +205,7 @@ def _traces(seen: _Seen) -> list[Any]:
     if not queries.size:
         return [heat]
     # A line for each earlier copy: a gap lies where the next one begins.
-    breaks = np.flatnonzero(np.diff(queries) < 0) + 1
+    breaks = np.flatnonzero(np.diff(keys) <= 0) + 1
     marks = go.Scatter(
         x=np.insert(keys.astype(np.float32), breaks, np.nan),
         y=np.insert(queries.astype(np.float32), breaks, np.nan),

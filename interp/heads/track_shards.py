@@ -22,7 +22,7 @@ from interp.heads.track_patterns import ShownSequence
 # What is kept of each kind, and how many axes it has.
 AXES = {"values": 1, "heads": 3, "vectors": 1, "chance": 1}
 # An array, and what it is of; beside the others, since no number depends on it.
-PATTERNS = "patterns"
+PATTERNS, FACTS = "patterns", "facts"
 _SHOWN = TypeAdapter(ShownSequence)
 logger = logging.getLogger("interp.heads")
 
@@ -57,12 +57,14 @@ class Shards:
             f"chance/{name}": np.array([value], dtype=np.float32)
             for name, value in measured.chance.items()
         }
-        # The file keeps no order of its own.
-        facts = {"checkpoint": _identity(ref), "order": json.dumps(list(arrays))}
+        # The file keeps no order of its own, neither of arrays nor of texts: one text
+        # for all, so that whoever measures a checkpoint writes the same bytes.
+        facts: dict[str, Any] = {"checkpoint": _identity(ref), "order": list(arrays)}
         if measured.patterns is not None:
             arrays[PATTERNS] = np.ascontiguousarray(measured.patterns.values)
-            facts[PATTERNS] = json.dumps(asdict(measured.patterns.shown))
-        atomic.write_bytes(self._path(ref), save(arrays, metadata=facts))
+            facts[PATTERNS] = asdict(measured.patterns.shown)
+        held = {FACTS: json.dumps(facts)}
+        atomic.write_bytes(self._path(ref), save(arrays, metadata=held))
 
     def read(self, ref: CheckpointRef) -> Measured | None:
         """What was measured at a checkpoint; None if nothing was, or its files changed.
@@ -75,14 +77,13 @@ class Shards:
             return None
         try:
             with safe_open(path, framework="numpy") as file:
-                facts = file.metadata() or {}
+                facts = _facts(file)
                 if facts.get("checkpoint") != _identity(ref):
                     logger.warning("%s has changed: it is measured again.", ref.name)
                     return None
-                order = atomic.parse_json(facts["order"])
                 if PATTERNS in facts:
-                    _check_patterns(file, facts[PATTERNS])
-                return _measured({key: file.get_tensor(key) for key in order})
+                    _check_patterns(file, _SHOWN.validate_python(facts[PATTERNS]))
+                return _measured({key: file.get_tensor(key) for key in facts["order"]})
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             logger.warning("%s is damaged (%s): measured again.", path, error)
             return None
@@ -94,8 +95,8 @@ class Shards:
             ref: A checkpoint that `read` reads.
         """
         with safe_open(self._path(ref), framework="numpy") as file:
-            kept = (file.metadata() or {}).get(PATTERNS)
-        return None if kept is None else _SHOWN.validate_json(kept)
+            kept = _facts(file).get(PATTERNS)
+        return None if kept is None else _SHOWN.validate_python(kept)
 
     def patterns(
         self, ref: CheckpointRef, rows: Sequence[int]
@@ -129,8 +130,19 @@ def _measured(arrays: Mapping[str, np.ndarray]) -> Measured:
     )
 
 
-def _check_patterns(file: Any, facts: str) -> None:
-    shown = _SHOWN.validate_json(facts)
+def _facts(file: Any) -> dict[str, Any]:
+    """What a part says about its arrays."""
+    held = file.metadata() or {}
+    if FACTS in held:
+        facts = atomic.parse_json(held[FACTS])
+        if not isinstance(facts, dict):
+            raise ValueError(f"its {FACTS} are no table")
+        return facts
+    # Older parts have a text for each.
+    return {**held, "order": atomic.parse_json(held.get("order", "[]"))}
+
+
+def _check_patterns(file: Any, shown: ShownSequence) -> None:
     kept, size = file.get_slice(PATTERNS), len(shown.ids)
     found = kept.get_dtype(), kept.get_shape()
     if found != ("F16", [len(shown.heads), size, size]):

@@ -233,17 +233,6 @@ def test_one_head_is_shown_sequence_by_sequence():
         figures.score_strips(made, 5, 0)
 
 
-def test_a_pattern_is_causal_with_the_diagonal_of_its_period():
-    made = scores()
-    pattern, diagonal = traces(figures.attention_pattern(made, 1, 2))
-    assert np.isnan(pattern.z[np.triu_indices(8, 1)]).all()
-    np.testing.assert_array_equal(pattern.z[7], made.patterns[0, 7])
-    # Blocks of 4 repeat: token 4 is token 0 again, so that 1 followed it.
-    assert (diagonal.x[0], diagonal.y[0]) == (1, 4)
-    with pytest.raises(ResultError, match="was not kept"):
-        figures.attention_pattern(made, 0, 0)
-
-
 def test_an_ablation_of_an_unknown_kind_is_drawn_as_text():
     made = replace(ablations(), kinds=("<b>new</b>", "zero"))
     routes = traces(figures.ablation_routes(made))

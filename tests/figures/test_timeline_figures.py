@@ -61,7 +61,13 @@ def test_the_scatter_shows_all_heads_and_the_way_of_the_highest():
 
 def test_the_report_shows_all_of_it_and_escapes_reasons():
     section = report_section(timeline())
-    assert len(section.panels) == 4
+    assert [panel.name for panel in section.panels] == [
+        "timeline_curves",
+        "timeline_map",
+        "timeline_map",
+        "timeline_scatter",
+        "attention_steps",
+    ]
     page = figures.report_html("x", [section], Provenance(study="track"))
     assert "<b>cut</b>" not in page
     assert "&lt;b&gt;cut&lt;/b&gt;" in page

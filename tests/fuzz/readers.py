@@ -22,6 +22,7 @@ from interp.errors import InterpError
 from interp.formation import checkpoints
 from interp.heads.metrics import Measured
 from interp.heads.series import CheckpointRef
+from interp.heads.track_patterns import KeptPatterns, ShownSequence
 from interp.heads.track_shards import Shards as TrackShards
 from interp.interchange import read_vector, write_vector
 from interp.models.checkpoint import inspect_folder
@@ -234,6 +235,12 @@ def _measured(folder: Path) -> Path:
         heads={"h": np.ones((1, 2, 4), np.float32)},
         vectors={"v": one},
         chance={"h": 0.5},
+        patterns=KeptPatterns(
+            shown=ShownSequence(
+                heads=("L0H0",), ids=(5, 6), words=("a", "b"), start=0, period=1
+            ),
+            values=np.ones((1, 2, 2), np.float16),
+        ),
     )
     TrackShards(folder).write(REF, measured)
     return next(folder.glob("*.safetensors"))
