@@ -14,10 +14,11 @@ from interp.statistics import (
     auroc,
     auroc_difference,
     average_ranks,
+    corrected_resampled_t,
     group_codes,
 )
 from probes.evaluate import aurocs
-from probes.p_values import permutation_p_values
+from probes.p_values import holm, permutation_p_values
 
 
 # Bounds the memory of one block of swaps: swaps times probes times examples.
@@ -34,12 +35,19 @@ class SweepComparison:
         positions: Their token positions.
         auroc_a: Of `a` at each of them.
         auroc_b: Of `b`.
-        difference: `a` minus `b`, with its bounds by a paired bootstrap over groups.
+        difference: `a` minus `b`, with its bounds by a paired bootstrap over groups: of
+            these very probes on new examples.
         p: How often swapping the two readouts of random groups makes as large a
-            difference, whichever its sign.
+            difference, whichever its sign: again of these very probes.
         p_corrected: The same against the largest difference at any site of a swap.
         nested: The difference of the two readouts whose site was chosen on training
             folds; NaN if a sweep chose none.
+        procedure: `a` minus `b` of the two ways to make a probe, on new training sets
+            of the same size and new examples: the mean over folds, with bounds that
+            cover what another training set would change. NaN where a fold has one
+            label.
+        procedure_p: Whether these are equally good, by the same t.
+        procedure_p_corrected: The same, corrected for the number of sites by Holm.
     """
 
     sites: tuple[str, ...]
@@ -51,6 +59,9 @@ class SweepComparison:
     p: Float[np.ndarray, " probe"]
     p_corrected: Float[np.ndarray, " probe"]
     nested: Interval
+    procedure: Interval
+    procedure_p: Float[np.ndarray, " probe"]
+    procedure_p_corrected: Float[np.ndarray, " probe"]
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row per site and position."""
@@ -68,6 +79,11 @@ class SweepComparison:
                 "difference_hi": self.difference.high,
                 "p": self.p,
                 "p_corrected": self.p_corrected,
+                "procedure_difference": self.procedure.estimate,
+                "procedure_lo": self.procedure.low,
+                "procedure_hi": self.procedure.high,
+                "procedure_p": self.procedure_p,
+                "procedure_p_corrected": self.procedure_p_corrected,
             }
         )
 
@@ -85,11 +101,14 @@ def compare_sweeps(
     The two may be models, fits or positions. Differences are paired: every resample and
     every swap takes the same groups of both.
 
-    Bounds and p are of the probes as fitted. What another training sample would change
-    is not covered, since resamples and swaps keep the scores: examples of a fold share
-    the noise of its fit, while they are drawn as if they did not. Of two readouts that
-    are equally good, p is at most 0.05 in 10.7 % and the interval holds 0 in 88.5 %
-    (`benchmarks/validity.py`). Over fewer than 20 groups bounds are too narrow besides.
+    Two questions are answered beside each other. `difference` and `p` are of the probes
+    as fitted: would these very probes differ on new examples? Resamples and swaps keep
+    their scores, so what another training set would change is not in them. `procedure`
+    and `procedure_p` are of the two ways to make a probe (a model, a fit, a position):
+    would such probes differ, each fitted anew to as many examples? They rest on the few
+    folds alone, so they are wide, and need folds with both labels. Ask the second where
+    the claim is about models or methods; `benchmarks/validity.py` prints how often each
+    is wrong for either question.
 
     Args:
         a: A sweep.
@@ -104,7 +123,9 @@ def compare_sweeps(
 
     Source:
         Bandos, Rockette & Gur (2005), "A permutation test sensitive to differences in
-        areas for comparing ROC curves from a paired design".
+        areas for comparing ROC curves from a paired design"; Nadeau & Bengio (2003),
+        "Inference for the Generalization Error", for the procedures; Dietterich (1998)
+        for the two questions.
     """
     _check_paired(a, b)
     places = {
@@ -137,6 +158,7 @@ def compare_sweeps(
     if a.chosen.size and b.chosen.size:
         nested = np.stack([_nested(one) for one in (a, b)])
     options = {"groups": groups, "resamples": resamples, "seed": seed}
+    procedure, procedure_p = _procedures(scores_a, scores_b, a)
     return SweepComparison(
         sites=tuple(a.sites[at] for at in of_a),
         layers=a.layers[of_a],
@@ -147,6 +169,9 @@ def compare_sweeps(
         p=found.each,
         p_corrected=found.corrected,
         nested=auroc_difference(nested[0], nested[1], a.labels, **options),
+        procedure=procedure,
+        procedure_p=procedure_p,
+        procedure_p_corrected=holm(procedure_p),
     )
 
 
@@ -177,6 +202,31 @@ def _scores(
 ) -> Float[np.ndarray, "probe example"]:
     places = {int(probe): at for at, probe in enumerate(sweep.scored)}
     return sweep.scores[[places[probe] for probe in probes]]
+
+
+def _procedures(
+    scores_a: Float[np.ndarray, "probe example"],
+    scores_b: Float[np.ndarray, "probe example"],
+    sweep: ProbeSweep,
+) -> tuple[Interval, Float[np.ndarray, " probe"]]:
+    """The difference of two ways to make a probe, from one difference per fold."""
+    folds, labels = sweep.folds, sweep.labels
+    nothing = np.full(len(scores_a), np.nan)
+    parts = [folds == fold for fold in np.unique(folds)]
+    mixed = all(0 < labels[part].sum() < part.sum() for part in parts)
+    if not mixed or len(parts) < 2:
+        return Interval(estimate=nothing, low=nothing, high=nothing), nothing
+    found = [
+        auroc(scores_a[:, part].astype(np.float64), labels[part])
+        - auroc(scores_b[:, part].astype(np.float64), labels[part])
+        for part in parts
+    ]
+    # As many examples are tested for each that was fitted in folds of equal size.
+    share = 1 / (len(parts) - 1)
+    interval, p = corrected_resampled_t(np.stack(found, axis=-1), test_share=share)
+    bounds = (np.clip(end, -1.0, 1.0) for end in (interval.low, interval.high))
+    low, high = bounds
+    return Interval(estimate=interval.estimate, low=low, high=high), p
 
 
 def _swapped(

@@ -44,3 +44,24 @@ def permutation_p_values(
         each=(null >= observed).mean(0),
         corrected=(null.max(1)[:, None] >= observed).mean(0),
     )
+
+
+def holm(p: Float[np.ndarray, " probe"]) -> Float[np.ndarray, " probe"]:
+    """P-values corrected for how many they are, however they depend on each other.
+
+    Args:
+        p: One for each test; NaN where none was made, which counts as none.
+
+    Source:
+        Holm (1979), "A Simple Sequentially Rejective Multiple Test Procedure".
+
+    Example:
+        >>> holm(np.array([0.01, 0.04, 0.03])).round(2).tolist()
+        [0.03, 0.06, 0.06]
+    """
+    there = np.flatnonzero(np.isfinite(p))
+    order = there[np.argsort(p[there], kind="stable")]
+    steps = p[order] * np.arange(order.size, 0, -1)
+    found = np.full(p.shape, np.nan)
+    found[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return found

@@ -10,10 +10,7 @@ from interp.config import spec_hash
 from interp.heads.phase_times import crossing
 from interp.provenance import record
 from interp.results.formation import FormationFinding, FormationRun, FormationTime
-from interp.statistics import LEVEL
-
-
-RESAMPLES = 2000
+from interp.statistics import median_over_seeds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -84,26 +81,19 @@ def crossing_times(
 
 
 def median_interval(
-    values: Float[np.ndarray, " run"], *, seed: int = 0
+    values: Float[np.ndarray, " run"],
 ) -> tuple[float, float, float]:
-    """The median with a 95 % interval from drawing runs anew.
+    """The median with its 95 % interval; see `interp.statistics.median_over_seeds`.
 
     Args:
         values: One for each run; infinite is later than all others.
-        seed: Feeds the draws.
 
     Example:
         >>> median_interval(np.array([3.0, 3.0, 3.0]))
         (3.0, 3.0, 3.0)
     """
-    rng = np.random.default_rng(seed)
-    drawn = rng.choice(values, size=(RESAMPLES, len(values)))
-    # Without interpolation, as half way to infinity is no number.
-    medians = np.quantile(drawn, 0.5, axis=1, method="inverted_cdf")
-    tails = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
-    low, high = np.quantile(medians, tails, method="inverted_cdf")
-    middle = np.quantile(values, 0.5, method="inverted_cdf")
-    return float(middle), float(low), float(high)
+    found = median_over_seeds(values.astype(np.float64))
+    return float(found.estimate), float(found.low), float(found.high)
 
 
 def times_of(group: Group, preset: Preset) -> Float[np.ndarray, " run"]:

@@ -1,11 +1,9 @@
 """Means over sequences of which some have nothing to measure."""
 
-import warnings
-
 import numpy as np
 from jaxtyping import Float
 
-from interp.statistics import LEVEL, Interval
+from interp.statistics import Interval, widened
 
 
 def sequence_mean(
@@ -18,7 +16,8 @@ def sequence_mean(
 
     Whole sequences are drawn anew, the same ones for every row, so that differences
     between heads are paired. Positions within a sequence are not independent and are
-    never drawn by themselves.
+    never drawn by themselves. The interval is widened to what few sequences ask for;
+    one sequence has none.
 
     Args:
         samples: One value per sequence; NaN where there was nothing to measure.
@@ -33,13 +32,8 @@ def sequence_mean(
     there = np.isfinite(samples)
     values = np.where(there, samples, 0.0).astype(np.float64)
     drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), resamples)
-    with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
-        # A row without any value has no mean and no bounds: NaN, not a warning.
-        warnings.simplefilter("ignore", RuntimeWarning)
+    # A row without any value has no mean and no bounds: NaN, not a warning.
+    with np.errstate(invalid="ignore", divide="ignore"):
         means = (values @ drawn.T) / (there @ drawn.T)
-        tails = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
-        low, high = np.nanquantile(means, tails, axis=-1)
         estimate = values.sum(axis=-1) / there.sum(axis=-1)
-    return Interval(
-        estimate=np.asarray(estimate), low=np.asarray(low), high=np.asarray(high)
-    )
+    return widened(np.asarray(estimate), means, groups=there.sum(axis=-1))

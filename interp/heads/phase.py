@@ -25,7 +25,7 @@ from interp.heads.phase_times import (
 )
 from interp.heads.phase_verdict import judge, verdict_of
 from interp.results.timeline_rows import ChangeTime, Estimator, Lag, PhaseChange
-from interp.statistics import LEVEL, Interval
+from interp.statistics import LEVEL, Interval, median_over_seeds
 
 
 ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
@@ -165,19 +165,18 @@ def over_runs(
     changes: Sequence[PhaseChange],
     *,
     estimator: Estimator,
-    resamples: int = 1000,
-    seed: int = 0,
+    level: float = LEVEL,
 ) -> Interval:
     """The median time of change over runs that differ in their seed of training.
 
-    The interval draws whole runs anew. A run without a transition counts as one that
-    changes later than all others, so the median is infinite if most have none.
+    A run without a transition counts as one that changes later than all others, so the
+    median is infinite if most have none. What few runs allow to say is told by
+    `interp.statistics.median_over_seeds`.
 
     Args:
         changes: The same curve of each run.
         estimator: Which definition of when.
-        resamples: Bootstrap samples.
-        seed: Feeds them.
+        level: Coverage of the interval.
 
     Raises:
         ShapeError: If there is no run.
@@ -186,15 +185,7 @@ def over_runs(
     if not times.size:
         raise ShapeError("There is no run.")
     times = np.where(np.isnan(times), np.inf, times)
-    drawn = np.random.default_rng(seed).choice(times, size=(resamples, times.size))
-    tails = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
-    # Without interpolation, as half way to infinity is no number.
-    medians = np.quantile(drawn, 0.5, axis=1, method="inverted_cdf")
-    low, high = np.quantile(medians, tails, method="inverted_cdf")
-    middle = np.quantile(times, 0.5, method="inverted_cdf")
-    return Interval(
-        estimate=np.asarray(middle), low=np.asarray(low), high=np.asarray(high)
-    )
+    return median_over_seeds(times, level=level)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -25,7 +25,10 @@ from interp.neurons.swaps import (
 from interp.neurons.table import entropy_neurons as entropy_neurons
 from interp.results.calibration import (
     Bins as Bins,
-    calibration_error as calibration_error,
     ratio_interval as ratio_interval,
     reliability as reliability,
+)
+from interp.statistics.calibration import (
+    CalibrationError as CalibrationError,
+    calibration_error as calibration_error,
 )

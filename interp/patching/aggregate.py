@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from interp.data.pairing_tokens import kind_of
 from interp.errors import ConfigError, ShapeError
 from interp.results.patch_map import PatchMap
+from interp.statistics import effective_groups, widened
 
 
 Category = Literal["subject", "object", "template", "question", "last"]
@@ -271,13 +272,21 @@ def resamples_of(
 
 
 def bounds_of(
-    draws: Float[np.ndarray, "resample layer position"], *, level: float = LEVEL
+    draws: Float[np.ndarray, "resample layer position"],
+    *,
+    groups: Sequence[str],
+    level: float = LEVEL,
 ) -> tuple[Float[np.ndarray, "layer position"], Float[np.ndarray, "layer position"]]:
-    """The percentile bounds of bootstrap draws; NaN where there is no draw."""
-    usable = np.isfinite(draws).any(axis=0)
-    filled = np.where(usable, draws, 0.0)
-    low, high = np.nanquantile(filled, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return np.where(usable, low, np.nan), np.where(usable, high, np.nan)
+    """The bounds of bootstrap draws; NaN where there is no draw, or one group.
+
+    Args:
+        draws: What was found in every resample.
+        groups: The group of each pair: few of them widen the bounds.
+        level: Coverage of the interval.
+    """
+    count = effective_groups(groups, len(groups))
+    found = widened(draws[0], np.moveaxis(draws, 0, -1), groups=count, level=level)
+    return found.low, found.high
 
 
 def ends_of(patched: PatchMap) -> Ends:
@@ -310,8 +319,10 @@ def role_map(
     ends = ends_of(patched)
     once = np.ones((1, len(cells)))
     weights = resamples_of(patched.groups, resamples=resamples, seed=seed)
-    ld_low, ld_high = bounds_of(mean_map(cells, weights))
-    low, high = bounds_of(mean_map(cells, weights, ends=ends, scale="restoration"))
+    ld_low, ld_high = bounds_of(mean_map(cells, weights), groups=patched.groups)
+    low, high = bounds_of(
+        mean_map(cells, weights, ends=ends, scale="restoration"), groups=patched.groups
+    )
     return RoleMap(
         columns=columns.names,
         knowledge=columns.knowledge,

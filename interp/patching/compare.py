@@ -96,7 +96,7 @@ def compare(
     weights = resamples_of(names, resamples=how.resamples, seed=how.seed)
     drawing = {"draws": how.permutations, "seed": how.seed}
     likeness = (
-        *_observed(maps, weights),
+        *_observed(maps, weights, names),
         *halves(maps, names, **drawing),
         *shifted(maps),
         *permuted(maps, **drawing),
@@ -117,7 +117,7 @@ def _on_smooth_scale(
     once = np.ones((1, len(level.a)))
     difference = (level.map_a(once) - level.map_b(once))[0]
     draws = level.map_a(weights) - level.map_b(weights)
-    low, high = bounds_of(draws)
+    low, high = bounds_of(draws, groups=names)
     groups, inside = len(set(names)), level.knowledge
     return MapComparison(
         scale=scale,
@@ -140,7 +140,9 @@ def _on_smooth_scale(
     )
 
 
-def _observed(maps: TwoMaps, weights: np.ndarray) -> list[Likeness]:
+def _observed(
+    maps: TwoMaps, weights: np.ndarray, names: Sequence[str]
+) -> list[Likeness]:
     """The measures of the maps themselves, with basic bootstrap intervals.
 
     Noise in the maps lowers a correlation and raises a largest difference, and drawing
@@ -151,7 +153,7 @@ def _observed(maps: TwoMaps, weights: np.ndarray) -> list[Likeness]:
     once = np.ones((1, len(maps.a)))
     found = measure(maps.map_a(once), maps.map_b(once), maps.knowledge)[0]
     draws = measure(maps.map_a(weights), maps.map_b(weights), maps.knowledge)
-    below, above = (one[0] for one in bounds_of(draws[:, None]))
+    below, above = (one[0] for one in bounds_of(draws[:, None], groups=names))
     ends = np.array([-1.0, 0.0, 0.0]), np.array([1.0, np.inf, np.inf])
     low, high = (np.clip(2 * found - one, *ends) for one in (above, below))
     return [

@@ -85,10 +85,14 @@ class ConfidenceRow:
         top: Mean probability of the likeliest token.
         accuracy: How often that is the token that comes.
         brier: Mean squared distance of the predictions from the truth.
-        ece: Expected calibration error.
+        ece: Expected calibration error; its interval is of the error without noise.
         entropy_change: Mean entropy minus that of the unchanged model.
         share: How much of the other model's distance in entropy that is; NaN where
             the two models do not differ for certain.
+        ece_debiased: The calibration error less what noise adds. This and the next two
+            are NaN in results from before they were kept.
+        ece_consistent: What 95 % of samples of calibrated predictions stay below.
+        ece_p: How often calibrated predictions have as large an error.
     """
 
     model: Role
@@ -119,6 +123,9 @@ class ConfidenceRow:
     share: Number
     share_low: Number
     share_high: Number
+    ece_debiased: Number = np.nan
+    ece_consistent: Number = np.nan
+    ece_p: Number = np.nan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)

@@ -5,6 +5,11 @@ interval of one call uses the same resamples, so that differences between layers
 models are paired. Knows no torch.
 """
 
+from interp.statistics.calibration import (
+    CalibrationError as CalibrationError,
+    calibration_error as calibration_error,
+    consistency_band as consistency_band,
+)
 from interp.statistics.groups import (
     effective_groups as effective_groups,
     group_codes as group_codes,

@@ -175,6 +175,9 @@ def corrected_resampled_t(
         test_share: How many examples a split tests for each one it is fitted on.
         level: Coverage of the interval.
 
+    Returns:
+        The interval and p; NaN where all splits have one difference that is not 0.
+
     Raises:
         ShapeError: If there are fewer than two splits.
 
@@ -197,8 +200,9 @@ def corrected_resampled_t(
     with np.errstate(divide="ignore", invalid="ignore"):
         size = np.abs(mean) / error
     p = 2 * stdtr(n - 1.0, -size)
-    # Splits that agree to the last digit: no difference, or one without any noise.
-    p = np.where(error > 0, p, np.where(mean == 0, 1.0, p))
+    # Splits that agree to the last digit show no difference, or nothing of its noise.
+    same = np.where(mean == 0, 1.0, np.nan)
+    p, half = np.where(error > 0, p, same), np.where(error > 0, half, 0 / same)
     low, high = np.asarray(mean - half), np.asarray(mean + half)
     return Interval(estimate=mean, low=low, high=high), np.asarray(p)
 

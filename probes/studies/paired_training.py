@@ -96,7 +96,7 @@ def formation_numbers(
             np.minimum(_crossings(one, metric, condition), last)
             for one in (first, second)
         ]
-        middle, low, high = median_interval(times[1] - times[0], seed=how.seed)
+        middle, low, high = median_interval(times[1] - times[0])
         ends = interval(middle, low, high)
         name = f"step at which {metric} falls below {first.level:.3g}, {condition}"
         medians = [float(np.median(one)) for one in times]

@@ -169,7 +169,7 @@ def test_intervals_of_cells_cover_and_know_of_groups():
     for seed in range(200):
         cells = (np.repeat(rng.normal(size=30), 3) + rng.normal(size=90))[:, None, None]
         weights = resamples_of(groups, resamples=300, seed=seed)
-        low, high = bounds_of(mean_map(cells, weights))
+        low, high = bounds_of(mean_map(cells, weights), groups=groups)
         covered += bool(low[0, 0] <= 0 <= high[0, 0])
     # 95 % of 200 is 190, with a standard deviation of 3.
     assert 179 <= covered <= 199

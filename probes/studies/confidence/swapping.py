@@ -192,12 +192,12 @@ def _row(
     options = {"groups": found.groups, "resamples": spec.resamples, "seed": spec.seed}
     own = ROLES.index(run.model)
     means = mean_interval(
-        np.stack(
-            [found.entropy, found.loss, found.top, found.correct, found.brier]
-        ).astype(float),
+        np.stack([found.entropy, found.loss, found.top, found.brier]).astype(float),
         **options,
     )
     values = np.stack([means.estimate, means.low, means.high], axis=1).tolist()
+    # Truth values for themselves: a share has an interval of its own kind.
+    accuracy = mean_interval(found.correct, **options)
     ece = calibration_error(found.top, found.correct, **options)
     moved = found.entropy.astype(float) - clean[own].entropy
     change = mean_interval(moved, **options)
@@ -206,11 +206,15 @@ def _row(
         away = clean[1 - own].entropy.astype(float) - clean[own].entropy
         ratio = ratio_interval(moved, away, **options)
         share = (float(ratio.estimate), float(ratio.low), float(ratio.high))
-    names = ("entropy", "loss", "top", "accuracy", "brier")
+    names = ("entropy", "loss", "top", "brier")
     bounds: dict[str, float] = {}
     triples = [
         *zip(names, values, strict=True),
-        ("ece", (float(ece.estimate), float(ece.low), float(ece.high))),
+        (
+            "accuracy",
+            (float(accuracy.estimate), float(accuracy.low), float(accuracy.high)),
+        ),
+        ("ece", (ece.estimate, ece.low, ece.high)),
         (
             "entropy_change",
             (float(change.estimate), float(change.low), float(change.high)),
@@ -224,5 +228,8 @@ def _row(
         swapped=run.swapped,
         draw=run.draw,
         n_neurons=run.n_neurons,
+        ece_debiased=ece.debiased,
+        ece_consistent=ece.consistent,
+        ece_p=ece.p,
         **bounds,
     )

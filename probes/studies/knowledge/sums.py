@@ -67,7 +67,7 @@ def sums_of(maps: Mapping[Run, PatchMap], *, spec: KnowledgeSpec) -> Sums:
         for unit in range(len(patched.units)):
             cells = by_column(patched.ld[unit].astype(np.float64), columns)
             draws = mean_map(cells, weights, ends=ends, scale="restoration")
-            low, high = bounds_of(draws)
+            low, high = bounds_of(draws, groups=patched.groups)
             stays = inside(cells, ends, slack=SLACK)
             values = {
                 "cells": cells,
@@ -160,7 +160,7 @@ def staircase_of(
                 size = np.clip(effect[:, :, columns.names.index(step)], 0, None)
                 with np.errstate(invalid="ignore", divide="ignore"):
                     centre = (size @ patched.layers) / size.sum(axis=1)
-                low, high = bounds_of(centre[1:, None, None])
+                low, high = bounds_of(centre[1:, None, None], groups=patched.groups)
                 rows.append(
                     Staircase(
                         model=role,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from interp.statistics import LEVEL, Interval, group_codes
+from interp.statistics import Interval, effective_groups, group_codes, widened
 
 
 Means = Float[np.ndarray, "..."] | float
@@ -107,14 +107,15 @@ def effect(
         1.0
     """
     weights = _weights(groups, resamples, seed)
+    count = effective_groups(groups, labels.size)
     with np.errstate(divide="ignore", invalid="ignore"):
         draws = _means(clean, edited, labels, weights)
         found = _means(clean, edited, labels, np.ones((1, labels.size)))
         return Effect(
-            true=_interval(found.edited_true, draws.edited_true),
-            false=_interval(found.edited_false, draws.edited_false),
-            saturation=_interval(found.saturation, draws.saturation),
-            gap=_interval(found.gap, draws.gap),
+            true=_interval(found.edited_true, draws.edited_true, count),
+            false=_interval(found.edited_false, draws.edited_false, count),
+            saturation=_interval(found.saturation, draws.saturation, count),
+            gap=_interval(found.gap, draws.gap, count),
         )
 
 
@@ -138,10 +139,11 @@ def gap_interval(
         1.0
     """
     weights = _weights(groups, resamples, seed)
+    count = effective_groups(groups, labels.size)
     with np.errstate(divide="ignore", invalid="ignore"):
         draws = _means(clean, clean, labels, weights)
         found = _means(clean, clean, labels, np.ones((1, labels.size)))
-    return _interval(found.true - found.false, draws.true - draws.false)
+    return _interval(found.true - found.false, draws.true - draws.false, count)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -184,11 +186,10 @@ def _weights(groups: Sequence[str], resamples: int, seed: int) -> np.ndarray:
     return drawn[:, codes].astype(np.float64)
 
 
-def _interval(found: np.ndarray, draws: np.ndarray) -> Interval:
+def _interval(found: np.ndarray, draws: np.ndarray, count: float) -> Interval:
     estimate = np.asarray(found).reshape(())
-    usable = draws[np.isfinite(draws)]
-    if not usable.size or not np.isfinite(estimate):
-        nothing = np.asarray(np.nan)
+    nothing = np.asarray(np.nan)
+    if not np.isfinite(estimate):
         return Interval(estimate=nothing, low=nothing, high=nothing)
-    low, high = np.quantile(usable, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(estimate=estimate, low=np.asarray(low), high=np.asarray(high))
+    usable = draws[np.isfinite(draws)]
+    return widened(estimate, usable if usable.size else nothing[None], groups=count)
