@@ -20,7 +20,7 @@ from interp.store.manifest import fingerprint, prepare_folder, read_manifest
 from interp.store.spec import DTYPE_BYTES, Shard, StoreSpec
 from probes.planning.capture_request import CaptureRequest
 from probes.planning.machine import budget_of, free_disk, memory_of
-from probes.planning.plan import Part, Plan
+from probes.planning.plan import Memory, Part, Plan
 
 
 # Up to four shards are in memory: one is computed, three are written.
@@ -83,7 +83,6 @@ def planned_capture(params: Mapping[str, object]) -> Planned:
     parts = _parts(found, capture, cost, done=_done(out, spec, capture))
     shortest = batch_tokens([min(map(len, ids))]) + Tokens(read=1)
     largest = max(map(spec.shard_bytes, shards))
-    longest = max(map(len, ids))
     plan = Plan(
         command="capture",
         models=(source,),
@@ -99,12 +98,7 @@ def planned_capture(params: Mapping[str, object]) -> Planned:
         free_disk=free_disk(out),
         read_bytes=found.file_bytes,
         download_bytes=found.download_bytes,
-        memory=memory_of(
-            [found],
-            rows=largest * min(SHARDS_AT_ONCE, len(parts)),
-            tokens=max(longest, min(budget_of(found), max(p.tokens for p in parts))),
-            logits="logits" in spec.sites,
-        ),
+        memory=_memory(found, capture, parts, rows=largest),
         sites=_bytes_of_sites(spec, shards),
         estimates=ESTIMATES,
         notes=NOTES,
@@ -145,6 +139,20 @@ def _parts(
             )
         )
     return tuple(parts)
+
+
+def _memory(
+    found: Outline, capture: CapturePlan, parts: Sequence[Part], *, rows: int
+) -> Memory:
+    """The peak of a capture, whose largest shard has rows of so many bytes."""
+    longest = max(map(len, capture.resolved.tokenized.ids))
+    most = max(part.tokens for part in parts)
+    return memory_of(
+        [found],
+        rows=rows * min(SHARDS_AT_ONCE, len(parts)),
+        tokens=max(longest, min(budget_of(found), most)),
+        logits="logits" in capture.spec.sites,
+    )
 
 
 def _done(out: Path, spec: StoreSpec, capture: CapturePlan) -> frozenset[int]:

@@ -130,11 +130,11 @@ class Plan:
             machines: Among how many they are shared.
         """
         shares = [
-            _sum([part for part in self.todo if part.number % machines == index])
+            together([part for part in self.todo if part.number % machines == index])
             for index in range(machines)
         ]
         most = max(shares, key=lambda share: share.tokens)
-        return _sum([most, self.own])
+        return together([most, self.own])
 
     def used(self, machines: int) -> int:
         """How many of some machines have anything to do."""
@@ -165,7 +165,8 @@ class Plan:
         return tuple(found)
 
 
-def _sum(parts: Sequence[Part]) -> Part:
+def together(parts: Sequence[Part]) -> Part:
+    """The work of several parts as one, which is not done."""
     return Part(
         number=0,
         tokens=sum(part.tokens for part in parts),

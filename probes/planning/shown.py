@@ -1,5 +1,7 @@
 """A plan in words and numbers: a table for people, one object for machines."""
 
+from dataclasses import asdict
+
 from rich.table import Table
 
 from probes.planning.plan import Plan, size
@@ -141,14 +143,7 @@ def as_json(plan: Plan, machines: int) -> dict[str, object]:
             "to_read": _read(plan),
             "to_download": plan.download_bytes,
         },
-        "memory": {
-            "peak": plan.memory.peak,
-            "weights": plan.memory.weights,
-            "batch": plan.memory.batch,
-            "rows": plan.memory.rows,
-            "device": plan.memory.device,
-            "free": plan.memory.free,
-        },
+        "memory": {"peak": plan.memory.peak, **asdict(plan.memory)},
         "busiest_machine": {
             "tokens_computed": busiest.tokens,
             "forward_passes": busiest.passes,

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import assert_never
 
@@ -19,7 +19,7 @@ from interp.patching.costs import TraceCost, trace_cost
 from interp.results.runs import slug
 from probes.planning.capturing import Planned
 from probes.planning.machine import budget_of, free_disk, memory_of
-from probes.planning.plan import Part, Plan
+from probes.planning.plan import Part, Plan, together
 from probes.planning.refusal_costs import refusal_cost
 from probes.planning.study_costs import (
     Ids,
@@ -71,38 +71,19 @@ def planned_studies(
         InterpError: What the studies raise before weights are read.
     """
     first, out = specs[0], Path(str(params["out"])).expanduser()
-    base, post = (
-        outline(
-            name,
-            revision=revision,
-            device=str(params["device"]),
-            dtype=first.dtype,
-            trust_remote_code=bool(params["trust_remote_code"]),
-        )
-        for name, revision in (
-            (first.base, first.base_revision),
-            (first.post, first.post_revision),
-        )
-    )
-    _require_same_shape(base, post)
+    base, post = _outlines(first, params)
     counted = [
         _counted(number, spec, (base, post), out) for number, spec in enumerate(specs)
     ]
     layers = [one.token_layers for one in counted if one.token_layers[1]]
     longest = max(max(map(len, one.ids)) for one in counted)
     parts = tuple(part for one in counted for part in one.parts)
-    own = [one.own for one in counted]
     plan = Plan(
         command=command,
         models=(first.base, first.post),
         parts_are="studies, and groups of 16 pairs of the knowledge study",
         parts=parts,
-        own=Part(
-            number=0,
-            tokens=sum(part.tokens for part in own),
-            flops=sum(part.flops for part in own),
-            passes=sum(part.passes for part in own),
-        ),
+        own=together([one.own for one in counted]),
         examples=sum(one.examples for one in counted),
         tokens=sum(one.real for one in counted),
         parameters=pass_cost(base, "logits", every_token=True).parameters,
@@ -125,6 +106,24 @@ def planned_studies(
         ids=tuple(one.ids for one in counted),
         sites=("logits",),
     )
+
+
+def _outlines(spec: StudySpec, params: Mapping[str, object]) -> Pair:
+    base, post = (
+        outline(
+            name,
+            revision=revision,
+            device=str(params["device"]),
+            dtype=spec.dtype,
+            trust_remote_code=bool(params["trust_remote_code"]),
+        )
+        for name, revision in (
+            (spec.base, spec.base_revision),
+            (spec.post, spec.post_revision),
+        )
+    )
+    _require_same_shape(base, post)
+    return base, post
 
 
 def _require_same_shape(base: Outline, post: Outline) -> None:
@@ -209,19 +208,12 @@ def _knowledge(
     each = _layer_flops(pair[0])
     for place, trace in enumerate(traces):
         for index, layers in enumerate(trace.groups):
-            is_held = done or place < held[f"{index:05d}"]
-            size = LD_BYTES * math.prod(trace.shapes[index])
-            part = _patching(index, layers, base.n_layers, each)
-            parts.append(
-                Part(
-                    number=index,
-                    tokens=part.tokens,
-                    flops=part.flops,
-                    passes=part.passes,
-                    n_bytes=size,
-                    done=is_held,
-                )
+            part = replace(
+                _patching(index, layers, base.n_layers, each),
+                n_bytes=LD_BYTES * math.prod(trace.shapes[index]),
+                done=done or place < held[f"{index:05d}"],
             )
+            parts.append(part)
     ids = tuple(prompts[0].clean_ids) + tuple(prompts[0].corrupted_ids)
     own = sum(trace.overhead for trace in traces)
     return _Counted(

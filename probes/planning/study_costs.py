@@ -7,8 +7,11 @@ taken at its most, and said to be an estimate.
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+from jaxtyping import Int
+
 from interp.activations.costs import PassCost, Tokens, capture_tokens, pass_cost
-from interp.data import Statements, split_by_group
+from interp.data import Splits, Statements, split_by_group
 from interp.models.outline import Outline
 from interp.neurons.readout import PROMPTS_AT_A_TIME
 from interp.positions import Positions, resolve
@@ -16,10 +19,10 @@ from probes.planning.machine import budget_of
 from probes.studies.confidence.spec import ConfidenceSpec
 from probes.studies.confidence.texts import Texts
 from probes.studies.truthfulness.negation import with_negations_together
+from probes.studies.truthfulness.readings import with_datasets
 from probes.studies.truthfulness.spec import TruthfulnessSpec
-from probes.studies.truthfulness.spots import FINAL_TWO, slots_of, spots_of
-from probes.studies.truthfulness.steering import layers_to_try, quiz, some_of
-from probes.studies.truthfulness.study import with_datasets
+from probes.studies.truthfulness.spots import FINAL_TWO, Slots, slots_of, spots_of
+from probes.studies.truthfulness.steering import Quiz, layers_to_try, quiz, some_of
 
 
 Ids = tuple[tuple[int, ...], ...]
@@ -62,13 +65,21 @@ class CostSum:
 
     tokens: Tokens
     flops: int = 0
+    real: int = 0
 
     def add(
-        self, tokens: Tokens, cost: PassCost, times: int = 1, *, depth: float = 1.0
+        self,
+        tokens: Tokens,
+        cost: PassCost,
+        times: int = 1,
+        *,
+        depth: float = 1.0,
+        real: Ids = (),
     ) -> None:
-        """Some passes, which run this share of the blocks."""
+        """Some passes, which run this share of the blocks, over prompts not yet met."""
         self.tokens += tokens.times(times)
         self.flops += round(cost.flops(tokens) * times * depth)
+        self.real += sum(map(len, real))
 
 
 def truthfulness_cost(
@@ -88,54 +99,20 @@ def truthfulness_cost(
     splits = split_by_group(
         statements.groups, statements.labels, fractions=spec.fractions, seed=spec.seed
     )
-    total = CostSum(tokens=Tokens())
-    real, questions = 0, 0
+    total, questions = CostSum(tokens=Tokens()), 0
     for one in pair:
-        model, budget = one.model, budget_of(one)
-        slots = slots_of(model, statements)
-        ids = model.tokenize(statements.prompts).ids
-        bare = capture_tokens(ids, slots.positions(), token_budget=budget)
-        total.add(bare, cost_of(one, "resid_post.*"))
-        real += sum(map(len, ids))
-        if not spec.interventions:
-            continue
-        plain = cost_of(one, "logits")
-        # Under an edit nothing is shared or left out: whole prompts and all logits.
-        edited = cost_of(one, "logits", every_token=True)
-        places = len(_places(spec, one, slots_of(model, statements)))
-        few = None
-        for split, limit in (
-            ("val", spec.asked_validation),
-            ("test", spec.asked_test),
-        ):
-            rows = some_of(
-                getattr(splits, split), statements.labels, limit, seed=spec.seed
-            )
-            asked = quiz(model, statements, rows, train=splits.train, seed=spec.seed)
-            parts = [part.questions.ids for part in asked.parts]
-            for each in parts:
-                total.add(last_tokens(each, budget), plain)
-                real += sum(map(len, each))
-                questions += len(each)
-            whole = whole_tokens(parts, budget)
-            if split == "val":
-                # Each place is tried with the model's vector and a random one.
-                times = 2 * places if places > 1 else 0
-            else:
-                times = DIRECTIONS + CONTROL_KINDS * spec.controls
-                kept = some_of(
-                    range(len(rows)), asked.labels, spec.dose_statements, seed=spec.seed
-                )
-                few = [part.questions.ids for part in asked.take(kept).parts]
-            total.add(whole, edited, times)
-        if few and spec.doses:
-            arms = DIRECTIONS + CONTROL_KINDS * bool(spec.controls)
-            total.add(whole_tokens(few, budget), edited, arms * len(spec.doses))
+        slots = slots_of(one.model, statements)
+        ids = one.model.tokenize(statements.prompts).ids
+        bare = capture_tokens(ids, slots.positions(), token_budget=budget_of(one))
+        total.add(bare, cost_of(one, "resid_post.*"), real=ids)
+        if spec.interventions:
+            places = _n_places(spec, one, slots)
+            questions += _ask(total, spec, one, statements, splits, places)
     return StudyCost(
         tokens=total.tokens,
         flops=total.flops,
         examples=2 * len(statements) + questions,
-        real=real,
+        real=total.real,
         ids=pair[0].model.tokenize(statements.prompts).ids,
         estimates=(
             "truthfulness: as if both models answered questions and truth could be read"
@@ -144,11 +121,55 @@ def truthfulness_cost(
     )
 
 
-def _places(spec: TruthfulnessSpec, one: Outline, slots: object) -> list[object]:
+def _ask(
+    total: CostSum,
+    spec: TruthfulnessSpec,
+    one: Outline,
+    statements: Statements,
+    splits: Splits,
+    places: int,
+) -> int:
+    """Add what asking one model costs, unchanged and pushed; how many questions."""
+    model, budget = one.model, budget_of(one)
+    plain = cost_of(one, "logits")
+    # Under an edit nothing is shared or left out: whole prompts and all logits.
+    edited = cost_of(one, "logits", every_token=True)
+
+    def asked(rows: Int[np.ndarray, " n"], limit: int) -> Quiz:
+        chosen = some_of(rows, statements.labels, limit, seed=spec.seed)
+        return quiz(model, statements, chosen, train=splits.train, seed=spec.seed)
+
+    val = asked(splits.val, spec.asked_validation)
+    test = asked(splits.test, spec.asked_test)
+    for each in (*_ids(val), *_ids(test)):
+        total.add(last_tokens(each, budget), plain, real=each)
+    # Each place is tried with the model's vector and a random one.
+    tried = 2 * places if places > 1 else 0
+    total.add(whole_tokens(_ids(val), budget), edited, tried)
+    arms = DIRECTIONS + CONTROL_KINDS * spec.controls
+    total.add(whole_tokens(_ids(test), budget), edited, arms)
+    if spec.doses:
+        kept = some_of(
+            range(len(test.rows)), test.labels, spec.dose_statements, seed=spec.seed
+        )
+        few = whole_tokens(_ids(test.take(kept)), budget)
+        arms = DIRECTIONS + CONTROL_KINDS * bool(spec.controls)
+        total.add(few, edited, arms * len(spec.doses))
+    return sum(len(each) for each in (*_ids(val), *_ids(test)))
+
+
+def _ids(asked: Quiz) -> list[Ids]:
+    return [part.questions.ids for part in asked.parts]
+
+
+def _n_places(spec: TruthfulnessSpec, one: Outline, slots: Slots) -> int:
     layers = layers_to_try(one.model.n_layers) if spec.layers is None else [spec.layers]
-    spots = spots_of(slots)  # pyright: ignore[reportArgumentType]
-    chosen = [s for s in spots if spec.tokens == "chosen" or s.name == FINAL_TWO]
-    return [(spot, pair) for spot in chosen for pair in layers]
+    spots = [
+        spot
+        for spot in spots_of(slots)
+        if spec.tokens == "chosen" or spot.name == FINAL_TWO
+    ]
+    return len(spots) * len(layers)
 
 
 def confidence_cost(spec: ConfidenceSpec, texts: Texts, pair: Pair) -> StudyCost:

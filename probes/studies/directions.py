@@ -24,35 +24,17 @@ FOLDER = "directions"
 PROBES_FOLDER = "probes"
 
 
-def keep_directions(folder: Path, found: Mapping[str, Direction]) -> None:
-    """Write directions into a folder, one file for each name.
+def keep(folder: Path, found: Mapping[str, Direction] | Mapping[str, Probe]) -> None:
+    """Write directions or probes into a folder, one file for each name.
 
     Args:
-        folder: Made if it is not there.
-        found: The directions by name.
+        folder: Made if it is not there and there is something to keep.
+        found: What to keep, by name.
 
     Raises:
         DiskFullError: If the disk is full.
         UnwritableError: If the folder cannot be written.
     """
-    _keep(folder, found)
-
-
-def keep_probes(folder: Path, found: Mapping[str, Probe]) -> None:
-    """Write probes into a folder, one file for each name.
-
-    Args:
-        folder: Made if it is not there.
-        found: The probes by name.
-
-    Raises:
-        DiskFullError: If the disk is full.
-        UnwritableError: If the folder cannot be written.
-    """
-    _keep(folder, found)
-
-
-def _keep(folder: Path, found: Mapping[str, Direction] | Mapping[str, Probe]) -> None:
     if not found:
         return
     with atomic.clear_errors(folder):

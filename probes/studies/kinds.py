@@ -236,59 +236,37 @@ def run_study(spec: StudySpec, data: Data, setting: Setting) -> Result:
         data: What `data_of` read for them.
         setting: Models, origin, shards.
     """
-    base, post, provenance = setting.base, setting.post, setting.provenance
+    models, provenance = (setting.base, setting.post), setting.provenance
+    run = setting.folder.path
     match spec:
         case TruthfulnessSpec():
             from probes.studies.truthfulness.study import truthfulness
 
             assert isinstance(data, Statements)
             return truthfulness(
-                base,
-                post,
-                data,
-                spec=spec,
-                provenance=provenance,
-                folder=setting.folder.shards,
-                run=setting.folder.path,
+                *models, data, spec=spec, provenance=provenance, run=run
             )
         case RefusalSpec():
-            from probes.studies.directions import FOLDER
             from probes.studies.refusal.study import refusal
 
             assert isinstance(data, Contrast)
-            return refusal(
-                base,
-                post,
-                data,
-                spec=spec,
-                provenance=provenance,
-                folder=setting.folder.shards,
-                directions=setting.folder.path / FOLDER,
-            )
+            return refusal(*models, data, spec=spec, provenance=provenance, run=run)
         case KnowledgeSpec():
             from probes.studies.knowledge.study import knowledge
 
             assert isinstance(data, Statements)
             return knowledge(
-                base,
-                post,
+                *models,
                 data,
                 spec=spec,
                 provenance=provenance,
-                folder=setting.folder.path,
+                run=run,
                 tell=setting.tell,
             )
         case ConfidenceSpec():
             from probes.studies.confidence.study import confidence
 
             assert isinstance(data, Texts)
-            return confidence(
-                base,
-                post,
-                data,
-                spec=spec,
-                provenance=provenance,
-                folder=setting.folder.shards,
-            )
+            return confidence(*models, data, spec=spec, provenance=provenance, run=run)
         case _:
             assert_never(spec)

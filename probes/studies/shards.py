@@ -18,6 +18,8 @@ from interp.stopping import stop_if_requested
 
 logger = logging.getLogger("interp.studies")
 
+# In a run folder.
+SHARDS = "shards"
 Part = TypeVar("Part")
 Arrays = dict[str, np.ndarray]
 
@@ -31,6 +33,11 @@ class Shards:
     """
 
     folder: Path | None = None
+
+    @classmethod
+    def of_run(cls, run: Path | None) -> "Shards":
+        """The parts of a run, in its folder; without one nothing is kept."""
+        return cls(folder=None if run is None else run / SHARDS)
 
     def kept(self, name: str, kind: type[Part], make: Callable[[], Part]) -> Part:
         """A part that is on disk, or is made now and written; then a signal may stop.

@@ -16,7 +16,7 @@ from sample_results import truthfulness
 from interp.directions import Direction, save
 from interp.interchange import read_control_vector, read_vector
 from probes.cli.run import run
-from probes.studies.directions import FOLDER, keep_directions
+from probes.studies.directions import FOLDER, keep
 
 
 def found_at(layer: int, *, name: str = "owner/post") -> Direction:
@@ -31,7 +31,7 @@ def folder(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("run")
     truthfulness().save(path / "result")
     kept = {"truth-base": found_at(0), "truth-post": found_at(3)}
-    keep_directions(path / FOLDER, kept)
+    keep(path / FOLDER, kept)
     return path
 
 
@@ -124,7 +124,7 @@ def test_what_cannot_be_written_is_one_line(
 
 def test_directions_of_two_models_are_no_control_vector(tmp_path, capsys):
     kept = {"a": found_at(1), "b": found_at(2, name="owner/other")}
-    keep_directions(tmp_path / FOLDER, kept)
+    keep(tmp_path / FOLDER, kept)
     both = ["--direction", "a", "--direction", "b"]
     file = tmp_path / "v.gguf"
     assert run(["export", str(tmp_path), "--to", "gguf", str(file), *both]) == 3

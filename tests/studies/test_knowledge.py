@@ -23,12 +23,10 @@ from probes.studies.knowledge.study import knowledge
 from probes.studies.knowledge.summary import numbers, sentences
 
 
-def studied(models, statements, spec, folder=None):
+def studied(models, statements, spec, run=None):
     base, post = models
     origin = record("knowledge")
-    return knowledge(
-        base, post, statements, spec=spec, provenance=origin, folder=folder
-    )
+    return knowledge(base, post, statements, spec=spec, provenance=origin, run=run)
 
 
 @pytest.fixture(scope="module")

@@ -48,7 +48,7 @@ def found(pair, spec):
     return _run(pair, spec)
 
 
-def _run(pair, spec, folder=None):
+def _run(pair, spec, run=None):
     base, post = pair
     return truthfulness(
         base,
@@ -56,7 +56,7 @@ def _run(pair, spec, folder=None):
         statements_of(spec),
         spec=spec,
         provenance=record("truthfulness"),
-        folder=folder,
+        run=run,
     )
 
 
@@ -185,8 +185,9 @@ def test_a_stopped_study_keeps_its_parts_and_goes_on_to_the_same_result(
     with pytest.raises(StoppedError, match="probes-base is finished and kept"):
         _run(pair, small, tmp_path)
     listen()
-    assert [path.name for path in tmp_path.iterdir()] == ["probes-base.json"]
-    (tmp_path / "datasets-base.json").write_text("{")
+    shards = tmp_path / "shards"
+    assert [path.name for path in shards.iterdir()] == ["probes-base.json"]
+    (shards / "datasets-base.json").write_text("{")
 
     def second(role, *args, **kwargs):
         assert role == "post", "a finished part was made again"

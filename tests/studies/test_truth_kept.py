@@ -1,5 +1,6 @@
 """The probes that the truthfulness study leaves as files are those that it judged."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -22,17 +23,16 @@ def run(plant, unit, marked, quick, tmp_path):
     """Runs the study in a folder, perhaps going on where an earlier run stopped."""
     base, post = plant(2 * unit), plant(2 * unit, seed=1)
 
-    def go(folder="run", **settings):
+    def go(**settings):
         few = {"permutations": 2, "resamples": 10, "interventions": False}
         spec = replace(quick, probes=NAMES, **few, **settings)
         result = truthfulness(
             *(base, post, marked),
             spec=spec,
             provenance=record("truthfulness", models=MODELS),
-            folder=tmp_path / "shards",
-            run=tmp_path / folder,
+            run=tmp_path,
         )
-        return result, tmp_path / folder / "probes", (base, post), marked, spec
+        return result, tmp_path / "probes", (base, post), marked, spec
 
     return go
 
@@ -76,9 +76,11 @@ def test_a_saved_probe_gives_every_test_statement_the_score_of_the_result(run):
 
 
 def test_a_run_that_goes_on_writes_the_same_files(run):
-    first = {path.name: path.read_bytes() for path in run("one")[1].iterdir()}
-    again = {path.name: path.read_bytes() for path in run("two")[1].iterdir()}
-    assert first == again
+    folder = run()[1]
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
+    shutil.rmtree(folder)
+    run()
+    assert first == {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_probes_of_centred_rows_read_texts_as_they_are(run):

@@ -34,11 +34,13 @@ from probes.studies.confidence.ablation import ablated
 from probes.studies.confidence.spec import ConfidenceSpec
 from probes.studies.confidence.swapping import Swapped, measured
 from probes.studies.confidence.texts import Texts
+from probes.studies.fields import bounded_number
 from probes.studies.shards import Shards
 
 
 Pair = tuple[LanguageModel, LanguageModel]
 Ids = tuple[tuple[int, ...], ...]
+Unigram = Float[Tensor, " vocab"]
 
 
 def confidence(
@@ -48,7 +50,7 @@ def confidence(
     *,
     spec: ConfidenceSpec,
     provenance: Provenance,
-    folder: Path | None = None,
+    run: Path | None = None,
 ) -> ConfidenceComparison:
     """How sure both models are of the same tokens, and which neurons make them so.
 
@@ -61,7 +63,8 @@ def confidence(
         texts: Ordinary texts.
         spec: The settings.
         provenance: What goes into the result as its origin.
-        folder: Where finished parts are kept, from which a stopped study goes on.
+        run: A run folder: it keeps finished parts, from which a stopped study goes
+            on.
 
     Raises:
         IncompatibleError: If the models have other neurons, vocabularies or tokens.
@@ -76,17 +79,12 @@ def confidence(
     require_same_neurons(base, post)
     ids = tokens_of(models, texts.texts, max_tokens=spec.max_tokens)
     outputs, missing = _outputs(models)
-    counts = (
-        token_counts(base, ids)
-        if spec.unigram == "texts"
-        else own_token_counts(base, seed=spec.seed)
-    )
-    unigram = unigram_direction(counts)
+    unigram = _unigram(base, ids, spec)
     weighed = [
         _weighed(model, output, unigram, spec)
         for model, output in zip(models, outputs, strict=True)
     ]
-    shards = Shards(folder=folder)
+    shards = Shards.of_run(run)
     effects: list[NeuronEffect] = []
     for role, model, own in zip(ROLES, models, weighed, strict=True):
         ablate = partial(
@@ -155,6 +153,13 @@ def _outputs(models: Pair) -> tuple[tuple[Output, Output], tuple[str, ...]]:
         )
 
 
+def _unigram(model: LanguageModel, ids: Ids, spec: ConfidenceSpec) -> Unigram:
+    """Which tokens are frequent: in the texts, or in what the model writes itself."""
+    if spec.unigram == "texts":
+        return unigram_direction(token_counts(model, ids))
+    return unigram_direction(own_token_counts(model, seed=spec.seed))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Weighed:
     """What the weights of one model say."""
@@ -166,7 +171,7 @@ class _Weighed:
 def _weighed(
     model: LanguageModel,
     output: Output,
-    unigram: Float[Tensor, " vocab"],
+    unigram: Unigram,
     spec: ConfidenceSpec,
 ) -> _Weighed:
     moments = head_moments(
@@ -198,7 +203,7 @@ def _ablated(
     ids: Ids,
     own: _Weighed,
     *,
-    unigram: Float[Tensor, " vocab"],
+    unigram: Unigram,
     role: Role,
     spec: ConfidenceSpec,
 ) -> Effects:
@@ -257,9 +262,7 @@ def _result(
         overlap_p=shared.p,
         effects=found.effects,
         confidence=swapped.rows,
-        gap=float(swapped.gap.estimate),
-        gap_low=float(swapped.gap.low),
-        gap_high=float(swapped.gap.high),
+        **bounded_number("gap", swapped.gap),
         entropy=np.stack([one.entropy for one in clean]),
         top=np.stack([one.top for one in clean]),
         correct=np.stack([one.correct for one in clean]),

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,10 +19,12 @@ from interp.provenance import Provenance
 from interp.results import PatchMap
 from interp.results.knowledge import FEW_RIGHT, KnowledgeComparison, Run, ScreenCheck
 from interp.results.truthfulness import ROLES
+from probes.studies.fields import float32
 from probes.studies.knowledge.pairing import Prepared, prepare
 from probes.studies.knowledge.shown import pair_tokens
 from probes.studies.knowledge.spec import KnowledgeSpec
 from probes.studies.knowledge.sums import (
+    Sums,
     column_tokens,
     likeness_of,
     shares_of,
@@ -42,7 +45,7 @@ def knowledge(
     *,
     spec: KnowledgeSpec,
     provenance: Provenance,
-    folder: Path | None = None,
+    run: Path | None = None,
     tell: Callable[[str], None] = logger.info,
 ) -> KnowledgeComparison:
     """Patching maps of both models and across them, and how alike they are.
@@ -53,7 +56,8 @@ def knowledge(
         statements: Labelled statements; see `interp.data.statements`.
         spec: The settings.
         provenance: What goes into the result as its origin.
-        folder: A run folder; an interrupted study goes on from its shards.
+        run: A run folder: it keeps finished parts, from which a stopped study goes
+            on.
         tell: Is told each step in a sentence.
 
     Raises:
@@ -69,7 +73,7 @@ def knowledge(
     require_same_shape(base, post)
     prepared = prepare(base, post, statements, spec=spec)
     models = (base, post)
-    maps = traces(models, prepared.prompts, spec=spec, folder=folder, tell=tell)
+    maps = traces(models, prepared.prompts, spec=spec, folder=run, tell=tell)
     checks = screening(models, prepared.prompts, spec=spec) if spec.screen else ()
     found = _result(statements, prepared, maps, checks, spec, provenance)
     columns = columns_of(maps["base"].roles, by=spec.columns)
@@ -100,16 +104,11 @@ def _result(
         columns=sums.columns.names,
         tokens=column_tokens(first, sums.columns),
         knowledge=sums.columns.knowledge,
-        ld=_float32(sums.ld),
-        restoration=_float32(sums.restoration),
-        restoration_low=_float32(sums.restoration_low),
-        restoration_high=_float32(sums.restoration_high),
-        bins=_float32(sums.bins),
-        inside=_float32(sums.inside),
+        **_sum_fields(sums),
         # The comparison is base minus post; what post-training did is the reverse.
-        difference=_float32([-one.difference for one in own]),
-        difference_low=_float32([-one.difference_high for one in own]),
-        difference_high=_float32([-one.difference_low for one in own]),
+        difference=float32([-one.difference for one in own]),
+        difference_low=float32([-one.difference_high for one in own]),
+        difference_high=float32([-one.difference_low for one in own]),
         likeness=likeness,
         staircase=staircase_of(maps, spec=spec),
         shares=shares_of(maps, sums, spec=spec),
@@ -122,7 +121,6 @@ def _result(
         groups=tuple(pair.group for pair in pairs),
         clean_ld=np.stack([first.clean_ld, second.clean_ld]),
         corrupted_ld=np.stack([first.corrupted_ld, second.corrupted_ld]),
-        pair_ld=_float32(sums.cells),
         notes=(
             *statements.notes,
             *prepared.notes,
@@ -132,6 +130,19 @@ def _result(
         ),
         provenance=provenance,
     )
+
+
+def _sum_fields(sums: Sums) -> dict[str, Any]:
+    """Fields of the result that are sums over pairs, and the cells of each."""
+    return {
+        "ld": float32(sums.ld),
+        "restoration": float32(sums.restoration),
+        "restoration_low": float32(sums.restoration_low),
+        "restoration_high": float32(sums.restoration_high),
+        "bins": float32(sums.bins),
+        "inside": float32(sums.inside),
+        "pair_ld": float32(sums.cells),
+    }
 
 
 def _judgement(
@@ -155,7 +166,3 @@ def _judgement(
                 "where it keeps facts."
             )
     return tuple(notes)
-
-
-def _float32(values: np.ndarray | list[np.ndarray]) -> np.ndarray:
-    return np.asarray(values, dtype=np.float32)

@@ -2,7 +2,8 @@
 
 import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -133,22 +134,6 @@ def grown(model: LanguageModel, groups: Sequence[Ids]) -> tuple[Forest, ...] | N
 def _planted_forests(
     model: LanguageModel, groups: Sequence[Ids], *, start: int, cuts: bool
 ) -> tuple[Forest, ...]:
-    kinds: set[bool] = set()
-
-    def note(module: nn.Module, args: tuple, output: object) -> None:
-        kinds.add(isinstance(output, tuple))
-
-    def streams(
-        trees: Sequence[PromptTree], cache: DynamicCache | None
-    ) -> tuple[list[Clean], Tensor]:
-        batch = batch_of(model, trees)
-        values, ends = tree_streams(model, batch, cuts=cuts, cache=cache)
-        cleans = [
-            Clean(tree=tree, stream=values[:, row, : len(tree)].clone())
-            for row, tree in enumerate(trees)
-        ]
-        return cleans, ends.float().cpu()
-
     most = most_nodes_for(model.d_model)
     planned = [
         (number, tree)
@@ -158,23 +143,21 @@ def _planted_forests(
     logits: list[dict[int, Tensor]] = [{} for _ in groups]
     trees: list[list[Clean]] = [[] for _ in groups]
     opening = cache = None
-    handle = model.architecture.blocks[0].register_forward_hook(note)
-    try:
+    with _kinds_of_outputs(model.architecture.blocks[0]) as kinds:
         if start:
             cache = new_cache(model)
-            ((opening,), _) = streams([opening_tree(groups[0][0][:start])], cache)
+            tree = opening_tree(groups[0][0][:start])
+            (opening,) = _clean_pass(model, [tree], cuts=cuts, cache=cache).trees
         budget = default_token_budget(model)
         lengths = evened([len(tree) for _, tree in planned])
         for rows in plan_batches(lengths, token_budget=budget):
             here = [planned[row] for row in rows]
             held = picked(cache, [0] * len(rows))
-            cleans, ends = streams([tree for _, tree in here], held)
-            rest = iter(ends)
-            for (number, tree), clean in zip(here, cleans, strict=True):
+            found = _clean_pass(model, [t for _, t in here], cuts=cuts, cache=held)
+            rest = iter(found.ends)
+            for (number, tree), clean in zip(here, found.trees, strict=True):
                 trees[number].append(clean)
                 logits[number] |= {prompt: next(rest) for prompt in tree.prompts}
-    finally:
-        handle.remove()
     return tuple(
         Forest(
             model=model,
@@ -187,6 +170,45 @@ def _planted_forests(
         )
         for prompts, own, found in zip(groups, trees, logits, strict=True)
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _CleanPass:
+    """The streams of some trees, and the logits where their prompts end."""
+
+    trees: list[Clean]
+    ends: Float[Tensor, "end vocab"]
+
+
+def _clean_pass(
+    model: LanguageModel,
+    trees: Sequence[PromptTree],
+    *,
+    cuts: bool,
+    cache: DynamicCache | None,
+) -> _CleanPass:
+    batch = batch_of(model, trees)
+    values, ends = tree_streams(model, batch, cuts=cuts, cache=cache)
+    cleans = [
+        Clean(tree=tree, stream=values[:, row, : len(tree)].clone())
+        for row, tree in enumerate(trees)
+    ]
+    return _CleanPass(trees=cleans, ends=ends.float().cpu())
+
+
+@contextmanager
+def _kinds_of_outputs(block: nn.Module) -> Iterator[set[bool]]:
+    """Whether a block's outputs are tuples, as far as it has run."""
+    kinds: set[bool] = set()
+
+    def note(module: nn.Module, args: tuple, output: object) -> None:
+        kinds.add(isinstance(output, tuple))
+
+    handle = block.register_forward_hook(note)
+    try:
+        yield kinds
+    finally:
+        handle.remove()
 
 
 def _tried(forests: Sequence[Forest]) -> tuple[Forest, Clean, tuple[int, ...]]:

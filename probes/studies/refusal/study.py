@@ -14,7 +14,7 @@ from interp.models.language_model import LanguageModel
 from interp.provenance import Provenance
 from interp.results import RefusalComparison, conditions_of
 from interp.results.truthfulness import ROLES
-from probes.studies.directions import keep_directions, of_role
+from probes.studies.directions import FOLDER, keep, of_role
 from probes.studies.refusal.asked import Asked
 from probes.studies.refusal.chat import templates
 from probes.studies.refusal.choice import choose
@@ -43,8 +43,7 @@ def refusal(
     *,
     spec: RefusalSpec,
     provenance: Provenance,
-    folder: Path | None = None,
-    directions: Path | None = None,
+    run: Path | None = None,
 ) -> RefusalComparison:
     """Refusal directions of both models, and what ablating and adding them does.
 
@@ -54,8 +53,8 @@ def refusal(
         instructions: Harmful and harmless instructions, already split.
         spec: The settings.
         provenance: What goes into the result as its origin.
-        folder: Where finished parts are kept, so that a stopped study goes on there.
-        directions: Where each model's direction is kept, if there is a usable one.
+        run: A run folder: it keeps finished parts, from which a stopped study goes
+            on, and each model's direction, if there is a usable one.
 
     Returns:
         A result also where no direction is usable: then with the reason.
@@ -68,10 +67,10 @@ def refusal(
     Source:
         Arditi et al. (2024), arXiv:2406.11717.
     """
-    shards = Shards(folder=folder)
+    shards = Shards.of_run(run)
     asked = _asked(base, post, instructions, spec, shards)
-    if directions is not None:
-        keep_directions(directions, _directions(asked, provenance))
+    if run is not None:
+        keep(run / FOLDER, _directions(asked, provenance))
     return _result(asked, measured(asked, shards), provenance)
 
 

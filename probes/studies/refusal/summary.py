@@ -25,52 +25,65 @@ def numbers(result: RefusalComparison) -> dict[str, Value]:
             row.name: interval(row.estimate, row.low, row.high)
             for row in result.chosen_scores
         },
-        "rates": [
-            {
-                "model": row.model,
-                "instructions": row.instructions,
-                "intervention": row.intervention,
-                "direction": row.direction,
-                "n": row.n,
-                "refused": interval(row.rate, row.low, row.high),
-                "refused_prefix": row.refused_prefix,
-                "refused_metric": row.refused_metric,
-                "looping": row.looping,
-            }
-            for row in result.conditions
-        ],
-        "doses": [
-            {
-                "model": row.model,
-                "instructions": row.instructions,
-                "direction": row.direction,
-                "coefficient": row.coefficient,
-                "score": interval(row.score, row.score_low, row.score_high),
-                "refused": interval(row.rate, row.low, row.high),
-            }
-            for row in result.doses
-            if row.draw == 0
-        ],
-        "side_effects": [
-            {
-                "direction": row.direction,
-                "loss_change": interval(
-                    row.loss_change, row.loss_change_low, row.loss_change_high
-                ),
-                "divergence": interval(
-                    row.divergence, row.divergence_low, row.divergence_high
-                ),
-                "false_refusals": interval(
-                    row.false_refusals,
-                    row.false_refusals_low,
-                    row.false_refusals_high,
-                ),
-                "looping": number(row.looping),
-            }
-            for row in result.side_effects
-        ],
+        "rates": _rates(result),
+        "doses": _doses(result),
+        "side_effects": _effects(result),
         "notes": list(result.notes),
     }
+
+
+def _rates(result: RefusalComparison) -> list[Value]:
+    """How many answers refuse, of every condition."""
+    return [
+        {
+            "model": row.model,
+            "instructions": row.instructions,
+            "intervention": row.intervention,
+            "direction": row.direction,
+            "n": row.n,
+            "refused": interval(row.rate, row.low, row.high),
+            "refused_prefix": row.refused_prefix,
+            "refused_metric": row.refused_metric,
+            "looping": row.looping,
+        }
+        for row in result.conditions
+    ]
+
+
+def _doses(result: RefusalComparison) -> list[Value]:
+    """What each coefficient does, of the first vector of a kind."""
+    return [
+        {
+            "model": row.model,
+            "instructions": row.instructions,
+            "direction": row.direction,
+            "coefficient": row.coefficient,
+            "score": interval(row.score, row.score_low, row.score_high),
+            "refused": interval(row.rate, row.low, row.high),
+        }
+        for row in result.doses
+        if row.draw == 0
+    ]
+
+
+def _effects(result: RefusalComparison) -> list[Value]:
+    """What ablating each direction does beside refusal."""
+    return [
+        {
+            "direction": row.direction,
+            "loss_change": interval(
+                row.loss_change, row.loss_change_low, row.loss_change_high
+            ),
+            "divergence": interval(
+                row.divergence, row.divergence_low, row.divergence_high
+            ),
+            "false_refusals": interval(
+                row.false_refusals, row.false_refusals_low, row.false_refusals_high
+            ),
+            "looping": number(row.looping),
+        }
+        for row in result.side_effects
+    ]
 
 
 def sentences(result: RefusalComparison) -> tuple[str, ...]:

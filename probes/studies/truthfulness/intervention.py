@@ -82,13 +82,7 @@ def intervene(
     notes = tuple(
         note for role in range(2) for note in _answers(role, tested_on[role], spec)
     )
-    place = None
-    if able:
-
-        def choose() -> Chosen:
-            return Chosen(place=best_place(subjects, chosen_on, able, spec=spec))
-
-        place = shards.kept("place", Chosen, choose).place
+    place = _place(subjects, chosen_on, able, spec, shards) if able else None
     if place is None:
         why = "neither model told true from false validation statements."
         if able:
@@ -102,14 +96,7 @@ def intervene(
         sources=tuple(statements.sources[int(i)] for i in splits.train),
         spec=spec,
     )
-    parts = [
-        shards.kept(
-            f"interventions-{ROLES[target]}",
-            Interventions,
-            lambda target=target: tests.of(target, tested_on[target]),
-        )
-        for target in able
-    ]
+    parts = [tests.kept(target, tested_on[target], shards) for target in able]
     effects = (*clean, *(row for part in parts for row in part.effects))
     return Interventions(
         effects=effects,
@@ -154,6 +141,11 @@ class _Tests:
     labels: Bool[np.ndarray, " example"]
     sources: tuple[str, ...]
     spec: TruthfulnessSpec
+
+    def kept(self, target: int, asked: Asked, shards: Shards) -> Interventions:
+        """What `of` measures, from the disk if it is there."""
+        name = f"interventions-{ROLES[target]}"
+        return shards.kept(name, Interventions, lambda: self.of(target, asked))
 
     def of(self, target: int, asked: Asked) -> Interventions:
         """Every vector in one model, at the strength of the study and at doses."""
@@ -242,6 +234,21 @@ class _Tests:
             orthogonal=job.orthogonal,
             draw=job.draw,
         )
+
+
+def _place(
+    subjects: tuple[Subject, Subject],
+    asked: Sequence[Asked],
+    able: Sequence[int],
+    spec: TruthfulnessSpec,
+    shards: Shards,
+) -> Place | None:
+    """The place that validation statements choose, from the disk if it is there."""
+
+    def choose() -> Chosen:
+        return Chosen(place=best_place(subjects, asked, able, spec=spec))
+
+    return shards.kept("place", Chosen, choose).place
 
 
 def _asked(

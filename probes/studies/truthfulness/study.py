@@ -5,48 +5,36 @@ validation statements, and every number that is reported comes from test stateme
 about other things than those two.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Int, Int32
-from numpy.typing import ArrayLike
-from torch import Tensor
 
-from interp.activations import capture
-from interp.data import Splits, Statements, split_by_group
-from interp.errors import ConfigError
+from interp.data import Splits, Statements
 from interp.models.language_model import LanguageModel
 from interp.provenance import Provenance
 from interp.results import (
-    DatasetTransfer,
-    ProbeScore,
     SplitCount,
-    TruthCosine,
     TruthfulnessComparison,
 )
 from interp.results.truthfulness import ROLES
-from probes.studies.directions import (
-    FOLDER,
-    PROBES_FOLDER,
-    keep_directions,
-    keep_probes,
-)
-from probes.studies.same_shape import require_same_shape
+from probes.studies.directions import FOLDER, PROBES_FOLDER, keep
+from probes.studies.fields import bounded, bounded_number, float32
 from probes.studies.shards import Shards
 from probes.studies.truthfulness.cosines import CosineTable, cosine_table
 from probes.studies.truthfulness.datasets import TransferTable, transfer_table
 from probes.studies.truthfulness.intervention import Interventions, intervene
 from probes.studies.truthfulness.kept import found_directions, found_probes
-from probes.studies.truthfulness.negation import negation_of, with_negations_together
+from probes.studies.truthfulness.negation import negation_of
 from probes.studies.truthfulness.places import subject_of
 from probes.studies.truthfulness.probing import ProbeTable, probe_table
-from probes.studies.truthfulness.readout import centred
+from probes.studies.truthfulness.readings import Readings, readings
 from probes.studies.truthfulness.shown import principal_components, shown_statements
 from probes.studies.truthfulness.spec import TruthfulnessSpec
-from probes.studies.truthfulness.spots import LAST, slots_of
 from probes.studies.truthfulness.two_by_two import Table, read_out
 
 
@@ -62,7 +50,6 @@ def truthfulness(
     *,
     spec: TruthfulnessSpec,
     provenance: Provenance,
-    folder: Path | None = None,
     run: Path | None = None,
 ) -> TruthfulnessComparison:
     """Truth directions of both models, how they carry over, and what they do.
@@ -73,9 +60,8 @@ def truthfulness(
         statements: Labelled statements; see `interp.data.statements`.
         spec: The settings.
         provenance: What goes into the result as its origin.
-        folder: Where finished parts are kept, so that a stopped study goes on there.
-        run: Where each model's direction and probes of their best layers are kept, in
-            folders of that name.
+        run: A run folder: it keeps finished parts, from which a stopped study goes
+            on, and each model's direction and probes of their best layers.
 
     Raises:
         IncompatibleError: If the models differ in depth or width.
@@ -86,84 +72,46 @@ def truthfulness(
     Source:
         Marks & Tegmark (2023), arXiv:2310.06824; Du et al. (2025), arXiv:2504.02904.
     """
-    require_same_shape(base, post)
-    _check_layers(base, spec)
-    statements = with_negations_together(with_datasets(statements, spec))
-    splits = split_by_group(
-        statements.groups, statements.labels, fractions=spec.fractions, seed=spec.seed
-    )
-    shards = Shards(folder=folder)
-    slots = [slots_of(model, statements) for model in (base, post)]
-    rows = [
-        capture(
-            model,
-            statements.prompts,
-            sites="resid_post.*",
-            positions=own.positions(),
-            dtype="float32",
-        )["resid_post"]
-        for model, own in zip((base, post), slots, strict=True)
-    ]
-    last = slots[0].names.index(LAST)
-    read = [each[:, :, last] for each in rows]
-    if spec.centring == "transductive":
-        read = [centred(each, splits, statements.sources) for each in read]
-    measured = _measure(read, rows, last, statements, splits, spec, shards)
-    if spec.interventions:
-        subjects = [
-            subject_of(model, own, each, statements=statements, splits=splits)
-            for model, own, each in zip((base, post), slots, rows, strict=True)
-        ]
-        done = intervene(
-            (subjects[0], subjects[1]), statements, splits, spec=spec, shards=shards
-        )
-    else:
-        done = Interventions()
-    table = read_out(read, statements, splits, spec)
+    given = readings((base, post), statements, spec)
+    shards = Shards.of_run(run)
+    measured = _measure(given, spec, shards)
+    done = _intervened(given, spec, shards) if spec.interventions else Interventions()
+    table = read_out(given.read, given.statements, given.splits, spec)
     if run is not None:
-        plain = [each[:, :, last] for each in rows]
-        keep_directions(
-            run / FOLDER,
-            found_directions(plain, read, statements, splits, table, provenance),
-        )
-        keep_probes(
-            run / PROBES_FOLDER,
-            found_probes(
-                plain,
-                statements,
-                splits,
-                measured.tables,
-                provenance=provenance,
-                centred=spec.centring == "transductive",
-            ),
-        )
-    return _result(statements, splits, table, measured, done, spec, provenance, base)
+        _keep(run, given, table, measured.probes, spec, provenance)
+    return TruthfulnessComparison(
+        models=(spec.base, spec.post),
+        centring=spec.centring,
+        **_statement_fields(given),
+        **_readout_fields(table),
+        **_measured_fields(measured),
+        interventions=done.effects,
+        doses=done.doses,
+        notes=(*_notes(given), *measured.notes, *done.notes),
+        provenance=provenance,
+    )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Measured:
-    """The tables of both models, and in sentences what they lack or mean."""
+    """The tables of both models, and what is drawn of which statements."""
 
-    tables: list[ProbeTable]
-    probes: tuple[ProbeScore, ...]
-    transfer: tuple[DatasetTransfer, ...]
-    cosines: tuple[TruthCosine, ...]
+    probes: list[ProbeTable]
+    transfers: list[TransferTable]
+    cosines: CosineTable
     shown: Int32[np.ndarray, " shown"]
-    scores: Float32[np.ndarray, "probe shown"]
     components: Float32[np.ndarray, "model layer shown 2"]
-    notes: tuple[str, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """In sentences what the tables lack or mean, each once."""
+        tables = (*self.probes, *self.transfers, self.cosines)
+        return tuple(dict.fromkeys(note for table in tables for note in table.notes))
 
 
-def _measure(
-    read: list[Tensor],
-    rows: list[Tensor],
-    last: int,
-    statements: Statements,
-    splits: Splits,
-    spec: TruthfulnessSpec,
-    shards: Shards,
-) -> _Measured:
+def _measure(given: Readings, spec: TruthfulnessSpec, shards: Shards) -> _Measured:
     """Probes, data sets and cosines, each a part that is kept on disk."""
+    statements, splits, read = given.statements, given.splits, given.read
     train = torch.from_numpy(splits.train)
     tables = [
         shards.kept(
@@ -180,11 +128,9 @@ def _measure(
         shards.kept(
             f"datasets-{role}",
             TransferTable,
-            lambda role=role, own=own: transfer_table(
-                role, own[:, :, last], statements, spec=spec
-            ),
+            lambda role=role, own=own: transfer_table(role, own, statements, spec=spec),
         )
-        for role, own in zip(ROLES, rows, strict=True)
+        for role, own in zip(ROLES, given.plain, strict=True)
     ]
     cosines = shards.kept(
         "cosines",
@@ -193,125 +139,129 @@ def _measure(
             read[0][train], read[1][train], statements.take(splits.train), spec=spec
         ),
     )
-    notes = [note for table in (*tables, *transfers, cosines) for note in table.notes]
-    rows_of = tuple(row for table in tables for row in table.rows)
-    scores = [row for table in tables for row in table.scores]
     shown = shown_statements(splits, read[0].shape[1], spec)
-    # Parts of a run that began under an older version hold no scores.
-    whole = len(scores) == len(rows_of) > 0
     test = splits.test[shown]
+    rows = torch.from_numpy(test)
+    components = [
+        principal_components(own[rows], statements.labels[test], seed=spec.seed)
+        for own in read
+    ]
     return _Measured(
-        tables=tables,
+        probes=tables,
+        transfers=transfers,
+        cosines=cosines,
         shown=shown,
-        scores=_float32(scores if whole else np.empty((0, shown.size))),
-        components=_float32(
-            [
-                principal_components(
-                    own[torch.from_numpy(test)], statements.labels[test], seed=spec.seed
-                )
-                for own in read
-            ]
-        ),
-        probes=rows_of,
-        transfer=tuple(row for table in transfers for row in table.rows),
-        cosines=cosines.rows,
-        notes=tuple(dict.fromkeys(notes)),
+        components=float32(components),
     )
 
 
-def _check_layers(model: LanguageModel, spec: TruthfulnessSpec) -> None:
-    if spec.layers is not None and spec.layers[1] >= model.n_layers:
-        raise ConfigError(
-            f"layers is {list(spec.layers)}.",
-            expected=f"{model.name!r} has the layers 0 to {model.n_layers - 1}.",
+def _intervened(
+    given: Readings, spec: TruthfulnessSpec, shards: Shards
+) -> Interventions:
+    """What pushing each model's judgement does, of the directions of both."""
+    statements, splits = given.statements, given.splits
+    base, post = (
+        subject_of(model, own, rows, statements=statements, splits=splits)
+        for model, own, rows in zip(
+            given.models, given.slots, given.at_slots, strict=True
         )
+    )
+    return intervene((base, post), statements, splits, spec=spec, shards=shards)
 
 
-def with_datasets(statements: Statements, spec: TruthfulnessSpec) -> Statements:
-    """The statements with their data sets as the settings name them."""
-    column = spec.dataset_column
-    if column is None:
-        return statements
-    if column not in statements.columns:
-        raise ConfigError(
-            f"dataset_column is {column!r}, and {statements.name} has no such column.",
-            expected=f"Columns: {', '.join(map(str, statements.columns))}.",
-        )
-    return replace(statements, sources=tuple(statements.columns[column].astype(str)))
-
-
-def _result(
-    statements: Statements,
-    splits: Splits,
+def _keep(
+    run: Path,
+    given: Readings,
     table: Table,
-    measured: _Measured,
-    done: Interventions,
+    tables: Sequence[ProbeTable],
     spec: TruthfulnessSpec,
     provenance: Provenance,
-    base: LanguageModel,
-) -> TruthfulnessComparison:
-    test = splits.test
-    scores = np.stack([table.scores[i, :, table.best[i]] for i in range(2)])
-    plain = [row for row in measured.cosines if row.metric == "plain"]
-    nothing = np.full(table.cosine.shape, np.nan)
-    alone = negation_of(statements).alone
-    return TruthfulnessComparison(
-        models=(spec.base, spec.post),
-        datasets=tuple(dict.fromkeys(statements.sources)),
-        position=_last_tokens(base, statements),
-        centring=spec.centring,
-        counts=_counts(statements, splits),
-        layers=np.arange(table.cosine.size, dtype=np.int32),
-        auroc=_float32(table.auroc.estimate),
-        auroc_low=_float32(table.auroc.low),
-        auroc_high=_float32(table.auroc.high),
-        accuracy=_float32(table.accuracy.estimate),
-        accuracy_low=_float32(table.accuracy.low),
-        accuracy_high=_float32(table.accuracy.high),
-        validation_auroc=_float32(table.validation),
-        best_layers=table.best,
-        permutation_p=table.p,
-        cosine=_float32(table.cosine),
-        cosine_null_low=_float32([r.shared_low for r in plain] or nothing),
-        cosine_null_high=_float32([r.shared_high for r in plain] or nothing),
-        statements=tuple(statements.prompts[i] for i in test),
-        labels=statements.labels[test],
-        groups=tuple(statements.groups[i] for i in test),
-        scores=_float32(scores),
-        surface_auroc=float(table.surface.estimate),
-        surface_auroc_low=float(table.surface.low),
-        surface_auroc_high=float(table.surface.high),
-        interventions=done.effects,
-        doses=done.doses,
-        probes=measured.probes,
-        carried=table.carried,
-        dataset_transfer=measured.transfer,
-        cosines=measured.cosines,
-        layer_cosines=_float32(table.layer_cosines),
-        shown=measured.shown,
-        probe_scores=measured.scores,
-        components=measured.components,
-        sources=tuple(statements.sources[i] for i in test),
-        unpaired=tuple(statements.prompts[i] for i in alone[:MOST_UNPAIRED]),
-        n_unpaired=len(alone),
-        notes=(
-            *statements.notes,
-            *_split_notes(statements),
-            *_alone_notes(alone, statements),
-            *measured.notes,
-            *done.notes,
-        ),
-        provenance=provenance,
+) -> None:
+    """Write each model's direction and probes of their best layers."""
+    statements, splits = given.statements, given.splits
+    directions = found_directions(
+        given.plain, given.read, statements, splits, table, provenance
     )
+    keep(run / FOLDER, directions)
+    probes = found_probes(
+        given.plain,
+        statements,
+        splits,
+        tables,
+        provenance=provenance,
+        centred=spec.centring == "transductive",
+    )
+    keep(run / PROBES_FOLDER, probes)
 
 
-def _split_notes(statements: Statements) -> tuple[str, ...]:
+def _statement_fields(given: Readings) -> dict[str, Any]:
+    """Fields of the result that tell of the statements, and which token is read."""
+    statements, test = given.statements, given.splits.test
+    alone = negation_of(statements).alone
+    return {
+        "datasets": tuple(dict.fromkeys(statements.sources)),
+        "position": _last_tokens(given.models[0], statements),
+        "counts": _counts(statements, given.splits),
+        "statements": tuple(statements.prompts[i] for i in test),
+        "labels": statements.labels[test],
+        "groups": tuple(statements.groups[i] for i in test),
+        "sources": tuple(statements.sources[i] for i in test),
+        "unpaired": tuple(statements.prompts[i] for i in alone[:MOST_UNPAIRED]),
+        "n_unpaired": len(alone),
+    }
+
+
+def _readout_fields(table: Table) -> dict[str, Any]:
+    """Fields of the result that come from the directions of both models."""
+    return {
+        "layers": np.arange(table.cosine.size, dtype=np.int32),
+        **bounded("auroc", table.auroc),
+        **bounded("accuracy", table.accuracy),
+        "validation_auroc": float32(table.validation),
+        "best_layers": table.best,
+        "permutation_p": table.p,
+        "cosine": float32(table.cosine),
+        "layer_cosines": float32(table.layer_cosines),
+        "scores": float32([table.scores[i, :, table.best[i]] for i in range(2)]),
+        "carried": table.carried,
+        **bounded_number("surface_auroc", table.surface),
+    }
+
+
+def _measured_fields(measured: _Measured) -> dict[str, Any]:
+    """Fields of the result that come from probes, data sets and cosines."""
+    rows = tuple(row for table in measured.probes for row in table.rows)
+    scores = [row for table in measured.probes for row in table.scores]
+    # Parts of a run that began under an older version hold no scores.
+    whole = len(scores) == len(rows) > 0
+    plain = [row for row in measured.cosines.rows if row.metric == "plain"]
+    nothing = np.full(measured.components.shape[1], np.nan)
+    return {
+        "probes": rows,
+        "dataset_transfer": tuple(
+            r for table in measured.transfers for r in table.rows
+        ),
+        "cosines": measured.cosines.rows,
+        "cosine_null_low": float32([r.shared_low for r in plain] or nothing),
+        "cosine_null_high": float32([r.shared_high for r in plain] or nothing),
+        "shown": measured.shown,
+        "probe_scores": float32(
+            scores if whole else np.empty((0, measured.shown.size))
+        ),
+        "components": measured.components,
+    }
+
+
+def _notes(given: Readings) -> tuple[str, ...]:
+    statements = given.statements
     return (
+        *statements.notes,
         f"Statements are split by {statements.group_rule}, so that nothing that a "
         "test statement is about occurs in training; a statement and its negation are "
         "never in two splits.",
         "A statement counts as true when a logistic regression on the projections of "
         "the training statements says so.",
+        *_alone_notes(negation_of(statements).alone, statements),
     )
 
 
@@ -346,7 +296,3 @@ def _last_tokens(model: LanguageModel, statements: Statements) -> str:
     if len(found) == 1:
         return f"last token ({model.tokenizer.decode(list(found))!r})"
     return f"last token ({len(found)} different ones)"
-
-
-def _float32(values: ArrayLike) -> Float32[np.ndarray, "..."]:
-    return np.asarray(values, dtype=np.float32)
