@@ -9,7 +9,7 @@ from torch import Tensor
 
 from interp.errors import ConfigError
 from probes.folds import Groups, assign_folds
-from probes.linear import Labels, LinearProbe, task
+from probes.linear import Labels, LinearProbe, Task, task
 from probes.logistic import TOLERANCE
 from probes.optimum import optimise
 
@@ -78,15 +78,7 @@ def fit_logistic_cv(
     weights_found = found.weights.reshape(*shape, -1)
     intercept = found.intercept.reshape(shape)
     held_out = given.weights[:, None] * (1 - masks[:, :-1])
-    losses = torch.zeros(*shape[:2], shape[3]).to(power)
-    for inner in range(folds):
-        logits = torch.matmul(
-            weights_found[:, :, inner].flatten(1, 2), given.rows.mT
-        ).unflatten(1, (n_fits, -1))
-        logits = logits + intercept[:, :, inner, :, None]
-        loss = -torch.nn.functional.logsigmoid(given.signs[:, None] * logits)
-        losses += (loss * held_out[:, inner, None]).sum(-1)
-    best = losses.argmin(-1)
+    best = _losses(given, weights_found, intercept, held_out).argmin(-1)
     chosen = (torch.arange(n_sites)[:, None], torch.arange(n_fits), -1, best.cpu())
     out = (*given.shape,)
     return LinearProbe(
@@ -95,6 +87,23 @@ def fit_logistic_cv(
         converged=found.converged.reshape(shape)[chosen].reshape(out),
         gap=found.gap.reshape(shape)[chosen].reshape(out),
     )
+
+
+def _losses(
+    given: Task,
+    weights: Float[Tensor, "site fit inner strength d_model"],
+    intercept: Float[Tensor, "site fit inner strength"],
+    held_out: Float[Tensor, "fit fold example"],
+) -> Float[Tensor, "site fit strength"]:
+    """What each penalty loses on the examples that inner folds hold out."""
+    losses = torch.zeros_like(intercept[:, :, 0]).to(given.rows)
+    for inner in range(held_out.shape[1]):
+        flat = weights[:, :, inner].flatten(1, 2)
+        logits = torch.matmul(flat, given.rows.mT).unflatten(1, (len(held_out), -1))
+        logits = logits + intercept[:, :, inner, :, None]
+        loss = -torch.nn.functional.logsigmoid(given.signs[:, None] * logits)
+        losses += (loss * held_out[:, inner, None]).sum(-1)
+    return losses
 
 
 def _inner_masks(

@@ -44,6 +44,7 @@ from probes.permutation import (
 from probes.reading import (
     Captured,
     LabelValues,
+    Reading,
     Rows,
     readings,
     stacks,
@@ -124,9 +125,7 @@ def sweep(
     return ProbeSweep(
         fit=name_of(fit),
         split=design.split,
-        sites=tuple(one.site for one in given),
-        layers=np.array([one.layer for one in given], dtype=np.int32),
-        positions=tuple(one.position for one in given),
+        **_places(given),
         **judged,
         **_p_values(null),
         **_joined([part.controls for part in measured]),
@@ -199,6 +198,15 @@ def _measured(
         null=null,
         controls={**fields, "converged": probe.converged.all(-1).cpu().numpy()},
     )
+
+
+def _places(given: Sequence[Reading]) -> dict[str, Any]:
+    """Fields of the result that say what was read, and where."""
+    return {
+        "sites": tuple(one.site for one in given),
+        "layers": np.array([one.layer for one in given], dtype=np.int32),
+        "positions": tuple(one.position for one in given),
+    }
 
 
 def _judged(
