@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -28,6 +29,8 @@ from gate import Ratio
 
 HERE = Path(__file__).resolve().parent
 AGAIN = 2
+# What draws the pages of the explorer.
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SINGLE = ("--threads", "1", "--clock", "cpu")
 ALONE = ("--without", "nnsight", "--without", "transformer_lens")
 
@@ -55,6 +58,7 @@ BENCHMARKS = (
     Benchmark(name="formation", arguments=("--quick",)),
     Benchmark(name="validity", arguments=("--quick",)),
     Benchmark(name="faults", arguments=("--faults", "4", "--only", "capture")),
+    Benchmark(name="explorer", arguments=("--quick",)),
 )
 GPU = Benchmark(
     name="gpu",
@@ -152,7 +156,13 @@ def chosen(only: str) -> list[Benchmark]:
     names = [name for name in only.split(",") if name]
     if names:
         return [b for b in (*BENCHMARKS, GPU) if b.name in names]
-    return [*BENCHMARKS, GPU] if has_cuda() else list(BENCHMARKS)
+    absent = set()
+    if not has_cuda():
+        absent.add(GPU.name)
+    if not any(map(shutil.which, BROWSERS)):
+        absent.add("explorer")
+        print("explorer: left out, there is no chromium on the path", file=sys.stderr)
+    return [b for b in (*BENCHMARKS, GPU) if b.name not in absent]
 
 
 def main() -> int:
