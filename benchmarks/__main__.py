@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import gate
@@ -159,9 +160,9 @@ def chosen(only: str) -> list[Benchmark]:
     absent = set()
     if not has_cuda():
         absent.add(GPU.name)
-    if not any(map(shutil.which, BROWSERS)):
+    if not (any(map(shutil.which, BROWSERS)) and find_spec("playwright")):
         absent.add("explorer")
-        print("explorer: left out, there is no chromium on the path", file=sys.stderr)
+        print("explorer: left out, chromium or playwright is missing", file=sys.stderr)
     return [b for b in (*BENCHMARKS, GPU) if b.name not in absent]
 
 

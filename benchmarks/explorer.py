@@ -8,8 +8,8 @@ cache: the time until the heading of the overview stands there (the first paint,
 heading of another page stands there (goal 0.4 s; the first such step also fetches what
 draws figures, the second does not). Medians by the clock over rounds. The ratios are to
 a server of the same round that shows a bare page of Streamlit with one heading: what
-stands above it is ours. Chromium is looked for on the path; without it there is nothing
-to measure, and the script says so. Without `--results` it writes a result of heads and
+stands above it is ours. Chromium is looked for on the path; without it or playwright there
+is nothing to measure, and the script says so. Without `--results` it writes a result of heads and
 one of neurons, made up.
 """
 
@@ -24,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -58,8 +59,8 @@ def main() -> int:
     parser.add_argument("--results", default="", help="a folder of results")
     options = parser.parse_args()
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        reason = "there is no chromium on the path"
+    if browser is None or find_spec("playwright") is None:
+        reason = "chromium or playwright is missing"
         print(json.dumps({"ratios": [], "skipped": reason}) if options.json else reason)
         return 0
     rounds = options.rounds or (2 if options.quick else 7)
