@@ -6,11 +6,11 @@ Every round starts `interp explore` anew and opens its address in a browser with
 cache: the time until the heading of the overview stands there (the first paint, goal
 2 s), until the last card has its line, and, over the list at the side, until the
 heading of another page stands there (goal 0.4 s; the first such step also fetches what
-draws figures, the second does not). Medians by the clock over rounds. The ratios are to
-a server of the same round that shows a bare page of Streamlit with one heading: what
-stands above it is ours. Chromium is looked for on the path; without it or playwright there
-is nothing to measure, and the script says so. Without `--results` it writes a result of heads and
-one of neurons, made up.
+draws figures, the second does not). Medians by the clock over rounds. The ratio is to a
+server of the same round that shows a bare page of Streamlit with one heading: what
+stands above it is ours. Without chromium on the path or playwright there is nothing to
+measure, and the script says so. Without `--results` it writes a result of heads and one
+of neurons, made up.
 """
 
 import argparse
