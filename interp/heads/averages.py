@@ -36,4 +36,6 @@ def sequence_mean(
     with np.errstate(invalid="ignore", divide="ignore"):
         means = (values @ drawn.T) / (there @ drawn.T)
         estimate = values.sum(axis=-1) / there.sum(axis=-1)
-    return widened(np.asarray(estimate), means, groups=there.sum(axis=-1))
+    return widened(
+        np.asarray(estimate), means, groups=there.sum(axis=-1, dtype=np.float64)
+    )
