@@ -63,6 +63,16 @@ def kept_tokens(n_heads: int, n_tokens: int) -> int:
     return min(KEPT_TOKENS, n_tokens, room)
 
 
+def part_bytes(n_heads: int, n_tokens: int) -> int:
+    """What the patterns of so many heads take at one checkpoint.
+
+    Example:
+        >>> part_bytes(48, 128) == 48 * 64 * 64 * 2
+        True
+    """
+    return n_heads * kept_tokens(n_heads, n_tokens) ** 2 * VALUE_BYTES
+
+
 def kept_patterns(scores: HeadScores, sequences: RepeatedTokens) -> KeptPatterns | None:
     """What is kept of one checkpoint; None if no head has a pattern.
 

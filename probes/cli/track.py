@@ -30,52 +30,59 @@ Files = list[str] | None
 EXIT_SOME_FAILED = 4
 
 
+Series = Annotated[
+    str,
+    typer.Argument(
+        help="Hub id with revisions, folder of checkpoints, or a trainer's output."
+    ),
+]
+Revisions = Annotated[
+    Files, typer.Option(help="Names or patterns such as 'step*000'; repeatable.")
+]
+Metrics = Annotated[
+    str,
+    typer.Option(
+        help="Attention scores (prefix_matching, previous_token, duplicate_token, "
+        "...), loss, copying, composition, entropy_neurons, truth, refusal, probe; "
+        f"{CHEAP} by default, and what the given data allows."
+    ),
+]
+Statements = Annotated[
+    Files, typer.Option(help="For truth and probe; as in `interp compare`.")
+]
+Harmful = Annotated[Files, typer.Option(help="Instructions, for refusal.")]
+Harmless = Annotated[Files, typer.Option(help="The same, harmless.")]
+Limit = Annotated[int | None, typer.Option(help="At most so many statements.", min=8)]
+Layer = Annotated[
+    int | None,
+    typer.Option(help="Layer of truth, refusal and probe; the middle by default."),
+]
+NSequences = Annotated[int, typer.Option(help="Sequences of repeated tokens.", min=2)]
+NTokens = Annotated[
+    int | None, typer.Option(help="Their length; 128 by default.", min=8)
+]
+TokensPerStep = Annotated[
+    float | None, typer.Option(help="Where the names of checkpoints do not say.")
+]
+Keep = Annotated[bool, typer.Option("--keep", help="Keep what is downloaded.")]
+
+
 def track(
-    series: Annotated[
-        str,
-        typer.Argument(
-            help="Hub id with revisions, folder of checkpoints, or a trainer's output."
-        ),
-    ],
+    series: Series,
     out: Out,
-    revisions: Annotated[
-        list[str] | None,
-        typer.Option(help="Names or patterns such as 'step*000'; repeatable."),
-    ] = None,
-    metrics: Annotated[
-        str,
-        typer.Option(
-            help="Attention scores (prefix_matching, previous_token, duplicate_token, "
-            "...), loss, copying, composition, entropy_neurons, truth, refusal, probe; "
-            f"{CHEAP} by default, and what the given data allows."
-        ),
-    ] = "",
-    statements: Annotated[
-        Files, typer.Option(help="For truth and probe; as in `interp compare`.")
-    ] = None,
+    revisions: Revisions = None,
+    metrics: Metrics = "",
+    statements: Statements = None,
     statement_column: StatementColumn = "statement",
     label_column: LabelColumn = "label",
-    harmful: Annotated[Files, typer.Option(help="Instructions, for refusal.")] = None,
-    harmless: Annotated[Files, typer.Option(help="The same, harmless.")] = None,
-    limit: Annotated[
-        int | None, typer.Option(help="At most so many statements.", min=8)
-    ] = None,
-    layer: Annotated[
-        int | None,
-        typer.Option(help="Layer of truth, refusal and probe; the middle by default."),
-    ] = None,
-    n_sequences: Annotated[
-        int, typer.Option(help="Sequences of repeated tokens.", min=2)
-    ] = 64,
-    n_tokens: Annotated[
-        int | None, typer.Option(help="Their length; 128 by default.", min=8)
-    ] = None,
-    tokens_per_step: Annotated[
-        float | None, typer.Option(help="Where the names of checkpoints do not say.")
-    ] = None,
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Keep what is downloaded.")
-    ] = False,
+    harmful: Harmful = None,
+    harmless: Harmless = None,
+    limit: Limit = None,
+    layer: Layer = None,
+    n_sequences: NSequences = 64,
+    n_tokens: NTokens = None,
+    tokens_per_step: TokensPerStep = None,
+    keep: Keep = False,
     seed: Seed = 0,
     shard: Shard = None,
     ray: Ray = None,

@@ -8,6 +8,7 @@ from interp import heads
 from interp.activations.costs import Tokens, capture_tokens, pass_cost, shares_prefix
 from interp.config import spec_hash
 from interp.heads.series import CheckpointRef, Series
+from interp.heads.track_patterns import part_bytes
 from interp.heads.track_shards import Shards
 from interp.heads.track_spec import track_spec
 from interp.models.outline import Outline, outline
@@ -38,36 +39,21 @@ def planned_track(params: Mapping[str, object]) -> Planned:
     Raises:
         InterpError: What the tracking raises before it reads weights.
     """
-    files = [_files(params, name) for name in ("statements", "harmful", "harmless")]
-    wanted = metric_names(str(params["metrics"]), *files)
-    layer, limit = _number(params["layer"]), _number(params["limit"])
-    columns = str(params["statement_column"]), str(params["label_column"])
-    metrics = chosen_metrics(wanted, *files, layer=layer, limit=limit, columns=columns)
-    per_step = params["tokens_per_step"]
-    assert per_step is None or isinstance(per_step, float)
-    series = heads.find_series(
-        str(params["series"]),
-        revisions=_files(params, "revisions"),
-        tokens_per_step=per_step,
-    )
+    wanted, metrics = _metrics(params)
+    series = _series(params)
     found = _outline(series, params)
-    n_sequences = _number(params["n_sequences"]) or 1
     spec = heads.SequenceSpec(
-        n_sequences=n_sequences, n_tokens=_number(params["n_tokens"])
+        n_sequences=_number(params["n_sequences"]) or 1,
+        n_tokens=_number(params["n_tokens"]),
     )
     given = heads.repeated_tokens(
-        found.model, n_sequences=n_sequences, n_tokens=spec.n_tokens
+        found.model, n_sequences=spec.n_sequences, n_tokens=spec.n_tokens
     )
     ids = tuple(tuple(row) for row in given.ids.tolist())
     tokens, flops, examples = _measured(found, metrics, ids, wanted)
-    loading = heads.Loading(dtype=str(params["dtype"]))
-    seed = _number(params["seed"]) or 0
-    identity = spec_hash(track_spec(series, metrics, spec, loading=loading, seed=seed))
     out = Path(str(params["out"])).expanduser()
-    shards = Shards(
-        out / heads.track.__name__ / slug([series.name]) / identity / "shards"
-    )
-    n_bytes = _result_bytes(found, wanted, n_sequences)
+    shards = Shards(_run_folder(params, out, series, metrics, spec) / "shards")
+    n_bytes = _result_bytes(found, wanted, given)
     parts = tuple(
         Part(
             number=number,
@@ -111,6 +97,43 @@ def planned_track(params: Mapping[str, object]) -> Planned:
         ids=(ids,),
         sites=("logits",),
     )
+
+
+def _metrics(
+    params: Mapping[str, object],
+) -> tuple[list[str], list[heads.CheckpointMetric]]:
+    """What is measured: the names, and what measures it."""
+    files = [_files(params, name) for name in ("statements", "harmful", "harmless")]
+    wanted = metric_names(str(params["metrics"]), *files)
+    layer, limit = _number(params["layer"]), _number(params["limit"])
+    columns = str(params["statement_column"]), str(params["label_column"])
+    return wanted, chosen_metrics(
+        wanted, *files, layer=layer, limit=limit, columns=columns
+    )
+
+
+def _series(params: Mapping[str, object]) -> Series:
+    per_step = params["tokens_per_step"]
+    assert per_step is None or isinstance(per_step, float)
+    return heads.find_series(
+        str(params["series"]),
+        revisions=_files(params, "revisions"),
+        tokens_per_step=per_step,
+    )
+
+
+def _run_folder(
+    params: Mapping[str, object],
+    out: Path,
+    series: Series,
+    metrics: Sequence[heads.CheckpointMetric],
+    spec: heads.SequenceSpec,
+) -> Path:
+    """Where the tracking will keep its parts."""
+    loading = heads.Loading(dtype=str(params["dtype"]))
+    seed = _number(params["seed"]) or 0
+    identity = spec_hash(track_spec(series, metrics, spec, loading=loading, seed=seed))
+    return out / heads.track.__name__ / slug([series.name]) / identity
 
 
 def _outline(series: Series, params: Mapping[str, object]) -> Outline:
@@ -164,12 +187,17 @@ def _measured(
     return total, flops, examples
 
 
-def _result_bytes(found: Outline, wanted: Sequence[str], n_sequences: int) -> int:
+def _result_bytes(
+    found: Outline, wanted: Sequence[str], given: heads.RepeatedTokens
+) -> int:
     model, n_values = found.model, 0
+    n_sequences, n_tokens = given.ids.shape
     heads_of_all = model.n_layers * model.n_heads
+    of_patterns = 0
     for name in wanted:
         if name not in OTHERS:
             n_values += heads_of_all * n_sequences
+            of_patterns = part_bytes(heads_of_all, n_tokens)
             continue
         other: Other = name  # pyright: ignore[reportAssignmentType]  # checked above
         match other:
@@ -181,7 +209,7 @@ def _result_bytes(found: Outline, wanted: Sequence[str], n_sequences: int) -> in
                 n_values += model.d_model
             case _:
                 assert_never(other)
-    return SCORE_BYTES * n_values
+    return SCORE_BYTES * n_values + of_patterns
 
 
 def _file_bytes(ref: CheckpointRef, found: Outline) -> int:

@@ -186,6 +186,10 @@ def test_a_tracking_runs_as_many_tokens_at_every_checkpoint(tmp_path, capsys):
     assert plan["forward_passes"] == len(seen)
     assert plan["busiest_machine"]["tokens_computed"] == 2 * sum(seen) // 3
     assert planned(capsys, *words)["parts_done"] == 3
+    # Beside the values a part holds the names of heads and tokens.
+    for part in (tmp_path / "out").rglob("shards/*"):
+        said = plan["bytes"]["written"] / 3
+        assert said < part.stat().st_size < said + 4000
 
 
 def test_seconds_are_about_those_of_the_run(model_folder, tmp_path, capsys):
