@@ -34,7 +34,6 @@ import plotly.express as px
 import torch
 
 import interp
-from interp.store.capturing import capture_to, plan_capture
 
 
 # %%
@@ -178,10 +177,10 @@ error = float((moments.mean("resid_post.2") - rows.mean(0)).abs().max())
 print(f"the mean without rows differs from the mean of rows by {error:.0e}")
 
 # %%
-plan = plan_capture(model, prompts, sites="resid_post.*", positions="last")
+plan = interp.store.plan_capture(model, prompts, sites="resid_post.*", positions="last")
 shards = plan.spec.plan
 promised = sum(plan.spec.shard_bytes(shards.shard(i)) for i in range(shards.n_shards))
-store = capture_to("results/acts", model, plan)
+store = interp.store.capture_to("results/acts", model, plan)
 print(f"{promised / 1e6:.2f} MB promised,", store["resid_post.2"].shape, "on disk")
 store.rows[["prompt", "n_tokens"]].head(3)
 

@@ -122,8 +122,9 @@ result.candidates_dataframe().set_index(["layer", "position"])["share"].to_frame
 # %% [markdown]
 # ## Effects, beside controls
 #
-# On test prompts: nothing done, the model's own direction, the *base* model's direction
-# in its place, and a random vector of equal length.
+# On test prompts: nothing done, the model's own direction ablated, set to its mean over
+# harmless prompts, or added; the *base* model's direction in its place; and a random
+# vector of equal length.
 
 # %%
 interp.figures.refusal_rates(result)

@@ -108,8 +108,8 @@ interp.figures.patch_heatmap(parts, unit=1)
 # ## Exact against one gradient
 #
 # Attribution patching replaces every run by one backward pass: the change of LD to
-# first order. It is the only affordable way for large models, so look here where it
-# errs.
+# first order. For a large model with long prompts that may be all one can afford, so
+# look here where it errs.
 
 # %%
 estimate = interp.patching.attribute(model, prompts)

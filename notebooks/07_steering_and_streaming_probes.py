@@ -170,10 +170,10 @@ shares = pd.DataFrame(shares, index=["harmless refused", "harmful refused"]).T
 shares
 
 # %% [markdown]
-# Fewer, and not none: in so small a model a push of this length in some arbitrary
-# direction tips answers over, all the more if it is drawn as the activations vary,
-# since harmful against harmless is much of that. Without this table one would call the
-# direction's effect complete and that of any other absent.
+# Random vectors make it refuse less often, and not never: in so small a model a push of
+# this length in some arbitrary direction tips answers over, all the more if it is drawn
+# as the activations vary, since harmful against harmless is much of that. Without this
+# table one would call the direction's effect complete and that of any other absent.
 #
 # ## Adding is not the only way
 #
@@ -247,7 +247,7 @@ assert first_word["harmful"].iloc[-1] > first_word["harmless"].iloc[-1]
 # "This direction steers refusal" would be false if
 #
 # * random vectors of equal length did it as often;
-# * it worked at strengths alone at which ordinary text breaks;
+# * it worked only at strengths at which ordinary text breaks;
 # * the strip lit up on what both prompts share: then it reads the template;
 # * the divergence stayed flat where the texts part: then sampling parted them, and not
 #   the edit (here nothing is sampled, both texts are the likeliest ones).

@@ -37,7 +37,7 @@ from probes.studies import Sources, compare, sentences, specs_for, study_name
 # %% [markdown]
 # ## Four studies, two models
 #
-# `plan` gives the usual settings for the data that is there; all numbers can be
+# `specs_for` gives the usual settings for the data that is there; all numbers can be
 # replaced. Here they are cut to what a page can wait for. `interp compare BASE POST
 # --statements FILE --harmful FILE --harmless FILE --out DIR` is the same from the
 # command line.

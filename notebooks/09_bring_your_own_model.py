@@ -33,7 +33,6 @@ from transformers import AutoConfig, AutoModelForCausalLM
 import interp
 import probes
 from interp.heads import Measured, find_series
-from interp.models.selfcheck import check
 
 
 # %% [markdown]
@@ -60,7 +59,7 @@ with torch.random.fork_rng():
 mine
 
 # %%
-report = check(mine)
+report = interp.models.check(mine)
 print("sites found by:", report.source)
 pd.DataFrame(
     [(one.name, one.passed, one.error, one.detail) for one in report.checks],
@@ -98,7 +97,7 @@ with torch.random.fork_rng():
     torch.manual_seed(0)
     config = AutoConfig.for_model("granite", residual_multiplier=0.5, **size)
     scaled = interp.load(AutoModelForCausalLM.from_config(config))
-failing = check(scaled)
+failing = interp.models.check(scaled)
 print([one.name for one in failing.checks if not one.passed])
 refusal = ""
 try:
@@ -154,11 +153,11 @@ interp.figures.timeline_curves(timeline, ["held-out accuracy"])
 #   store: `interp capture MODEL DATA --out STORE` plans the bytes, resumes, and is read
 #   by memory mapping. `interp.neurons.entropy_neurons("org/model")` reads three
 #   matrices.
-# * **It does not fit at all, or is served elsewhere.** Trace it with
-#   [nnsight](https://nnsight.net), locally sharded or on NDIF. Sites have the same
-#   meaning, so what comes back goes in here as a plain array: `layers_output[i]` is
-#   `resid_post.i`. Use it when you must; for a model that loads, hooks here are simpler
-#   and stop the pass at the last site that is needed.
+# * **It does not fit at all, or is served elsewhere.** Have
+#   [nnsight](https://nnsight.net) run it, here or on NDIF:
+#   `interp.load("org/model", backend="nnsight", remote=True)` is captured, edited and
+#   generated from with the same calls (`docs/batch.md` says what it refuses). For a
+#   model that loads here, hooks are simpler and stop the pass at the last site needed.
 #
 # Probes, directions, transfer matrices and the comparison of patching maps need no
 # model:

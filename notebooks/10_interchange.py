@@ -181,7 +181,7 @@ lost["Hugging Face folder"]
 
 # %%
 sweep = probes.sweep(acts, labels, groups=statements.groups)
-sweep.save(out / "sweep") if not (out / "sweep").exists() else None
+sweep.save(out / "sweep")
 opened = interp.results.ProbeSweep.load(out / "sweep")
 lost["results"] = float(np.abs(opened.auroc - sweep.auroc).max())
 opened.to_dataframe()[["site", "auroc", "auroc_lo", "auroc_hi"]].round(3)

@@ -11,6 +11,11 @@ from interp.lazy import lazy_names
 
 
 if TYPE_CHECKING:
+    from interp.store.capturing import (
+        CapturePlan as CapturePlan,
+        capture_to as capture_to,
+        plan_capture as plan_capture,
+    )
     from interp.store.manifest import fingerprint as fingerprint
     from interp.store.reader import (
         SiteView as SiteView,
@@ -29,6 +34,9 @@ if TYPE_CHECKING:
 
 # Specs are made and compared without torch, which takes seconds to import.
 _WHERE = {
+    "CapturePlan": "interp.store.capturing",
+    "capture_to": "interp.store.capturing",
+    "plan_capture": "interp.store.capturing",
     "fingerprint": "interp.store.manifest",
     "SiteView": "interp.store.reader",
     "Store": "interp.store.reader",
