@@ -116,10 +116,7 @@ def token_losses(
 
         def step(rows: tuple[int, ...]) -> None:
             batch = given.batch(model, rows)
-            with given.stated(model, rows):
-                logits = model.hf(
-                    input_ids=batch.ids, attention_mask=batch.mask, use_cache=False
-                ).logits
+            logits = given.run(model, rows, batch, watched=False)
             found = next_token_losses(logits, batch.ids, batch.real)
             width = batch.ids.shape[1] - 1
             for number, values in enumerate(found):

@@ -62,7 +62,7 @@ class Predicted:
         model: LanguageModel,
         rows: Sequence[int],
         batch: "Batch",
-        listeners: Iterable[tuple[HookPoint, Callback]],
+        listeners: Iterable[tuple[HookPoint, Callback]] = (),
         *,
         watched: bool = True,
     ) -> Float[Tensor, "row pos vocab"]:

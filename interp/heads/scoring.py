@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float32, Int
 from torch import Tensor
 
 from interp.activations.batching import run_batches
 from interp.activations.capture import checked_budget
-from interp.activations.job import padded, padding_id
-from interp.errors import ConfigError, PromptError, closest
+from interp.errors import ConfigError, closest
 from interp.heads.averages import sequence_mean
 from interp.heads.one_copy import in_one_copy
+from interp.heads.predicted import Batch, Predicted, predicted_tokens
 from interp.heads.sequences import RepeatedTokens, repeated_tokens
 from interp.heads.targets import (
     PATTERN_METRICS,
@@ -21,8 +21,6 @@ from interp.heads.targets import (
     head_scores,
     targets_of,
 )
-from interp.models.attention import watched_attention
-from interp.models.hookpoints import plant
 from interp.models.language_model import LanguageModel
 from interp.models.words import token_words
 from interp.progress import progress_bar
@@ -79,27 +77,23 @@ def score(
         (3, 4)
     """
     chosen = _checked_metrics(metrics)
-    given = repeated_tokens(model, seed=seed) if sequences is None else sequences
-    rows = given.ids.tolist() if isinstance(given, RepeatedTokens) else list(given)
-    ids = model.tokenize([list(row) for row in rows]).ids
-    if min(len(row) for row in ids) < 2:
-        raise PromptError(
-            "A sequence of one token has no attention to score.",
-            expected="Two tokens or more.",
-        )
-    shown = int(given.periods.argmin()) if isinstance(given, RepeatedTokens) else 0
-    tables = _Tables(model, chosen, ids, shown=shown)
+    asked = repeated_tokens(model, seed=seed) if sequences is None else sequences
+    given = predicted_tokens(model, asked)
+    repeated = asked if isinstance(asked, RepeatedTokens) else None
+    periods = np.zeros(len(given.ids)) if repeated is None else repeated.periods
+    shown = int(periods.argmin())
+    tables = _Tables(model, chosen, given, shown=shown)
     with (
         model.lock,
         torch.inference_mode(),
-        progress_bar("heads", len(ids), "sequences") as bar,
+        progress_bar("heads", len(given.ids), "sequences") as bar,
     ):
 
-        def step(batch: tuple[int, ...]) -> None:
-            tables.fill(batch)
-            bar.advance(len(batch))
+        def step(rows: tuple[int, ...]) -> None:
+            tables.fill(rows)
+            bar.advance(len(rows))
 
-        lengths = [len(row) for row in ids]
+        lengths = [len(row) for row in given.ids]
         run_batches(lengths, step, token_budget=checked_budget(token_budget, model))
     found = sequence_mean(tables.samples, resamples=resamples, seed=seed)
     mean = found.estimate.astype(np.float32)
@@ -113,16 +107,12 @@ def score(
         uniform=tables.uniform,
         loss=tables.loss,
         correct=tables.correct,
-        periods=given.periods.astype(np.int32)
-        if isinstance(given, RepeatedTokens)
-        else np.zeros(len(ids), dtype=np.int32),
-        has_bos=isinstance(given, RepeatedTokens) and given.bos is not None,
+        periods=periods.astype(np.int32),
+        has_bos=repeated is not None and repeated.bos is not None,
         pattern_heads=tuple(f"L{layer}H{head}" for layer, head in kept),
-        pattern_tokens=token_words(model.tokenizer, ids[shown][:KEPT_TOKENS]),
+        pattern_tokens=token_words(model.tokenizer, given.ids[shown][:KEPT_TOKENS]),
         pattern_sequence=shown,
-        patterns=np.stack([tables.patterns[place] for place in kept])
-        if kept
-        else np.zeros((0, 0, 0), dtype=np.float32),
+        patterns=tables.patterns_of(kept),
         notes=(),
         provenance=record("heads", models=[model.identity(hashes=False)], seed=seed),
     )
@@ -148,50 +138,49 @@ class _Tables:
         self,
         model: LanguageModel,
         metrics: tuple[PatternMetric, ...],
-        ids: Sequence[tuple[int, ...]],
+        given: Predicted,
         *,
         shown: int,
     ) -> None:
-        longest, n = max(len(row) for row in ids), len(ids)
+        n, longest = len(given.ids), max(map(len, given.ids))
         shape = (len(metrics), model.n_layers, model.n_heads, n)
         self._model = model
         self._metrics = metrics
-        self._ids = ids
+        self._given = given
         self._shown = shown
         self._points = model.architecture.points("pattern.*")
         self.samples = np.full(shape, np.nan, dtype=np.float32)
         self.uniform = np.full((len(metrics), n), np.nan, dtype=np.float32)
-        size = min(KEPT_TOKENS, len(ids[shown]))
+        size = min(KEPT_TOKENS, len(given.ids[shown]))
         self.patterns = np.zeros((*shape[1:3], size, size), dtype=np.float32)
         self.loss = np.full((n, longest - 1), np.nan, dtype=np.float32)
         self.correct = np.full((n, longest - 1), np.nan, dtype=np.float32)
 
-    def fill(self, batch: tuple[int, ...]) -> None:
-        rows = [self._ids[row] for row in batch]
-        lengths = [len(row) for row in rows]
-        input_ids, mask = padded(rows, lengths, padding_id(self._model))
-        device = self._model.device
-        input_ids = input_ids.to(device)
-        real = torch.ones_like(input_ids, dtype=torch.bool)
-        if mask is not None:
-            mask = mask.to(device)
-            real = mask.bool()
+    def fill(self, rows: tuple[int, ...]) -> None:
+        batch = self._given.batch(self._model, rows)
         targets: dict[PatternMetric, Targets] = {
-            name: targets_of(name, input_ids, real) for name in self._metrics
+            name: targets_of(name, batch.ids, batch.real) for name in self._metrics
         }
-        where = list(batch)
+        where = list(rows)
         for number, name in enumerate(self._metrics):
             self.uniform[number, where] = targets[name].uniform.cpu().numpy()
-        logits = self._run(input_ids, mask, where, targets)
-        loss, correct = next_token_losses(logits, input_ids, real)
+        logits = self._run(batch, where, targets)
+        loss, correct = next_token_losses(logits, batch.ids, batch.real)
         width = loss.shape[1]
         self.loss[where, :width] = loss.cpu().numpy()
         self.correct[where, :width] = correct.cpu().numpy()
 
+    def patterns_of(
+        self, heads: Sequence[tuple[int, int]]
+    ) -> Float32[np.ndarray, "head query key"]:
+        """What some heads attend to in the one sequence that is shown."""
+        if not heads:
+            return np.zeros((0, 0, 0), dtype=np.float32)
+        return np.stack([self.patterns[place] for place in heads])
+
     def _run(
         self,
-        input_ids: Tensor,
-        mask: Tensor | None,
+        batch: Batch,
         where: list[int],
         targets: Mapping[PatternMetric, Targets],
     ) -> Tensor:
@@ -214,20 +203,8 @@ class _Tables:
                 scores.append(head_scores(name, pattern, there[key]))
             found.append(torch.stack(scores))
 
-        removers = []
-        try:
-            for point in self._points:
-                removers += plant(point, listen)
-            with watched_attention(self._model.hf) as arguments:
-                logits = self._model.hf(
-                    input_ids=input_ids,
-                    attention_mask=mask,
-                    use_cache=False,
-                    **arguments,
-                ).logits
-        finally:
-            for remove in reversed(removers):
-                remove()
+        listeners = [(point, listen) for point in self._points]
+        logits = self._given.run(self._model, where, batch, listeners)
         layers = [point.site.layer or 0 for point in self._points]
         if seen:
             self.patterns[layers] = in_one_copy(seen)

@@ -152,6 +152,24 @@ def test_batches_and_padding_change_nothing():
     assert cut.samples == pytest.approx(together.samples, abs=1e-5, nan_ok=True)
 
 
+@pytest.mark.parametrize("token_budget", [None, 20])
+def test_what_is_put_into_each_sequence_goes_into_that_one(token_budget):
+    model = interp.load(tiny_model("llama"))
+    rng = np.random.default_rng(0)
+    # The longest first: batches are put together in another order.
+    rows = [rng.integers(5, 12, size=n).tolist() for n in (20, 7, 13)]
+    values = torch.randn(3, model.d_model, generator=torch.Generator().manual_seed(0))
+
+    def inside(some: list[list[int]], put: torch.Tensor, budget: int | None):
+        with interp.patch(model, {"resid_pre.1": ("last", put)}):
+            return score(model, some, resamples=10, token_budget=budget).samples
+
+    together = inside(rows, values, token_budget)
+    for i, row in enumerate(rows):
+        alone = inside([row], values[i : i + 1], None)[..., 0]
+        assert together[..., i] == pytest.approx(alone, abs=1e-5, nan_ok=True)
+
+
 def test_an_ablated_model_is_scored_as_it_runs():
     model = interp.load(tiny_model("llama"))
     given = repeated_tokens(model, n_sequences=3, n_tokens=24)
@@ -211,7 +229,7 @@ def test_the_result_is_saved_and_opened(tmp_path):
 @pytest.mark.parametrize(
     ("given", "options", "error", "message"),
     [
-        ([[5]], {}, PromptError, "one token has no attention"),
+        ([[5]], {}, PromptError, "one token predicts nothing"),
         ([[5, 6]], {"metrics": ["prefix"]}, ConfigError, "no attention score 'prefix'"),
         ([[5, 6]], {"metrics": []}, ConfigError, "No attention score"),
         ([[5, 99999]], {}, PromptError, "99999"),
