@@ -25,11 +25,7 @@ TESTED: tuple[tuple[Chosen, int], ...] = (
 def confidence(seed: int = 0, *, token: str = " the") -> ConfidenceComparison:
     """Two models that share two of three candidates."""
     rng = np.random.default_rng(seed)
-    norm = rng.uniform(0.2, 0.5, (2, N_NEURONS)).astype(np.float32)
-    variance = rng.uniform(0.01, 0.02, (2, N_NEURONS)).astype(np.float32)
-    for role, own in enumerate(CANDIDATES):
-        norm[role, list(own)] = 1.0
-        variance[role, list(own)] = [0.001, 0.002, 0.003]
+    norm, variance = _weights(rng)
     top = rng.uniform(0.1, 1, (2, 120)).astype(np.float32)
     sizes = np.array([1, 2, 3], dtype=np.int32)
     rate = np.array([0.0, 1.0, 0.5], dtype=np.float32)
@@ -75,6 +71,16 @@ def confidence(seed: int = 0, *, token: str = " the") -> ConfidenceComparison:
         tokens=(_tokens(token), _tokens(token)),
         provenance=provenance("confidence"),
     )
+
+
+def _weights(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Norm and LogitVar [model, neuron], in which the candidates stand out."""
+    norm = rng.uniform(0.2, 0.5, (2, N_NEURONS)).astype(np.float32)
+    variance = rng.uniform(0.01, 0.02, (2, N_NEURONS)).astype(np.float32)
+    for role, own in enumerate(CANDIDATES):
+        norm[role, list(own)] = 1.0
+        variance[role, list(own)] = [0.001, 0.002, 0.003]
+    return norm, variance
 
 
 def _tokens(token: str) -> tuple[NeuronTokens, ...]:

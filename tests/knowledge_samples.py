@@ -21,6 +21,8 @@ from interp.results.truthfulness import ROLES
 
 
 PAIR_ROLES = ("before[0]", "subject[0]", "between[0]", "object[0]", "last")
+RUNS: tuple[Run, ...] = ("base", "post", "base into post", "post into base")
+STEPS: dict[Step, float] = {"subject": 0.5, "object": 2.5, "last": 4.5}
 AGAINST: tuple[Against, ...] = (
     "the two maps",
     "halves of a",
@@ -64,10 +66,8 @@ def patched(seed: int = 0, n: int = 12) -> PatchMap:
 def knowledge(seed: int = 0) -> KnowledgeComparison:
     """Two models that keep facts alike; tokens were kept of all pairs but the last."""
     rng = np.random.default_rng(seed)
-    runs: tuple[Run, ...] = ("base", "post", "base into post", "post into base")
     shape, n = (4, 1, 6, 5), 12
     maps = np.broadcast_to(_effect(), shape) + rng.normal(0, 0.02, shape)
-    steps: dict[Step, float] = {"subject": 0.5, "object": 2.5, "last": 4.5}
     pair_ld = rng.normal(size=(4, 1, n, 6, 5))
     return KnowledgeComparison(
         models=MODELS,
@@ -75,7 +75,7 @@ def knowledge(seed: int = 0) -> KnowledgeComparison:
         direction="denoise",
         window=1,
         read="LD = logit of ' TRUE' (token 1) - logit of ' FALSE' (token 2)",
-        runs=runs,
+        runs=RUNS,
         units=("resid_post",),
         layers=np.arange(6, dtype=np.int32),
         columns=("before 0", "subject last", "between 0", "object last", "last"),
@@ -96,55 +96,11 @@ def knowledge(seed: int = 0) -> KnowledgeComparison:
             for scale in ("restoration", "bins")
             if scale != "bins" or compared == "base and post"
         ),
-        staircase=tuple(
-            Staircase(
-                model=role,
-                unit="resid_post",
-                step=step,
-                layer=layer,
-                low=layer - 0.2,
-                high=layer + 0.2,
-            )
-            for role in ROLES
-            for step, layer in steps.items()
-        ),
-        shares=tuple(
-            InsideShare(
-                run=run,
-                unit="resid_post",
-                cells="knowledge",
-                slack=slack,
-                share=0.7 + 4 * slack,
-                low=0.65 + 4 * slack,
-                high=0.75 + 4 * slack,
-            )
-            for run in runs
-            for slack in (0.0, 0.05)
-        ),
-        screening=tuple(
-            ScreenCheck(
-                model=role,
-                unit="resid_post",
-                pairs=8,
-                pearson=0.9,
-                spearman=0.8,
-                cells=(
-                    ScreenedCell(layer=0, column="last", exact=0.5, estimate=0.4),
-                    ScreenedCell(layer=1, column="last", exact=0.8, estimate=0.9),
-                ),
-            )
-            for role in ROLES
-        ),
+        staircase=_staircases(),
+        shares=_shares(),
+        screening=_screenings(),
         statements=60,
-        dropped=(
-            RuleCost(
-                source="cities.csv",
-                rule="no partner left",
-                statements=35,
-                texts=("Alone is in Land.", "Lonely is in Land."),
-            ),
-            RuleCost(source="cities.csv", rule="no template fits", statements=1),
-        ),
+        dropped=_dropped(),
         sources=("cities.csv",) * n,
         true=tuple(f"Town{i} is in Land." for i in range(n)),
         false=tuple(f"Town{i} is in Land." for i in range(n, 2 * n)),
@@ -152,16 +108,77 @@ def knowledge(seed: int = 0) -> KnowledgeComparison:
         clean_ld=_f(np.abs(rng.normal(4, 1, (2, n)))),
         corrupted_ld=_f(-np.abs(rng.normal(4, 1, (2, n)))),
         pair_ld=_f(pair_ld),
-        pair_tokens=tuple(
-            PairTokens(
-                clean=(" Town", f"{i}", " is", " Land", ":"),
-                corrupted=(" Town", f"{i + n}", " is", " Land", ":"),
-                columns=(-1, 1, 2, 3, 4),
-                answers=((" TRUE", " FALSE"), (" yes", " no")),
-            )
-            for i in range(n - 1)
-        ),
+        pair_tokens=tuple(_pair_tokens(i, i + n) for i in range(n - 1)),
         provenance=provenance("knowledge"),
+    )
+
+
+def _staircases() -> tuple[Staircase, ...]:
+    return tuple(
+        Staircase(
+            model=role,
+            unit="resid_post",
+            step=step,
+            layer=layer,
+            low=layer - 0.2,
+            high=layer + 0.2,
+        )
+        for role in ROLES
+        for step, layer in STEPS.items()
+    )
+
+
+def _shares() -> tuple[InsideShare, ...]:
+    return tuple(
+        InsideShare(
+            run=run,
+            unit="resid_post",
+            cells="knowledge",
+            slack=slack,
+            share=0.7 + 4 * slack,
+            low=0.65 + 4 * slack,
+            high=0.75 + 4 * slack,
+        )
+        for run in RUNS
+        for slack in (0.0, 0.05)
+    )
+
+
+def _screenings() -> tuple[ScreenCheck, ...]:
+    return tuple(
+        ScreenCheck(
+            model=role,
+            unit="resid_post",
+            pairs=8,
+            pearson=0.9,
+            spearman=0.8,
+            cells=(
+                ScreenedCell(layer=0, column="last", exact=0.5, estimate=0.4),
+                ScreenedCell(layer=1, column="last", exact=0.8, estimate=0.9),
+            ),
+        )
+        for role in ROLES
+    )
+
+
+def _dropped() -> tuple[RuleCost, ...]:
+    return (
+        RuleCost(
+            source="cities.csv",
+            rule="no partner left",
+            statements=35,
+            texts=("Alone is in Land.", "Lonely is in Land."),
+        ),
+        RuleCost(source="cities.csv", rule="no template fits", statements=1),
+    )
+
+
+def _pair_tokens(true: int, false: int) -> PairTokens:
+    return PairTokens(
+        clean=(" Town", f"{true}", " is", " Land", ":"),
+        corrupted=(" Town", f"{false}", " is", " Land", ":"),
+        columns=(-1, 1, 2, 3, 4),
+        answers=((" TRUE", " FALSE"), (" yes", " no")),
     )
 
 

@@ -26,6 +26,12 @@ from interp.results.truthfulness import Role
 
 
 MODELS = ("owner/base", "owner/post")
+SPLITS = (
+    SplitCount(split="train", statements=150, true=75, groups=75),
+    SplitCount(split="val", statements=30, true=15, groups=15),
+    SplitCount(split="test", statements=120, true=60, groups=60),
+)
+LIMITS = RefusalLimits(first_late_layer=6, max_bypass=5.0, min_induce=0.0, max_kl=0.1)
 
 
 def provenance(study: str = "truthfulness") -> Provenance:
@@ -57,14 +63,7 @@ def provenance(study: str = "truthfulness") -> Provenance:
 def truthfulness(seed: int = 0, n_layers: int = 8) -> TruthfulnessComparison:
     rng = np.random.default_rng(seed)
     depth = np.linspace(0, 1, n_layers)
-    rise = 0.5 + 0.47 / (1 + np.exp(-12 * (depth - 0.45)))
-    auroc = np.stack(
-        [
-            np.stack([rise, 0.5 + (rise - 0.5) * 0.9]),
-            np.stack([0.5 + (rise - 0.5) * 0.75, np.minimum(rise + 0.015, 1)]),
-        ]
-    )
-    auroc = np.clip(auroc + rng.normal(size=auroc.shape) * 0.01, 0, 1)
+    auroc = _aurocs(depth, rng)
     accuracy = 0.5 + (auroc - 0.5) * 0.85
     labels = np.arange(120) % 2 == 0
     scores = rng.normal(size=(2, 2, 120)) + 1.8 * labels
@@ -73,11 +72,7 @@ def truthfulness(seed: int = 0, n_layers: int = 8) -> TruthfulnessComparison:
         datasets=("cities.csv",),
         position="last",
         centring="inductive",
-        counts=(
-            SplitCount(split="train", statements=150, true=75, groups=75),
-            SplitCount(split="val", statements=30, true=15, groups=15),
-            SplitCount(split="test", statements=120, true=60, groups=60),
-        ),
+        counts=SPLITS,
         layers=np.arange(n_layers, dtype=np.int32),
         auroc=_f(auroc),
         auroc_low=_f(auroc - 0.04),
@@ -117,6 +112,18 @@ def truthfulness(seed: int = 0, n_layers: int = 8) -> TruthfulnessComparison:
     )
 
 
+def _aurocs(depth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """AUROC [direction, activations, layer] that rises in the middle layers."""
+    rise = 0.5 + 0.47 / (1 + np.exp(-12 * (depth - 0.45)))
+    auroc = np.stack(
+        [
+            np.stack([rise, 0.5 + (rise - 0.5) * 0.9]),
+            np.stack([0.5 + (rise - 0.5) * 0.75, np.minimum(rise + 0.015, 1)]),
+        ]
+    )
+    return np.clip(auroc + rng.normal(size=auroc.shape) * 0.01, 0, 1)
+
+
 def _layer_cosines(between: np.ndarray) -> np.ndarray:
     """Alike where layers are close, less so between models."""
     layers = np.arange(between.size)
@@ -127,24 +134,6 @@ def _layer_cosines(between: np.ndarray) -> np.ndarray:
 
 def refusal(usable: bool = True) -> RefusalComparison:
     completions = _completions()
-    chosen = RefusalDirection(
-        model="post",
-        layer=5 if usable else None,
-        position=-2 if usable else None,
-        token="<end>" if usable else "",
-        norm=3.5 if usable else float("nan"),
-        reason="" if usable else "every candidate changes harmless answers too much",
-        refusal_tokens=("I", "Sorry"),
-    )
-    base = RefusalDirection(
-        model="base",
-        layer=4,
-        position=-2,
-        token="<end>",
-        norm=1.2,
-        reason="",
-        refusal_tokens=("I",),
-    )
     candidates = tuple(
         _candidate(position, layer) for position in (-2, -1) for layer in range(8)
     )
@@ -156,7 +145,7 @@ def refusal(usable: bool = True) -> RefusalComparison:
                 model="post", instructions="harmful", split="train", given=64, kept=60
             ),
         ),
-        directions=(base, chosen),
+        directions=_directions(usable),
         candidates=candidates if usable else (),
         layers=np.arange(8, dtype=np.int32),
         cosine=_f(np.linspace(0.9, 0.3, 8)),
@@ -165,19 +154,7 @@ def refusal(usable: bool = True) -> RefusalComparison:
         conditions=conditions_of(completions),
         completions=completions,
         doses=_doses() if usable else (),
-        cosines=tuple(
-            RefusalCosine(
-                template=template,
-                position=position,
-                layer=layer,
-                base_token="<end>",
-                post_token="<end>",
-                cosine=float("nan") if layer == 0 else 0.9 - 0.08 * layer,
-            )
-            for template in ("own", "common")
-            for position in (-2, -1)
-            for layer in range(8)
-        ),
+        cosines=_cosines(),
         side_effects=_side_effects() if usable else (),
         projections=_projections() if usable else (),
         words=(" I", " can", " not"),
@@ -198,14 +175,48 @@ def refusal(usable: bool = True) -> RefusalComparison:
         )
         if usable
         else (),
-        limits=RefusalLimits(
-            first_late_layer=6, max_bypass=5.0, min_induce=0.0, max_kl=0.1
-        )
-        if usable
-        else None,
+        limits=LIMITS if usable else None,
         resamples=1000 if usable else 0,
         none_share=0.01 if usable else float("nan"),
         provenance=provenance("refusal"),
+    )
+
+
+def _directions(usable: bool) -> tuple[RefusalDirection, RefusalDirection]:
+    base = RefusalDirection(
+        model="base",
+        layer=4,
+        position=-2,
+        token="<end>",
+        norm=1.2,
+        reason="",
+        refusal_tokens=("I",),
+    )
+    chosen = RefusalDirection(
+        model="post",
+        layer=5 if usable else None,
+        position=-2 if usable else None,
+        token="<end>" if usable else "",
+        norm=3.5 if usable else float("nan"),
+        reason="" if usable else "every candidate changes harmless answers too much",
+        refusal_tokens=("I", "Sorry"),
+    )
+    return base, chosen
+
+
+def _cosines() -> tuple[RefusalCosine, ...]:
+    return tuple(
+        RefusalCosine(
+            template=template,
+            position=position,
+            layer=layer,
+            base_token="<end>",
+            post_token="<end>",
+            cosine=float("nan") if layer == 0 else 0.9 - 0.08 * layer,
+        )
+        for template in ("own", "common")
+        for position in (-2, -1)
+        for layer in range(8)
     )
 
 

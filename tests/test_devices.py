@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pretended_devices import (
+from pretended_devices import pretended_devices
+from pretended_models import on_devices
+from pretended_tensor import (
     FIRST,
     SECOND,
     PretendedTensor,
     WrongDeviceError,
-    on_devices,
-    pretended_devices,
     unpretended,
 )
 from tiny import tiny_model, tiny_tokenizer

@@ -3,6 +3,7 @@
 import resource
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -63,19 +64,19 @@ def equal_rows(path: Path, *, n: int, text: str) -> None:
     pq.write_table(pa.table({"text": column}), path)
 
 
-def bombs(folder: Path) -> dict[str, list[Path]]:
-    """Files for each reader of `PROCESSES`."""
+def written(folder: Path, name: str, content: bytes) -> Path:
+    path = folder / name
+    path.parent.mkdir(exist_ok=True, parents=True)
+    path.write_bytes(content)
+    return path
 
-    def made(name: str, content: bytes) -> Path:
-        path = folder / name
-        path.parent.mkdir(exist_ok=True, parents=True)
-        path.write_bytes(content)
-        return path
 
+def tables(folder: Path) -> list[Path]:
+    made = partial(written, folder)
     equal_rows(folder / "many.parquet", n=30_000_000, text="a")
     equal_rows(folder / "long.parquet", n=20_000, text="a" * 100_000)
     whole = (folder / "long.parquet").read_bytes()
-    tables = [
+    return [
         folder / "many.parquet",
         folder / "long.parquet",
         made("lying.parquet", whole[:-12] + b"\xff" * 60 + whole[-8:]),
@@ -88,6 +89,11 @@ def bombs(folder: Path) -> dict[str, list[Path]]:
         made("deep.jsonl", DEEP),
         made("number.json", b"[" + b"9" * 1_000_000 + b"]"),
     ]
+
+
+def bombs(folder: Path) -> dict[str, list[Path]]:
+    """Files for each reader of `PROCESSES`."""
+    made = partial(written, folder)
     specs = [
         made("number.toml", b"seed = " + b"9" * 1_000_000),
         made("deep.toml", b"seed = " + DEEP),
@@ -110,7 +116,7 @@ def bombs(folder: Path) -> dict[str, list[Path]]:
     made("result/result.json", DEEP)
     made("family/family.json", DEEP)
     return {
-        "tables": tables,
+        "tables": tables(folder),
         "specs": specs,
         "tensors": tensors,
         "vectors": vectors,
