@@ -7,7 +7,8 @@ Each script runs by itself and reports named ratios. A ratio that got more than 
 worse than the one in `stored.json` fails, as does a script that ends with an error. As
 ratios vary from run to run, a benchmark that seems worse is run again, up to twice, and
 the best value of each ratio counts; the table says which were. `--update` stores what
-was measured instead (the median of `--runs`), with the load of the machine beside it.
+was measured instead (the median of `--runs`), with the load of the machine beside it,
+as each script ends: what is interrupted keeps what it had, and the others lose nothing.
 Where there is a CUDA device, `gpu.py` runs too, and its ratios carry the device's name.
 """
 
@@ -16,6 +17,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -195,8 +197,9 @@ def main() -> int:
         if options.update:
             gate.store(options.stored, ratios, about)
         # What has ended is kept, also if a later script is interrupted.
-        rows = gate.compare(found, gate.read_stored(options.stored))
-        options.table.write_text(gate.table(rows, ()) + "\n")
+        known = gate.read_stored(options.stored)
+        rows, rest = gate.compare(found, known), gate.not_run(known, ran)
+        gate.write(options.table, gate.table(rows, (), rest) + "\n")
         if runs > 1 and not options.update:
             notes.append(f"{benchmark.name}: best of {runs} runs.")
     if options.update:
@@ -215,12 +218,13 @@ def _end(
     rows = gate.compare(found, stored)
     absent = gate.missing(found, stored, ran)
     passes = not failed and not absent and all(row.passes for row in rows)
-    text = "\n\n".join([gate.table(rows, absent), *notes, *failed]) + "\n"
-    options.table.write_text(text)
+    shown = gate.table(rows, absent, gate.not_run(stored, ran))
+    text = "\n\n".join([shown, *notes, *failed]) + "\n"
+    gate.write(options.table, text)
     if options.json:
-        shown = [{**asdict(row), "verdict": row.verdict} for row in rows]
+        verdicts = [{**asdict(row), "verdict": row.verdict} for row in rows]
         ends = {"passes": passes, "missing": absent, "failed": failed, "notes": notes}
-        print(json.dumps({**ends, "rows": shown}))
+        print(json.dumps({**ends, "rows": verdicts}))
     else:
         print(text + ("all within 20 %" if passes else "FAILED"))
     return 0 if passes else 1
@@ -240,4 +244,10 @@ def _about(runs: int) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # Like Ctrl-C, so that no script goes on alone.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("Stopped; scripts that had ended are in the table.", file=sys.stderr)
+        sys.exit(130)

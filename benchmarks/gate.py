@@ -157,11 +157,36 @@ def store(path: Path, ratios: Sequence[Ratio], about: Mapping[str, object]) -> N
     new = [asdict(replace(r, value=float(f"{r.value:.4g}"))) for r in ratios]
     ordered = sorted([*kept, *new], key=lambda row: row["name"])
     content = {"about": circumstances, "ratios": ordered}
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    write(path, json.dumps(content, indent=1) + "\n")
 
 
-def table(rows: Sequence[Compared], absent: Sequence[str]) -> str:
-    """A Markdown table of all ratios."""
+def write(path: Path, text: str) -> None:
+    """Put a text into a file, which is never seen half written."""
+    beside = path.with_name(f"{path.name}.new")
+    beside.write_text(text)
+    beside.replace(path)
+
+
+def not_run(
+    stored: Mapping[str, float], benchmarks: Iterable[str]
+) -> tuple[tuple[str, float], ...]:
+    """What is stored of the benchmarks that did not run."""
+    ran = tuple(f"{name}: " for name in benchmarks)
+    return tuple(item for item in stored.items() if not item[0].startswith(ran))
+
+
+def table(
+    rows: Sequence[Compared],
+    absent: Sequence[str],
+    rest: Sequence[tuple[str, float]] = (),
+) -> str:
+    """A Markdown table of all ratios.
+
+    Args:
+        rows: What was measured.
+        absent: Names that should have been measured.
+        rest: Names and stored values of what did not run.
+    """
     lines = [
         "| benchmark | ratio | better | stored | times worse | |",
         "|---|---|---|---|---|---|",
@@ -174,4 +199,5 @@ def table(rows: Sequence[Compared], absent: Sequence[str]) -> str:
             f" {stored} | {worse} | {row.verdict} |"
         )
     lines += [f"| {name} | | | | | NOT MEASURED |" for name in absent]
+    lines += [f"| {name} | | | {value:.3g} | | not run |" for name, value in rest]
     return "\n".join(lines)

@@ -164,6 +164,34 @@ def test_a_script_that_ends_with_an_error_fails(bench, tmp_path):
     assert not (tmp_path / "s.json").exists()
 
 
+def test_an_interrupted_update_keeps_what_ended_and_what_was_stored(
+    gate, runner, tmp_path, monkeypatch
+):
+    stored, table = tmp_path / "s.json", tmp_path / "t.md"
+    names = ("one", "two", "three")
+    before = [gate.Ratio(name=f"{n}: x", value=1.0, better="lower") for n in names]
+    gate.store(stored, before, {})
+
+    def run(benchmark, limit):
+        if benchmark.name == "two":
+            raise KeyboardInterrupt
+        return (gate.Ratio(name=f"{benchmark.name}: x", value=2.0, better="lower"),)
+
+    benchmarks = tuple(runner.Benchmark(name=name, arguments=()) for name in names)
+    monkeypatch.setattr(runner, "BENCHMARKS", benchmarks)
+    monkeypatch.setattr(runner, "run", run)
+    words = ["benchmarks", f"--only={','.join(names)}", "--update", "--runs=2"]
+    monkeypatch.setattr(sys, "argv", [*words, f"--stored={stored}", f"--table={table}"])
+    with pytest.raises(KeyboardInterrupt):
+        runner.main()
+    assert gate.read_stored(stored) == {"one: x": 2.0, "two: x": 1.0, "three: x": 1.0}
+    lines = table.read_text().splitlines()[2:]
+    assert lines[0] == "| one: x | 2 | lower | 2 | 1.00 | ok |"
+    assert [line[:10] for line in lines[1:]] == ["| three: x", "| two: x |"]
+    assert all(line.endswith("| not run |") for line in lines[1:])
+    assert {path.name for path in tmp_path.iterdir()} == {"s.json", "t.md"}
+
+
 def test_every_stored_ratio_belongs_to_a_script_that_is_there(gate, runner):
     names = {benchmark.name for benchmark in (*runner.BENCHMARKS, runner.GPU)}
     stored = {
