@@ -11,49 +11,45 @@ import json
 import math
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import torch
 from scipy.stats import kstest, norm
 
 
-# The folder of this file holds a `probes.py` that would hide the package.
-sys.path[:] = [path for path in sys.path if not path.endswith("benchmarks")]
+# The folder of this file holds a `probes.py` that would hide the package, which is why
+# the package is imported first.
+HERE = Path(__file__).resolve().parent
+sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() != HERE]
 
 import interp.statistics as statistics  # noqa: E402
-from probes import compare_sweeps, fit_mean_difference, sweep  # noqa: E402
+from probes import fit_mean_difference, sweep  # noqa: E402
 from probes.controls import Controls  # noqa: E402
 from probes.folds import assign_folds  # noqa: E402
 from probes.p_values import permutation_p_values  # noqa: E402
 from probes.permutation import shuffled_aurocs, shuffles  # noqa: E402
 
 
+sys.path.append(str(HERE))
+from validity_check import LEVEL, Check, at_most_5_percent, slack  # noqa: E402
+from validity_intervals import (  # noqa: E402
+    calibration,
+    comparisons,
+    few_groups,
+    seeds,
+)
+
+
 DRAWS, QUICK_DRAWS = 1000, 100
-LEVEL, TOLERANCE = 0.95, 0.02
 KS_LEVEL = 0.01
 CHEAP = Controls(permutations=0, random_directions=0, resamples=500)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One claim: what was found, and between what it should lie."""
-
-    claim: str
-    found: float
-    low: float = -math.inf
-    high: float = math.inf
-
-    @property
-    def holds(self) -> bool:
-        return self.low <= self.found <= self.high
-
-
 def intervals(draws: int, seed: int) -> Iterator[Check]:
     """How often the interval of a fixed readout holds its true AUROC."""
-    # Three standard errors of a share on top: nothing for 1000 draws that is not there.
-    slack = max(TOLERANCE, 3 * math.sqrt(LEVEL * (1 - LEVEL) / draws))
-    bounds = {"low": LEVEL - slack, "high": min(1.0, LEVEL + slack)}
+    bounds = {"low": LEVEL - slack(draws), "high": min(1.0, LEVEL + slack(draws))}
     for n, delta in ((200, 1.0), (400, 2.0)):
         inside = 0
         for draw in range(draws):
@@ -95,48 +91,6 @@ def _grouped_intervals(
         found=inside["single examples"] / draws,
         high=LEVEL - 0.1,
     )
-
-
-def few_groups(draws: int, seed: int) -> Iterator[Check]:
-    """How often the interval over few groups of one label holds the AUROC."""
-    delta, alike = 1.0, 1.0
-    truth = norm.cdf(delta / math.sqrt(2 * (1 + alike**2)))
-    for n_groups in (10, 20, 40):
-        groups, inside = np.repeat(np.arange(n_groups), 5), 0
-        for draw in range(draws):
-            rng = np.random.default_rng((seed, 6, draw))
-            labels = (rng.permutation(n_groups) % 2 == 0)[groups]
-            scores = delta * labels + rng.normal(size=groups.size)
-            scores += alike * rng.normal(size=n_groups)[groups]
-            found = statistics.auroc_interval(
-                scores, labels, groups=groups, resamples=500, seed=draw
-            )
-            inside += int(found.low <= truth <= found.high)
-        yield Check(
-            claim=f"95 % interval over {n_groups} groups holds the AUROC",
-            found=inside / draws,
-        )
-
-
-def comparisons(draws: int, seed: int) -> Iterator[Check]:
-    """Two sweeps of rows that hold the labels equally well, each with its own noise."""
-    rejected, inside = 0, 0
-    for draw in range(draws):
-        rng = np.random.default_rng((seed, 7, draw))
-        labels = rng.permutation(120) % 2 == 0
-        rows = rng.normal(size=(2, 120, 16)).astype(np.float32)
-        rows[:, :, 0] += labels
-        a, b = (
-            sweep(one, labels, fit=fit_mean_difference, controls=CHEAP, seed=draw)
-            for one in rows
-        )
-        found = compare_sweeps(a, b, resamples=300, permutations=199, seed=draw)
-        rejected += int(found.p[0] <= 0.05)
-        inside += int(found.difference.low[0] <= 0 <= found.difference.high[0])
-    yield Check(
-        claim="p of two equally good sweeps is at most 0.05", found=rejected / draws
-    )
-    yield Check(claim="... and the interval holds 0", found=inside / draws)
 
 
 def anisotropic(draws: int, seed: int) -> Iterator[Check]:
@@ -194,7 +148,7 @@ def p_values(draws: int, seed: int) -> Iterator[Check]:
         yield Check(
             claim=f"corrected p of the best of 3 is at most 0.05, {name}",
             found=rate,
-            high=0.05 + 3 * math.sqrt(0.05 * 0.95 / draws),
+            high=at_most_5_percent(draws),
         )
 
 
@@ -291,13 +245,13 @@ def main() -> int:
     checks: list[Check] = []
     for part in (
         *(intervals, few_groups, p_values, anisotropic, directions, sweeps),
-        comparisons,
+        *(comparisons, calibration, seeds),
     ):
         for check in part(draws, options.seed):
             checks.append(check)
             if not options.json:
-                bounded = check.low > -math.inf or check.high < math.inf
-                verdict = ("holds" if check.holds else "FAILS") if bounded else ""
+                verdict = "holds" if check.holds else "FAILS"
+                verdict = verdict if check.bounded else ""
                 print(f"{check.found:7.3f}  {verdict:6s} {check.claim}", flush=True)
     if options.json:
         rows = [
