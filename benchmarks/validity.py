@@ -1,6 +1,6 @@
 """Whether the statistics of probes are what they say, by simulation with known truth.
 
-    python benchmarks/validity.py [--quick] [--json] [--seed N]
+    python benchmarks/validity.py [--quick] [--json] [--seed N] [--part NAME]
 
 Exits with 1 if a claim does not hold. `--quick` makes a tenth of the draws and widens
 the bounds to match. What is reported without a bound is there to be known, not passed.
@@ -232,6 +232,12 @@ def _covers(rng: np.random.Generator, seed: int) -> bool:
     return bool(found.auroc_lo[0] <= truth <= found.auroc_hi[0])
 
 
+PARTS = (
+    *(intervals, few_groups, p_values, anisotropic, directions, sweeps),
+    *(comparisons, calibration, seeds),
+)
+
+
 def main() -> int:
     """Run every simulation and print what came out."""
     parser = argparse.ArgumentParser(
@@ -240,13 +246,13 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--part", choices=[part.__name__ for part in PARTS])
     options = parser.parse_args()
     draws = QUICK_DRAWS if options.quick else DRAWS
     checks: list[Check] = []
-    for part in (
-        *(intervals, few_groups, p_values, anisotropic, directions, sweeps),
-        *(comparisons, calibration, seeds),
-    ):
+    for part in PARTS:
+        if options.part not in (None, part.__name__):
+            continue
         for check in part(draws, options.seed):
             checks.append(check)
             if not options.json:

@@ -132,7 +132,7 @@ KINDS: dict[str, tuple[Draw, bool]] = {
 
 
 def calibration(draws: int, seed: int) -> Iterator[Check]:
-    """Calibration errors: intervals, what noise adds, and the test of there being any."""
+    """Calibration errors: intervals, what noise adds, and whether there are any."""
     for n_texts, length, alike in ((600, 1, 0.0), (20, 50, 0.3), (60, 50, 0.1)):
         of = f"{n_texts * length} predictions"
         of += f" in {n_texts} texts" if length > 1 else ""
@@ -240,7 +240,7 @@ def comparisons(draws: int, seed: int) -> Iterator[Check]:
         rounds, equal = len(p), bonus == 0
         what = "equally good" if equal else f"differing by d' {bonus:g}"
         yield Check(
-            claim=f"interval holds the difference of these probes, {n} examples, {what}",
+            claim=f"interval holds the difference of these probes, {n} rows, {what}",
             found=float(shares[0]),
             low=LEVEL - slack(rounds),
         )
