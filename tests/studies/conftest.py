@@ -11,8 +11,12 @@ from tiny import tiny_model, tiny_tokenizer
 
 import interp
 from interp import stopping
-from interp.data import Statements
+from interp.data import Contrast, Statements, contrast, instructions
 from interp.models.language_model import LanguageModel
+from interp.provenance import record
+from interp.results import RefusalComparison
+from probes.studies.refusal.spec import RefusalSpec
+from probes.studies.refusal.study import refusal
 from probes.studies.truthfulness.spec import TruthfulnessSpec
 
 
@@ -34,6 +38,43 @@ def planted_model(direction: torch.Tensor, *, seed: int = 0) -> LanguageModel:
             block.self_attn.o_proj.weight *= 0.1
             block.mlp.down_proj.weight *= 0.1
     return interp.load(hf, tokenizer=tokenizer)
+
+
+@pytest.fixture(scope="session")
+def models(facts_family) -> tuple[LanguageModel, LanguageModel]:
+    """Base and post of the embedded family; tests leave them as they are."""
+    return interp.load(facts_family.base), interp.load(facts_family.post)
+
+
+@pytest.fixture(scope="session")
+def refusal_spec() -> RefusalSpec:
+    return RefusalSpec(
+        base="base",
+        post="post",
+        harmful=("harmful.json",),
+        harmless=("harmless.json",),
+        max_new_tokens=12,
+        batch_size=64,
+    )
+
+
+@pytest.fixture(scope="session")
+def asked(facts_family) -> Contrast:
+    """The instructions of the embedded family, in three splits."""
+    return contrast(
+        instructions(facts_family.harmful),
+        instructions(facts_family.harmless),
+        n_train=40,
+        n_val=12,
+        n_test=16,
+    )
+
+
+@pytest.fixture(scope="session")
+def refusal_result(models, asked, refusal_spec) -> RefusalComparison:
+    """The refusal study of the embedded family, run once."""
+    origin = record("refusal")
+    return refusal(*models, asked, spec=refusal_spec, provenance=origin)
 
 
 @pytest.fixture

@@ -42,11 +42,6 @@ def spec(facts_family):
 
 
 @pytest.fixture(scope="module")
-def models(facts_family) -> tuple[LanguageModel, LanguageModel]:
-    return interp.load(facts_family.base), interp.load(facts_family.post)
-
-
-@pytest.fixture(scope="module")
 def statements(facts_family):
     # Enough for a few dozen pairs, and quicker to cut into tokens than all.
     return interp.data.statements(facts_family.statements).take(range(240))
