@@ -164,7 +164,12 @@ def save_hostile(root: Path, text: str) -> Path:
     ).save(root / "patched")
     replace(confidence(token=text), models=models, **common).save(root / "confidence")
     series = timeline()
-    replace(series, metrics=(text, "copying"), **common).save(root / "timeline")
+    replace(
+        series,
+        metrics=(text, "copying"),
+        pattern_tokens=(text,) * len(series.pattern_tokens),
+        **common,
+    ).save(root / "timeline")
     replace(scores(token=text), **common).save(root / "scores")
     replace(ablations(), kinds=(text, "mean"), **common).save(root / "ablations")
     replace(formation(), metrics=(text, "b"), conditions=(text, "held"), **common).save(

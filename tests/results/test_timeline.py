@@ -1,7 +1,11 @@
 """Timelines as values and on disk."""
 
+import hashlib
+import json
+
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 from timeline_samples import CURVES, timeline
 
 from interp import results
@@ -24,6 +28,33 @@ def test_a_timeline_comes_back_from_disk_as_it_was(tmp_path):
         given.failed,
     )
     assert found.headline() == given.headline()
+
+
+def test_patterns_come_back_from_disk_and_older_results_have_none(tmp_path):
+    given = timeline()
+    folder = given.save(tmp_path / "r")
+    found = HeadTimeline.load(folder)
+    np.testing.assert_array_equal(found.patterns, given.patterns)
+    for place in range(7):
+        expected = given.patterns[1, place].astype(np.float32)
+        np.testing.assert_array_equal(found.pattern("L1H1", checkpoint=place), expected)
+    assert found.pattern("L0H1") is None
+    # As it was written before there were patterns.
+    description = json.loads((folder / "result.json").read_text())
+    for name in [name for name in description["values"] if "pattern" in name]:
+        del description["values"][name]
+    arrays = load_file(folder / "arrays.safetensors")
+    save_file(
+        {name: array for name, array in arrays.items() if "pattern" not in name},
+        folder / "arrays.safetensors",
+    )
+    held = (folder / "arrays.safetensors").read_bytes()
+    description["files"]["arrays.safetensors"] = hashlib.sha256(held).hexdigest()
+    (folder / "result.json").write_text(json.dumps(description))
+    older = HeadTimeline.load(folder)
+    assert older.pattern_heads == ()
+    assert older.pattern("L1H1") is None
+    np.testing.assert_array_equal(older.heads, given.heads)
 
 
 def test_the_rows_hold_every_head_and_every_curve_with_its_error():
