@@ -142,6 +142,14 @@ interp.figures.timeline_map(timeline, "prefix_matching")
 interp.figures.timeline_scatter(timeline)
 
 # %% [markdown]
+# What the head that ends highest attends to before, while and after it changes. Lines
+# mark the tokens that followed the query's own token before.
+
+# %%
+best = timeline.top("prefix_matching", k=1)[0]
+interp.figures.attention_steps(timeline, "prefix_matching", best)
+
+# %% [markdown]
 # ## What holds here, and what would falsify it
 
 # %%
