@@ -1,7 +1,7 @@
 """Figures of a `HeadTimeline`. Each is a pure function of the result."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
@@ -89,15 +89,6 @@ def timeline_map(
     n_checkpoints, n_layers, n_heads = values.shape
     table = np.stack([head_values(values, name) for name in names] or [[]])
     chance = float(result.chance[result.metrics.index(metric)])
-    low, high = (
-        0.0 if np.isnan(chance) else chance,
-        float(np.nanmax(table, initial=0.0)),
-    )
-    colours = _ABOVE
-    if np.isnan(chance) and np.nanmin(table, initial=0.0) < 0:
-        # What can be negative is pinned at zero, where the background shows.
-        high = float(np.nanmax(np.abs(table)))
-        low, colours = -high, DIVERGING
     x = np.arange(n_checkpoints, dtype=float)
     if scale == "log":
         first = min(result.steps[result.steps > 0].tolist(), default=1)
@@ -109,9 +100,7 @@ def timeline_map(
             y=np.arange(len(names)),
             customdata=np.tile(result.steps, (len(names), 1))[..., None],
             text=[[name] * n_checkpoints for name in names],
-            colorscale=colours,
-            zmin=low,
-            zmax=max(high, low + 0.1),
+            **_colours(table, chance),
             colorbar={"title": {"text": metric_words(metric)}, "thickness": 14},
             hovertemplate="%{text}, step %{customdata[0]}<br>%{z:.3f}<extra></extra>",
             ygap=1,
@@ -140,6 +129,17 @@ def timeline_map(
         y="head",
         height=max(280, 130 + 16 * len(names)),
     )
+
+
+def _colours(table: np.ndarray, chance: float) -> dict[str, Any]:
+    """A scale from chance, or zero, to the highest; both ways from zero if need be."""
+    if np.isnan(chance) and np.nanmin(table, initial=0.0) < 0:
+        # What can be negative is pinned at zero, where the background shows.
+        high = max(float(np.nanmax(np.abs(table))), 0.05)
+        return {"colorscale": DIVERGING, "zmin": -high, "zmax": high}
+    low = 0.0 if np.isnan(chance) else chance
+    high = max(float(np.nanmax(table, initial=0.0)), low + 0.1)
+    return {"colorscale": _ABOVE, "zmin": low, "zmax": high}
 
 
 def timeline_curves(
@@ -199,25 +199,7 @@ def timeline_scatter(
     """
     across, up = result.value(x), result.value(y)
     _, n_layers, n_heads = across.shape
-    figure = go.Figure()
-    ways = [
-        name for name in result.top(x) if np.isfinite(head_values(across, name)).any()
-    ]
-    for colour, name in zip(COLOURS[1:], ways, strict=False):
-        figure.add_trace(
-            go.Scatter(
-                x=head_values(across, name)[: checkpoint % len(across) + 1],
-                y=head_values(up, name)[: checkpoint % len(up) + 1],
-                mode="lines+markers",
-                name=f"way of {name}",
-                line={"color": colour, "width": 1.5, "dash": "dot"},
-                marker={"size": 4},
-                customdata=result.steps,
-                hovertemplate=f"{name}, step %{{customdata}}<br>"
-                f"{metric_words(x)} %{{x:.3f}}<br>"
-                f"{metric_words(y)} %{{y:.3f}}<extra></extra>",
-            )
-        )
+    figure = go.Figure(_ways(result, x, y, n_shown=checkpoint % len(across) + 1))
     layers, heads = np.indices((n_layers, n_heads)).reshape(2, -1)
     figure.add_trace(
         go.Scatter(
@@ -241,6 +223,29 @@ def timeline_scatter(
         y=small_words(y),
         height=420,
     )
+
+
+def _ways(result: HeadTimeline, x: str, y: str, *, n_shown: int) -> list[go.Scatter]:
+    """The way of the heads that end highest, up to a checkpoint."""
+    across, up = result.value(x), result.value(y)
+    names = [
+        name for name in result.top(x) if np.isfinite(head_values(across, name)).any()
+    ]
+    return [
+        go.Scatter(
+            x=head_values(across, name)[:n_shown],
+            y=head_values(up, name)[:n_shown],
+            mode="lines+markers",
+            name=f"way of {name}",
+            line={"color": colour, "width": 1.5, "dash": "dot"},
+            marker={"size": 4},
+            customdata=result.steps,
+            hovertemplate=f"{name}, step %{{customdata}}<br>"
+            f"{metric_words(x)} %{{x:.3f}}<br>"
+            f"{metric_words(y)} %{{y:.3f}}<extra></extra>",
+        )
+        for colour, name in zip(COLOURS[1:], names, strict=False)
+    ]
 
 
 def timeline_film(
