@@ -37,6 +37,7 @@ PACKAGES = (
     "interp.sharding",
     "interp.errors",
     "probes",
+    "probes.estimators",
     "probes.studies",
 )
 NOTEBOOKS = ROOT / "notebooks"
