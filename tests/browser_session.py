@@ -28,6 +28,15 @@ NO_CHROMIUM = pytest.mark.skipif(
 DONE = "document.querySelector('[data-test-script-state=notRunning]') !== null"
 # On a deep link Streamlit asks for its own addresses below the page's path first.
 PROBES = ("/_stcore/health", "/_stcore/host-config")
+# Where a place of the first panel lies on the screen.
+FIND = """(figure, [x, y]) => {
+    const {xaxis, yaxis} = figure._fullLayout;
+    const box = figure.getBoundingClientRect();
+    return [
+        box.left + xaxis._offset + xaxis.d2p(x),
+        box.top + yaxis._offset + yaxis.d2p(y),
+    ];
+}"""
 
 
 @dataclass(kw_only=True)

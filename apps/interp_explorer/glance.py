@@ -3,6 +3,7 @@
 import base64
 import html
 import logging
+import math
 
 import streamlit as st
 
@@ -30,19 +31,25 @@ def glance(entry: Entry) -> None:
         logger.warning("%s: %s", entry.name, error)
         return
     st.markdown(f"**{escaped(number)}**")
-    st.html(drawing)
-    st.caption(escaped(f"{name}. Line: {line}."))
+    if drawing:
+        st.html(drawing)
+    st.caption(escaped(f"{name}. Line: {line}." if drawing else f"{name}."))
 
 
 @st.cache_data(max_entries=MAX_KEPT, show_spinner=False)
 def _glance(path: str, stamp: Stamp) -> tuple[str, str, str, str]:
-    """The headline number, what it is of, what the line is, and a picture of it."""
+    """The headline number, what it is of, what the line is, and a picture of it.
+
+    There is no picture of a line of less than two points.
+    """
     del stamp
     # Imported here: a list of runs is shown before plotly is there.
     from interp import results
     from interp.figures.brief import brief, sparkline
 
     found = brief(results.load(path))
+    if sum(map(math.isfinite, found.values)) < 2:
+        return found.number, found.name, found.line, ""
     drawing = sparkline(found.values, alt=found.line).encode()
     # As an image: Streamlit takes the drawing itself out of a page.
     address = f"data:image/svg+xml;base64,{base64.b64encode(drawing).decode()}"

@@ -66,7 +66,8 @@ STUDIES = (
         kinds=("knowledge", "patching"),
         about="Where a fact is read and moved: how much of the right answer comes back "
         "when one activation of a clean run is put into a corrupted one "
-        "(Meng et al. 2022).",
+        "(Meng et al. 2022). LD, the logit difference, is the logit of the one answer "
+        "minus that of the other.",
         command="interp compare BASE POST --studies knowledge --out DIR",
     ),
     StudyPage(

@@ -153,7 +153,8 @@ class TransferMatrix:
         """What was found, in one sentence."""
         best = self.best
         there = self.left_out[:, best]
-        where = f"{self.sites[best]} at {self.positions[best]!r}"
+        position = self.positions[best]
+        where = self.sites[best] + (f" at {position!r}" if position else "")
         if np.isnan(there).all():
             return "No probe could be trained on all data sets but one."
         worst = int(np.nanargmin(there))

@@ -1,28 +1,31 @@
-"""In a real browser: a click in a figure opens what lies behind it, as a link does."""
+"""In a real browser: clicks and lassos in figures open what lies behind, as links do."""
 
+from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
-from browser_session import DONE, NO_CHROMIUM, settle, visit, watched
+from browser_session import (
+    DONE,
+    FIND,
+    NO_CHROMIUM,
+    fits,
+    settle,
+    visit,
+    watched,
+)
 from confidence_samples import confidence
 from knowledge_samples import knowledge
 from map_samples import figure_title
 from sample_results import refusal, truthfulness
 
+from interp.figures import component_scatter
 from interp.figures.truthfulness_sites import probe_rows
 
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("explorer"), NO_CHROMIUM]
 TRUTH, REFUSAL = "truthfulness?t_run=a", "refusal?r_run=refused"
-# Where a place of the first panel lies on the screen.
-FIND = """(figure, [x, y]) => {
-    const {xaxis, yaxis} = figure._fullLayout;
-    const box = figure.getBoundingClientRect();
-    return [
-        box.left + xaxis._offset + xaxis.d2p(x),
-        box.top + yaxis._offset + yaxis.d2p(y),
-    ];
-}"""
+PHONE = {"width": 390, "height": 844}
+SCATTER = ".st-key-t_statement_click .js-plotly-plot"
 
 
 def click(page, chart: str, x: float, y: float) -> None:
@@ -124,3 +127,75 @@ def test_a_slider_changes_which_neurons_are_shared(page, base):
     slider.press("ArrowRight")
     page.get_by_text("2 shared of 4:").wait_for()
     page.wait_for_function("!location.search.includes('c_candidates=2')")
+
+
+def enclose(page, corners: list[tuple[float, float]]) -> None:
+    """Draw a lasso around places of the scatter, given in its own units."""
+    figure = page.locator(SCATTER)
+    figure.locator("[data-title='Lasso Select']").dispatch_event("click")
+    places = [figure.evaluate(FIND, list(corner)) for corner in corners]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in (*places[1:], places[0]):
+        # A lasso takes only places that are some pixels apart.
+        page.mouse.move(*place, steps=8)
+    page.mouse.up()
+
+
+def test_a_lasso_lists_the_statements_that_it_encloses(page, base):
+    result = truthfulness()
+    best = max(result.probes, key=lambda row: row.validation_auroc)
+    scatter: Any = component_scatter(result, best.model, best.layer)
+    points = [
+        (float(x), float(y))
+        for trace in scatter.data
+        for x, y in zip(trace.x, trace.y, strict=True)
+    ]
+    rows = sorted(y for _, y in points)
+    # Between two points in the middle, so that none lies on the line.
+    cut = (rows[len(rows) // 2] + rows[len(rows) // 2 + 1]) / 2
+    inside = sum(y > cut for _, y in points)
+    figure = quote(figure_title(result, "probe_map"))
+    visit(page, f"{base}/{TRUTH}&t_figure={figure}")
+    page.locator(f"{SCATTER} .plot-container").wait_for()
+    page.locator(SCATTER).scroll_into_view_if_needed()
+    page.wait_for_function(DONE)
+    across = [x for x, _ in points]
+    left, right = min(across) - 0.05, max(across) + 0.05
+    top = rows[-1] + 0.05
+    enclose(page, [(left, cut), (left, top), (right, top), (right, cut)])
+    page.get_by_text(f"{inside} statements inside the lasso").wait_for()
+    settle(page)
+    # What is chosen stays chosen: a lasso lists, and does not choose.
+    assert "t_statement" not in page.url
+    page.wait_for_function(DONE)
+    # Not on the outline, which a click would take hold of.
+    outside = [(left + right) / 2, (cut + rows[0]) / 2]
+    page.mouse.dblclick(*page.locator(SCATTER).evaluate(FIND, outside))
+    page.get_by_text(f"{len(points)} statements.", exact=False).wait_for()
+    assert page.get_by_text("inside the lasso").count() == 0
+    assert page.get_by_test_id("stException").count() == 0
+
+
+def test_answers_are_strips_of_tokens_that_fit_a_phone(page, base):
+    page.set_viewport_size(PHONE)
+    figure = quote(figure_title(refusal(), "refusal_rates"))
+    visit(page, f"{base}/{REFUSAL}&r_figure={figure}")
+    assert page.locator("button.token").count() == 0
+    page.get_by_text("which may be harmful").click()
+    token = page.locator("button.token").first
+    token.wait_for()
+    settle(page)
+    assert fits(page)
+    token.scroll_into_view_if_needed()
+    token.click()
+    page.wait_for_function(
+        "one => one.getAttribute('aria-pressed') === 'true'",
+        arg=token.element_handle(),
+    )
+    told = page.locator(".told").first
+    assert "along the direction" in told.inner_text()
+    edges = page.locator(".strip").evaluate_all(
+        "all => all.map(one => one.getBoundingClientRect().right)"
+    )
+    assert max(edges) <= PHONE["width"]

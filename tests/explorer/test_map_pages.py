@@ -1,12 +1,20 @@
 """Knowledge, Confidence and Induction: what a choice shows, by link and by box."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from confidence_samples import confidence
 from knowledge_samples import knowledge
-from map_samples import ablations, figure_title, save_all, save_hostile, scores
+from map_samples import (
+    ablations,
+    figure_title,
+    formation,
+    save_all,
+    save_hostile,
+    scores,
+)
 from timeline_samples import timeline
 
 from interp import results
@@ -212,6 +220,14 @@ def test_a_head_shows_its_scores_and_what_it_attends_to(maps, open_page):
     other = open_page(maps, "induction", i_run="scores", i_layer="0")
     assert len(other.get("plotly_chart")) == with_pattern - 1
     assert "patterns were kept of: L1H2" in texts(other)
+
+
+def test_what_a_result_without_models_is_of_is_told(tmp_path, open_page):
+    unnamed = replace(formation().provenance, models=())
+    replace(formation(), provenance=unnamed).save(tmp_path / "f")
+    app = open_page(tmp_path, "induction")
+    assert "transformers trained in this run" in texts(app)
+    assert "arrays" not in texts(app)
 
 
 def test_an_ablated_head_is_chosen_by_kind_and_place(maps, open_page):

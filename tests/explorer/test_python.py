@@ -228,6 +228,6 @@ def test_the_python_draws_the_cosines_that_are_shown(tmp_path, open_page, drawn_
     assert expected == json.loads(chart.proto.spec)
     layout = again.to_plotly_json()["layout"]
     assert tuple(layout["yaxis"]["ticktext"]) == (
-        "of a long name, numb · 1",
-        "of a long name, numb · 2",
+        "of a long…, number 0 · 1",
+        "of a long…, number 2 · 2",
     )

@@ -265,3 +265,27 @@ def test_a_cell_of_data_sets_opens_the_examples_behind_it(tmp_path, open_page):
     assert not app.exception
     assert "no probe could be fitted" in app.info[0].value
     assert len(app.get("plotly_chart")) == 1
+
+
+def test_a_sweep_of_one_site_opens_its_probe_without_a_figure(tmp_path, open_page):
+    whole = sweep(1)
+    per_probe = [
+        field.name
+        for field in fields(whole)
+        if isinstance(value := getattr(whole, field.name), np.ndarray)
+        and len(value) == 3
+    ]
+    only = {name: getattr(whole, name)[:1] for name in per_probe}
+    one = replace(
+        whole,
+        sites=whole.sites[:1],
+        positions=whole.positions[:1],
+        provenance=replace(whole.provenance, models=()),
+        **only,
+    )
+    one.save(tmp_path / "s")
+    app = open_page(tmp_path, "truthfulness")
+    assert not app.exception
+    assert metrics(app)["AUROC"] == "0.900"
+    assert len(frame(app, "wrongness")) == 20
+    assert "arrays of activations" in "\n".join(one.value for one in app.caption)

@@ -83,7 +83,7 @@ def may_compare(one: Entry, other: Entry, first: Opened, second: Opened) -> bool
 def describe(name: str, entry: Entry) -> None:
     """One of the two: models, time, what was found."""
     with st.container(border=True):
-        models = escaped(models_text(entry.models))
+        models = escaped(models_text(entry.models, kind=entry.kind))
         st.markdown(f"**{name}** · {models} · {date(entry.created)}")
         st.caption(escaped(entry.headline))
         if page := page_of(entry.kind):

@@ -1,6 +1,7 @@
 """Saved directions and probes: what they are, how alike, and out to other tools."""
 
 import math
+import shlex
 
 import numpy as np
 import pandas as pd
@@ -159,6 +160,36 @@ def show_one(found: list[SavedDirection]) -> None:
     show_exports(saved)
 
 
+def show_fetching() -> None:
+    """How a direction of the hub comes here; a page asks nothing outside by itself."""
+    box = st.expander("From the hub", key="d_hub", on_change="rerun")
+    if not box.open:
+        return
+    folder = shlex.quote(str(root() / "hub"))
+    with box:
+        st.caption(
+            "This page asks for nothing outside of this machine. A file that "
+            "`interp.directions.save` wrote and somebody uploaded comes here by this "
+            "command; name the commit, since a branch moves. It then stands in the "
+            "table after reloading."
+        )
+        st.code(
+            "hf download OWNER/NAME FILE.safetensors --revision COMMIT "
+            f"--local-dir {folder}",
+            language="bash",
+            wrap_lines=True,
+        )
+        st.caption("In Python, without this page:")
+        st.code(
+            "from huggingface_hub import hf_hub_download\n\n"
+            "from interp.directions import load\n\n"
+            'file = hf_hub_download("OWNER/NAME", "FILE.safetensors", '
+            'revision="COMMIT")\n'
+            "direction = load(file)",
+            language="python",
+        )
+
+
 st.title("Directions", anchor=False)
 st.caption(
     "Every direction and linear probe that a study or your own code has saved below "
@@ -213,3 +244,4 @@ else:
     table_downloads(rows, key="d_table", name="directions")
     show_cosines(shown)
     show_one(shown)
+show_fetching()

@@ -81,7 +81,7 @@ def show_card(entry: Entry) -> DeltaGenerator:
         left, right = st.columns([3, 1])
         with left:
             title = page.title if page else entry.study
-            models = escaped(models_text(entry.models))
+            models = escaped(models_text(entry.models, kind=entry.kind))
             st.markdown(f"**{escaped(title)}** · {models}")
             st.caption(f"{date(entry.created)} · {escaped(entry.name)}")
             if entry.state == "finished":

@@ -111,7 +111,7 @@ def table(entries: tuple[Entry, ...]) -> pd.DataFrame:
                 "made": date(entry.created),
                 "study": entry.study,
                 "state": entry.state,
-                "models": models_text(entry.models),
+                "models": models_text(entry.models, kind=entry.kind),
                 "done": f"{step.done} of {step.of} {step.unit}" if step else "",
                 "per minute": step.per_minute if step else None,
                 "left": duration(step.seconds_left) if step else "",
@@ -160,9 +160,10 @@ else:
     st.caption(f"{len(entries)} runs, the newest first. A click on a row opens it.")
     table_downloads(rows, key="n_table", name="runs")
     if entry := choose_entry(entries, key="n_run"):
+        models = models_text(entry.models, kind=entry.kind)
         st.caption(
-            f"{escaped(entry.study)} · {escaped(models_text(entry.models))} · "
-            f"{entry.state} · {date(entry.created)}"
+            f"{escaped(entry.study)} · {escaped(models)} · {entry.state} · "
+            f"{date(entry.created)}"
         )
         st.markdown(f"**{escaped(entry.headline or 'There is no result yet.')}**")
         show_run(entry)

@@ -12,7 +12,7 @@ from interp.figures import (
 )
 from interp.figures.truthfulness_probes import matrix_names
 from interp.figures.truthfulness_sites import probe_rows
-from interp.results import TruthfulnessComparison
+from interp.results import ProbeSweep, TruthfulnessComparison
 from interp.results.truthfulness import ROLES
 from interp_explorer.pages import STUDY
 from interp_explorer.widgets.chart import show_figure
@@ -20,7 +20,7 @@ from interp_explorer.widgets.clickable import Choice, choose_cell
 from interp_explorer.widgets.downloads import show_table
 from interp_explorer.widgets.made import made
 from interp_explorer.widgets.study import show_rest, show_study
-from interp_explorer.widgets.sweep_site import show_curve, show_sites
+from interp_explorer.widgets.sweep_site import show_alone, show_curve, show_sites
 from interp_explorer.widgets.transfer_site import show_pairs_of_sets
 from interp_explorer.widgets.truth_site import show_site, show_statements
 
@@ -168,4 +168,6 @@ if shown := show_study(
     result = found.result
     if isinstance(result, TruthfulnessComparison) and not result.probe_scores.size:
         show_statements(result)
+    if isinstance(result, ProbeSweep) and not found.section.panels:
+        show_alone(result)
     show_rest(entry, found, key=PAGE.key)

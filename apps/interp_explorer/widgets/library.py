@@ -175,12 +175,18 @@ def python_code(found: Sequence[SavedDirection]) -> str:
 
 
 def stems(found: Sequence[SavedDirection]) -> list[str]:
-    """The beginnings of the names of their files, which need not differ.
+    """The names of their files, long ones without their middle; they may be the same.
 
     Args:
         found: The directions.
     """
-    return [saved.path.stem[:MOST_LETTERS] for saved in found]
+    return [_cut(saved.path.stem) for saved in found]
+
+
+def _cut(stem: str) -> str:
+    # Names of one study differ at their ends more often than at their beginnings.
+    end = MOST_LETTERS // 2
+    return stem if len(stem) <= MOST_LETTERS else f"{stem[: end - 1]}…{stem[-end:]}"
 
 
 def labels(found: Sequence[SavedDirection]) -> list[str]:

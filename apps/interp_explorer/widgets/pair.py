@@ -139,10 +139,10 @@ def _show_more(two: Two, number: int, drawn: list[Drawn], *, key: str) -> None:
     title = "Two results beside each other"
     about = Section(
         title=title,
-        summary="First: "
-        + " Second: ".join(
-            f"{models_text(entry.models)}, {date(entry.created)} ({entry.name})."
-            for entry in two.entries
+        summary=" ".join(
+            f"{place}: {models_text(entry.models, kind=entry.kind)}, "
+            f"{date(entry.created)} ({entry.name})."
+            for place, entry in zip(("First", "Second"), two.entries, strict=True)
         ),
     )
     figure_downloads(

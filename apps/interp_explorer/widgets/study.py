@@ -77,7 +77,7 @@ def show_rest(entry: Entry, found: Opened, *, key: str) -> None:
 
 
 def _show_findings(entry: Entry, found: Opened, *, key: str) -> None:
-    models = models_text(entry.models) if entry.models else "arrays of activations"
+    models = models_text(entry.models, kind=entry.kind)
     st.markdown(f"**{escaped(found.section.summary)}**")
     left, right = st.columns([3, 1], vertical_alignment="center")
     left.caption(

@@ -8,14 +8,25 @@ import streamlit as st
 
 from interp.figures import Panel, sweep_scores
 from interp.results import ProbeSweep
+from interp_explorer.state import choose
 from interp_explorer.widgets.chart import show_figure
 from interp_explorer.widgets.clickable import Choice, choose_cell, choose_point
 from interp_explorer.widgets.downloads import table_downloads
 from interp_explorer.widgets.made import made
-from interp_explorer.widgets.truth_site import link_to_lab
+from interp_explorer.widgets.text import escaped, number
+from interp_explorer.widgets.truth_site import (
+    AUROC,
+    CALIBRATION,
+    RANDOM,
+    link_to_lab,
+)
 
 
 MOST_ROWS = 1_000
+CORRECTED = (
+    "How often shuffled labels give a probe of any site as high an AUROC: corrected "
+    "for looking at all of them."
+)
 
 
 def show_sites(result: ProbeSweep, panel: Panel) -> None:
@@ -72,6 +83,21 @@ def show_curve(result: ProbeSweep, panel: Panel) -> None:
     show_probe(result, at)
 
 
+@st.fragment
+def show_alone(result: ProbeSweep) -> None:
+    """The probes of a sweep that has no figures, for it is of one layer and position.
+
+    Args:
+        result: The sweep.
+    """
+    at = result.best
+    if len(result.sites) > 1:
+        site = choose("Site", result.sites, key="t_site", default=result.sites[at])
+        at = result.sites.index(site) if site in result.sites else at
+    st.subheader(f"The probe at {escaped(result.sites[at])}", anchor=False)
+    show_probe(result, at)
+
+
 def show_probe(result: ProbeSweep, at: int) -> None:
     """Measures, scores and held-out examples of one probe, the most wrong first.
 
@@ -81,12 +107,15 @@ def show_probe(result: ProbeSweep, at: int) -> None:
     """
     with st.container(horizontal=True):
         low, high = result.auroc_lo[at], result.auroc_hi[at]
-        interval = f"95 % interval: {low:.3f} to {high:.3f}"
-        st.metric("AUROC", f"{result.auroc[at]:.3f}", help=interval)
-        st.metric("Accuracy", f"{result.accuracy[at]:.1%}")
-        st.metric("Calibration error", f"{result.ece[at]:.3f}")
-        st.metric("Random directions", f"{result.random_auroc[at]:.3f}")
-        st.metric("p, corrected", f"{result.permutation_p_corrected[at]:.2g}")
+        interval = f"95 % interval: {low:.3f} to {high:.3f}. {AUROC}"
+        st.metric("AUROC", number(float(result.auroc[at])), help=interval)
+        st.metric("Accuracy", number(float(result.accuracy[at]), ".1%"))
+        st.metric("Calibration error", number(float(result.ece[at])), help=CALIBRATION)
+        drawn = np.fmax(result.random_auroc[at], result.covariance_auroc[at])
+        st.metric("Random directions", number(float(drawn)), help=RANDOM)
+        st.metric(
+            "p, corrected", number(float(result.permutation_p_corrected[at]), ".2g")
+        )
     rows = result.examples_dataframe(at)
     if rows.empty:
         st.info(

@@ -102,10 +102,17 @@ def _show_head(
     )
     left, right = st.columns(2)
     with left:
+        beside = st.multiselect(
+            "Heads beside it",
+            [name for name in map_heads(result, metric, order="final") if name != head],
+            key="i_heads",
+            bind="query-params",
+            max_selections=3,
+        )
         show_figure(
-            made(partial(head_lines, result, metric, head)),
-            alt=f"{head} over training, with loss and in-context-learning score below "
-            "it and bands where they change.",
+            made(partial(head_lines, result, metric, head, beside=tuple(beside))),
+            alt=f"{', '.join([head, *beside])} over training, with loss and "
+            "in-context-learning score below and bands where they change.",
             key="i_lines",
         )
     with right:

@@ -16,13 +16,12 @@ from interp_explorer.widgets.chart import (
 from interp_explorer.widgets.clickable import Choice, choose_cell, unique
 from interp_explorer.widgets.made import made
 from interp_explorer.widgets.sweep_site import show_examples
+from interp_explorer.widgets.text import number
 from interp_explorer.widgets.titles import show_title
+from interp_explorer.widgets.truth_site import AUROC
 
 
-AUROC = (
-    "The chance that a positive example scores higher than a negative one; 0.5 is "
-    "guessing, and below it the probe is read the wrong way round."
-)
+BELOW = f"{AUROC} Below it the probe is read the wrong way round."
 
 
 def show_pairs_of_sets(result: TransferMatrix, panel: Panel) -> None:
@@ -85,10 +84,10 @@ def _show_measures(result: TransferMatrix, train: int, test: int, at: int) -> No
     cell = train, test, at
     with st.container(horizontal=True):
         for label, value, low, high, about in (
-            ("AUROC", result.auroc, result.auroc_lo, result.auroc_hi, AUROC),
+            ("AUROC", result.auroc, result.auroc_lo, result.auroc_hi, BELOW),
             ("Accuracy", result.accuracy, result.accuracy_lo, result.accuracy_hi, ""),
         ):
             ends = f"95 % interval: {low[cell]:.3f} to {high[cell]:.3f}. {about}"
-            st.metric(label, f"{value[cell]:.3f}", help=ends.strip())
+            st.metric(label, number(float(value[cell])), help=ends.strip())
         count = np.count_nonzero(result.dataset_index == test)
         st.metric("Examples", f"{count}")

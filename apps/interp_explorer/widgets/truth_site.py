@@ -22,9 +22,19 @@ ENCLOSED = "t_enclosed"
 MOST_LETTERS = 500
 MOST_ROWS = 1_000
 BIND = "query-params"
+AUROC = (
+    "The chance that a true or positive example scores higher than another one; 0.5 is "
+    "guessing."
+)
+CALIBRATION = (
+    "How far stated probabilities are from how often they are right, on average over "
+    "bins; 0 is best (expected calibration error, ECE)."
+)
 RANDOM = (
-    "What 95 % of random directions stay below on the same statements. A probe that "
-    "does not exceed it has found nothing."
+    "AUROC that 95 % of random directions stay below on the same examples, drawn "
+    "evenly or from the covariance of the activations, whichever is higher. Where it "
+    "is as high as the probe's, what examples differ in most goes with the labels, and "
+    "no one direction stands out."
 )
 KINDS = ("all", "wrong", "true", "false")
 
@@ -38,10 +48,13 @@ def show_site(result: TruthfulnessComparison, row: ProbeScore) -> None:
     """
     with st.container(horizontal=True):
         interval = f"{row.auroc_low:.3f} to {row.auroc_high:.3f}"
-        st.metric("AUROC", f"{row.auroc:.3f}", help=f"95 % interval: {interval}")
+        st.metric(
+            "AUROC", f"{row.auroc:.3f}", help=f"95 % interval: {interval}. {AUROC}"
+        )
         st.metric("Accuracy", f"{row.accuracy:.1%}")
-        st.metric("Calibration error", f"{row.ece:.3f}")
-        st.metric("Random directions", f"{row.random_auroc:.3f}", help=RANDOM)
+        st.metric("Calibration error", f"{row.ece:.3f}", help=CALIBRATION)
+        drawn = np.fmax(row.random_auroc, row.covariance_auroc)
+        st.metric("Random directions", f"{drawn:.3f}", help=RANDOM)
         st.metric("p, labels shuffled", f"{row.permutation_p:.2g}")
     if not row.converged:
         st.warning("The fit of this probe did not reach its optimum.")
