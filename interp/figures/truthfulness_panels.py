@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from interp.figures.report import Hidden, Panel
+from interp.figures.report import Hidden, Panel, panel
 from interp.figures.truthfulness import (
     cosine_curve,
     layer_curve,
@@ -38,9 +38,9 @@ def truthfulness_panels(result: TruthfulnessComparison) -> tuple[Panel, ...]:
         _cosines(result),
         *_all_cosines(result),
         *_effects(result),
-        Panel(
-            name="score_histogram",
-            figure=score_histogram(result),
+        panel(
+            score_histogram,
+            result,
             alt="Histograms of the scores of true and false statements in each model.",
         ),
     )
@@ -77,9 +77,9 @@ def _layers(result: TruthfulnessComparison) -> Panel:
     peak = [
         float(result.auroc[i, i, result.best_index(r)]) for i, r in enumerate(ROLES)
     ]
-    return Panel(
-        name="layer_curve",
-        figure=layer_curve(result),
+    return panel(
+        layer_curve,
+        result,
         alt=f"AUROC by layer; base {peak[0]:.2f} at layer {result.best_layers[0]}, "
         f"post {peak[1]:.2f} at layer {result.best_layers[1]}, chance 0.5.",
         rows=rows.loc[own, ["activation_model", "layer", *_measures(rows)]],
@@ -96,9 +96,9 @@ def _map(result: TruthfulnessComparison) -> tuple[Panel, ...]:
         if best:
             said.append(f"{role}: {best.probe} at layer {best.layer}, {best.auroc:.2f}")
     return (
-        Panel(
-            name="probe_map",
-            figure=probe_map(result),
+        panel(
+            probe_map,
+            result,
             alt="A map of AUROC by probe and layer, pinned at chance. Best on "
             f"validation statements: {'; '.join(said)}.",
             rows=result.probes_dataframe(),
@@ -110,9 +110,9 @@ def _all_cosines(result: TruthfulnessComparison) -> tuple[Panel, ...]:
     if not result.layer_cosines.size:
         return ()
     return (
-        Panel(
-            name="direction_cosines",
-            figure=direction_cosines(result),
+        panel(
+            direction_cosines,
+            result,
             alt="Three maps of the cosine of the directions of all layers with each "
             "other: within base, within post, and of base with post.",
         ),
@@ -125,9 +125,9 @@ def _probes(result: TruthfulnessComparison) -> tuple[Panel, ...]:
     best = max(result.probes, key=lambda row: row.validation_auroc)
     names = ", ".join(dict.fromkeys(row.probe for row in result.probes))
     return (
-        Panel(
-            name="probe_curves",
-            figure=probe_curves(result),
+        panel(
+            probe_curves,
+            result,
             alt=f"AUROC by layer of {names}. Best on validation statements: "
             f"{best.probe} at layer {best.layer} of {best.model}, {best.auroc:.2f} on "
             "test statements.",
@@ -142,25 +142,25 @@ def _transfers(result: TruthfulnessComparison) -> tuple[Panel, ...]:
     peak = [float(result.auroc[i, i, best[i]]) for i in range(2)]
     crossed = [float(result.auroc[i, 1 - i, best[i]]) for i in range(2)]
     panels = [
-        Panel(
-            name="transfer_matrix",
-            figure=transfer_matrix(result),
+        panel(
+            transfer_matrix,
+            result,
             alt=f"Base direction: {peak[0]:.2f} in base, {crossed[0]:.2f} in post. "
             f"Post direction: {crossed[1]:.2f} in base, {peak[1]:.2f} in post.",
             rows=rows.drop(columns=[c for c in rows if c.startswith("cosine")]),
         ),
-        Panel(
-            name="transfer_curve",
-            figure=transfer_curve(result),
+        panel(
+            transfer_curve,
+            result,
             alt="AUROC of both directions on both models' activations by layer.",
             rows=result.carried_dataframe() if result.carried else None,
         ),
     ]
     if result.dataset_transfer:
         panels.append(
-            Panel(
-                name="dataset_matrix",
-                figure=dataset_matrix(result),
+            panel(
+                dataset_matrix,
+                result,
                 alt="AUROC of probes trained on each data set and judged on each, and "
                 "on all others but the one they are judged on.",
                 rows=result.datasets_dataframe(),
@@ -178,9 +178,9 @@ def _cosines(result: TruthfulnessComparison) -> Panel:
         )
         columns = ["layer", "cosine", "cosine_null_low", "cosine_null_high"]
         rows = table.loc[first, columns]
-    return Panel(
-        name="cosine_curve",
-        figure=cosine_curve(result),
+    return panel(
+        cosine_curve,
+        result,
         alt="Cosine of the base and the post direction by layer, plain and whitened, "
         "with the bands of directions from labels shuffled alike and separately.",
         rows=rows,
@@ -191,9 +191,9 @@ def _effects(result: TruthfulnessComparison) -> tuple[Panel, ...]:
     panels = []
     if any(row.condition != "none" for row in result.interventions):
         panels.append(
-            Panel(
-                name="intervention_bars",
-                figure=intervention_bars(result),
+            panel(
+                intervention_bars,
+                result,
                 alt="Effect of adding each direction on the judgement of each model, "
                 "beside control vectors of equal length.",
                 rows=result.interventions_dataframe(),
@@ -201,9 +201,9 @@ def _effects(result: TruthfulnessComparison) -> tuple[Panel, ...]:
         )
     if result.doses:
         panels.append(
-            Panel(
-                name="dose_response",
-                figure=dose_response(result),
+            panel(
+                dose_response,
+                result,
                 alt="Effect of each vector by its length, from a small part of the "
                 "residual stream's norm to a multiple of it.",
                 rows=result.doses_dataframe(),
