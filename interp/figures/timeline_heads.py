@@ -3,11 +3,12 @@
 Each is a pure function of the results and of what is looked at.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from jaxtyping import Float
 from plotly.subplots import make_subplots
 
 from interp.errors import ResultError
@@ -35,7 +36,9 @@ MOST_RUNS = 12
 PER_ROW = 3
 
 
-def head_lines(result: HeadTimeline, metric: str, head: str) -> go.Figure:
+def head_lines(
+    result: HeadTimeline, metric: str, head: str, *, beside: Sequence[str] = ()
+) -> go.Figure:
     """One head over training; below it the loss and the in-context-learning score.
 
     All share one axis of steps. Bands across are where a curve changes: between which
@@ -45,6 +48,7 @@ def head_lines(result: HeadTimeline, metric: str, head: str) -> go.Figure:
         result: The timeline.
         metric: Which metric of the head.
         head: Which head, as `L1H0`.
+        beside: Others in the same panel, at most three.
 
     Raises:
         ConfigError: If the metric was not measured.
@@ -56,23 +60,16 @@ def head_lines(result: HeadTimeline, metric: str, head: str) -> go.Figure:
     figure = make_subplots(
         rows=rows, cols=1, shared_xaxes=True, vertical_spacing=0.16 / rows
     )
-    number = result.metrics.index(metric) if metric in result.metrics else 0
-    try:
-        values = head_values(result.value(metric), head)
-        error = head_values(result.stderr[number], head)
-    except (ValueError, IndexError) as wrong:
-        raise ResultError(
-            f"There is no head {head!r} in {result!r}.",
-            expected="Heads are named by layer and number, as 'L1H0'.",
-        ) from wrong
-    traces = line_with_errors(
-        x, values, error, steps=result.steps, colour=COLOURS[0], name=head
-    )
-    for trace in traces:
-        figure.add_trace(trace, row=1, col=1)
+    shown = tuple(dict.fromkeys((head, *beside)))[: len(COLOURS)]
+    for name, colour in zip(shown, COLOURS, strict=False):
+        error_band, line = _head_line(result, metric, name, x=x, colour=colour)
+        line.showlegend = len(shown) > 1
+        figure.add_trace(error_band, row=1, col=1)
+        figure.add_trace(line, row=1, col=1)
     label = small_words(metric).replace(" ", "<br>", 1)
-    figure.update_yaxes(title_text=plain(head) + "<br>" + label, row=1, col=1)
-    chance = float(result.chance[number])
+    label = label if len(shown) > 1 else plain(head) + "<br>" + label
+    figure.update_yaxes(title_text=label, row=1, col=1)
+    chance = float(result.chance[result.metrics.index(metric)])
     if np.isfinite(chance):
         figure.add_hline(
             y=chance,
@@ -92,6 +89,29 @@ def head_lines(result: HeadTimeline, metric: str, head: str) -> go.Figure:
         height=90 + ROW_HEIGHT * rows,
     )
     return with_steps(figure, result, rows=rows)
+
+
+def _head_line(
+    result: HeadTimeline,
+    metric: str,
+    head: str,
+    *,
+    x: Float[np.ndarray, " checkpoint"],
+    colour: str,
+) -> tuple[go.Scatter, go.Scatter]:
+    """The band and the line of one head."""
+    values = result.value(metric)
+    try:
+        mean = head_values(values, head)
+        error = head_values(result.stderr[result.metrics.index(metric)], head)
+    except (ValueError, IndexError) as wrong:
+        raise ResultError(
+            f"There is no head {head!r} in {result!r}.",
+            expected="Heads are named by layer and number, as 'L1H0'.",
+        ) from wrong
+    return line_with_errors(
+        x, mean, error, steps=result.steps, colour=colour, name=plain(head)
+    )
 
 
 def first_above(result: HeadTimeline, metric: str, threshold: float) -> pd.DataFrame:

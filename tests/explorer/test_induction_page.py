@@ -89,3 +89,24 @@ def test_a_step_that_is_not_there_is_told_and_the_last_is_shown(kept, open_page)
     assert not app.exception
     assert any("12345" in item.value for item in app.warning)
     assert app.select_slider(key="i_step").value == "600"
+
+
+def test_heads_that_stand_beside_are_in_the_link_and_leave_when_chosen(kept, open_page):
+    app = open_page(
+        kept, "induction", i_run="timeline", i_figure=FIGURE, i_heads="L0H1"
+    )
+    assert app.multiselect(key="i_heads").value == ["L0H1"]
+    names = {trace["name"] for trace in lines(app)}
+    assert {"L1H2", "L0H1"} <= names
+    app.selectbox(key="i_head").set_value("L0H1").run()
+    assert not app.exception
+    assert app.multiselect(key="i_heads").value == []
+    assert "L1H2" not in {trace["name"] for trace in lines(app)}
+
+
+def lines(app) -> list[dict[str, str]]:
+    """The traces of the figure of the chosen head and those beside it."""
+    by_head = [
+        chart for chart in app.get("plotly_chart") if "i_lines" in chart.proto.id
+    ]
+    return json.loads(by_head[0].proto.spec)["data"]

@@ -87,3 +87,15 @@ def test_a_result_without_patterns_has_no_such_panel():
     bare = replace(timeline(), pattern_heads=())
     names = [panel.name for panel in figures.report_section(bare).panels]
     assert "attention_steps" not in names
+
+
+def test_heads_stand_beside_each_other_above_what_the_model_can_do():
+    result = timeline(n_heads=3)
+    figure: Any = figures.head_lines(result, "copying", "L1H2", beside=["L0H1", "L1H2"])
+    lines = [trace for trace in traces(figure) if trace.mode == "lines+markers"]
+    assert [line.name for line in lines[:2]] == ["L1H2", "L0H1"]
+    np.testing.assert_array_equal(lines[0].y, result.heads[1, :, 1, 2])
+    np.testing.assert_array_equal(lines[1].y, result.heads[1, :, 0, 1])
+    assert [line.showlegend for line in lines] == [True, True, False]
+    with pytest.raises(ResultError, match="no head 'L9H9'"):
+        figures.head_lines(result, "copying", "L1H2", beside=["L9H9"])
