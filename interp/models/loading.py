@@ -93,6 +93,11 @@ def load(
         UnsupportedModelError: If it is no causal language model, or is damaged.
         ConfigError: If an option has no such value here.
         OutOfMemoryError: If it does not fit.
+
+    Example:
+        >>> from tiny import tiny_model, tiny_tokenizer
+        >>> load(tiny_model("llama"), tokenizer=tiny_tokenizer())
+        LanguageModel(..., 3 layers, d_model 32, float32 on cpu)
     """
     _check_backend(source, backend, remote, trust_remote_code)
     if remote:

@@ -58,7 +58,16 @@ def attribute(
 ) -> PatchMap:
     """The grid of `trace`, estimated to first order by one gradient per pair.
 
-    For the arguments and errors see `trace`.
+    Where the two differ much, `screen` says how much. For the errors see `trace`.
+
+    Args:
+        model: The model that runs.
+        pairs: The prompts.
+        sites: What is patched in every layer.
+        positions: The roles of the grid positions; all by default.
+        direction: Which prompt's values go into the other's run.
+        source: Another model of the same shape whose values are put in.
+        token_budget: The most tokens in a batch.
 
     Returns:
         A map whose `method` is `"attribution"`.

@@ -64,6 +64,18 @@ def screen(
 
     Raises:
         ConfigError: If the sample is empty.
+
+    Example:
+        >>> from tiny import tiny_model
+        >>> import interp
+        >>> pairs = PromptPairs(
+        ...     clean_ids=((5, 6, 7, 8),) * 2, corrupted_ids=((5, 9, 7, 8),) * 2,
+        ...     positive=(3, 3), negative=(4, 4), start=(1, 1), groups=("a", "b"),
+        ...     roles=(("subject", "template", "last"),) * 2,
+        ... )
+        >>> found = screen(interp.load(tiny_model("llama")), pairs, sample=1)
+        >>> found.pearson.shape  # a correlation for each site
+        (1,)
     """
     chosen = _drawn(len(pairs), sample, seed)
     estimate = attribute(

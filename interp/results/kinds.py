@@ -128,6 +128,13 @@ def load(folder: str | Path) -> Result:
 
     Raises:
         ResultError: If there is none, or a file of it is damaged; the message names it.
+
+    Example:
+        >>> import tempfile
+        >>> from sample_results import refusal
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     type(load(refusal().save(f"{folder}/run"))).__name__
+        'RefusalComparison'
     """
     place = result_folder(folder)
     description = read_description(place)

@@ -170,6 +170,12 @@ def find(directory: str | Path) -> tuple[RunInfo, ...]:
 
     Raises:
         ResultError: If there is no such folder.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     [run.study for run in find(folder)]
+        []
     """
     directory = Path(directory).expanduser()
     if not directory.is_dir():
