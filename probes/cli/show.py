@@ -32,6 +32,11 @@ def show(
     if is_result or place.name == "result.json" or (place / "spec.toml").is_file():
         _show_result(place, results.load(place), as_json=as_json)
         return 0
+    if (place / "manifest.json").is_file():
+        raise ResultError(
+            f"{str(path)!r} is a store of activations, not a result.",
+            remedy=f"Read it with interp.store.open({str(path)!r}).",
+        )
     runs = results.find(place)
     if not runs:
         raise ResultError(

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from sample_results import refusal, truthfulness
+from tiny import saved_tiny_model
 
 from interp.provenance import record
 from interp.results import open_run
@@ -88,3 +89,13 @@ def test_showing_imports_neither_torch_nor_a_model_library(folder):
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_store_is_told_from_a_result(tmp_path, capsys):
+    model = str(saved_tiny_model(tmp_path))
+    (tmp_path / "prompts.txt").write_text("one two\nthree four\n")
+    store = str(tmp_path / "store")
+    data = str(tmp_path / "prompts.txt")
+    assert run(["capture", model, data, "--out", store]) == 0
+    assert run(["show", store]) == 2
+    assert "is a store of activations" in capsys.readouterr().err
