@@ -1,13 +1,15 @@
 """Directions, probes, subspaces and erasers on disk: one safetensors file each."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import assert_never
 
 from interp.directions.direction import Direction
 from interp.directions.erasure import Eraser
 from interp.directions.probe import Probe
-from interp.directions.stored import Word, read, read_direction, read_probe, write
+from interp.directions.stored import read, read_direction, read_probe
 from interp.directions.subspace import Subspace
+from interp.directions.written import Word, write
 
 
 Saved = Direction | Probe | Subspace | Eraser
@@ -28,7 +30,7 @@ def save(value: Saved, path: str | Path) -> Path:
         UnwritableError: If the file cannot be written.
     """
     path = Path(path)
-    write(value, path, word=_word(value))
+    write(asdict(value), path, word=_word(value))
     return path
 
 

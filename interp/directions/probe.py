@@ -1,12 +1,13 @@
 """`Probe`: a linear probe as a value, with where it reads and what it was fitted to."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
 from interp.directions.direction import Direction, check_vector, source_of
+from interp.directions.written import write
 from interp.errors import DataError, ShapeError
 from interp.provenance import ModelRecord
 from interp.sites import parse
@@ -189,11 +190,8 @@ class Probe:
             DiskFullError: If the disk is full.
             UnwritableError: If the file cannot be written.
         """
-        # Files know the class of what they hold, so this import would be a circle.
-        from interp.directions.stored import write
-
         path = Path(path)
-        write(self, path, word="probe")
+        write(asdict(self), path, word="probe")
         return path
 
     def __repr__(self) -> str:

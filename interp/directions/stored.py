@@ -1,90 +1,23 @@
-"""How directions, probes, subspaces and erasers lie in a file. Knows no torch.
+"""Directions, probes, subspaces and erasers from their files. Knows no torch.
 
-Arrays are kept as they are, everything else as metadata. Files carry the version of
-their schema, and old ones keep loading: fields that they lack get their defaults.
+Old files keep loading: fields that they lack get their defaults.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, fields
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
-import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as to_bytes
 
-from interp import atomic
 from interp.directions.direction import Direction
 from interp.directions.probe import Probe
+from interp.directions.written import AXES, SCHEMA, Word
 from interp.errors import InterpError, ResultError
 
 
-if TYPE_CHECKING:
-    from interp.directions.erasure import Eraser
-    from interp.directions.subspace import Subspace
-
-    Held = Direction | Probe | Subspace | Eraser
-
 T = TypeVar("T")
-Word = Literal["direction", "probe", "subspace", "eraser"]
-# The arrays of each kind of file, with their numbers of axes.
-AXES: Mapping[Word, Mapping[str, int]] = {
-    "direction": {"unit": 1},
-    "probe": {"weights": 1},
-    "subspace": {"basis": 2},
-    "eraser": {"left": 2, "right": 2, "mean": 1},
-}
-# 2: `revision` and `template` of directions; probes, subspaces and erasers.
-SCHEMA = 2
-
-
-def write(value: "Held", path: Path, *, word: Word) -> None:
-    """Write a value as one file, whole or not at all.
-
-    Args:
-        value: What to keep.
-        path: The file.
-        word: Its kind.
-
-    Raises:
-        DiskFullError: If the disk is full.
-        UnwritableError: If the file cannot be written.
-    """
-    atomic.write_bytes(path, file_bytes(value, word=word))
-
-
-def file_bytes(value: "Held", *, word: Word) -> bytes:
-    """The file of a value.
-
-    Args:
-        value: What to keep.
-        word: Its kind.
-
-    Example:
-        >>> up = Direction.from_vector(np.array([0.0, 2.0]))
-        >>> b"interp.direction" in file_bytes(up, word="direction")
-        True
-    """
-    facts = asdict(value)
-    arrays = {name: np.ascontiguousarray(facts.pop(name)) for name in AXES[word]}
-    metadata = {
-        "kind": f"interp.{word}",
-        "schema": str(SCHEMA),
-        word: json.dumps(facts, sort_keys=True, allow_nan=False),
-    }
-    return _ordered(to_bytes(arrays, metadata=metadata))
-
-
-def _ordered(file: bytes) -> bytes:
-    """The same file with its header in order: safetensors writes metadata in any."""
-    start = 8 + int.from_bytes(file[:8], "little")
-    header = json.dumps(
-        json.loads(file[8:start]), sort_keys=True, separators=(",", ":")
-    ).encode()
-    # The arrays begin at a multiple of eight bytes, as safetensors lays them.
-    header = header.ljust(-(-len(header) // 8) * 8)
-    return len(header).to_bytes(8, "little") + header + file[start:]
 
 
 def read_direction(path: str | Path) -> Direction:
