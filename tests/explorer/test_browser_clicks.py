@@ -1,4 +1,4 @@
-"""In a real browser: clicks and lassos in figures open what lies behind, as links do."""
+"""In a real browser: clicks and lassos in figures open what lies behind them."""
 
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit

@@ -179,6 +179,18 @@ def test_names_are_short_where_that_is_enough(library):
     assert lab_label(found[1], found) == "truth-base · resid_post.3"
 
 
+def test_a_direction_of_the_hub_comes_by_a_command_and_not_by_the_page(
+    library, open_page
+):
+    app = open_page(library, "directions", d_words="own")
+    assert "hf download" not in texts(app)
+    app.session_state["d_hub"] = True
+    said = texts(app.run())
+    assert "--revision COMMIT" in said
+    # Below the folder, where this page looks.
+    assert f"--local-dir {library / 'hub'}" in said
+
+
 def test_hostile_names_stay_texts(tmp_path, open_page):
     bad = replace(direction(0), model=HOSTILE, rule=HOSTILE, position=HOSTILE)
     save(bad, tmp_path / "![x](outside.invalid) $x$ :red[z].safetensors")
