@@ -45,6 +45,14 @@ def truth_directions(
 
     Source:
         Bürger et al. (2024), arXiv:2407.12831.
+
+    Example:
+        >>> true = torch.tensor([True, True, False, False])
+        >>> affirmative = torch.tensor([True, False, True, False])
+        >>> rows = torch.stack([2.0 * true, 1.0 * (true == affirmative)], dim=1)
+        >>> found = truth_directions(rows, true, affirmative)
+        >>> [round(x, 3) for x in found.general.flatten().tolist()]
+        [1.0, 0.0]
     """
     given = task(activations, labels, weights)
     n = given.rows.shape[1]
@@ -101,6 +109,14 @@ def fit_ttpd(
 
     Source:
         Bürger et al. (2024), arXiv:2407.12831.
+
+    Example:
+        >>> true = torch.tensor([True, True, False, False])
+        >>> affirmative = torch.tensor([True, False, True, False])
+        >>> rows = torch.stack([2.0 * true, 1.0 * (true == affirmative)], dim=1)
+        >>> probe = fit_ttpd(rows, true, affirmative=affirmative)
+        >>> (probe.logits(rows).flatten() > 0).tolist()
+        [True, True, False, False]
     """
     given = task(activations, labels, weights)
     truth = truth_directions(

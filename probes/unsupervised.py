@@ -72,6 +72,13 @@ def fit_ccs(
 
     Source:
         Burns et al. (2022), arXiv:2212.03827.
+
+    Example:
+        >>> rows = torch.tensor([[4.0, 1.0], [0.0, 1.0], [5.0, 0.0], [1.0, 0.0]])
+        >>> labels = torch.tensor([True, False, True, False])
+        >>> probe = fit_ccs(rows, labels, pairs=torch.tensor([[0, 1], [2, 3]]))
+        >>> bool(probe.directions[0] > 0)  # the axis on which the pairs differ
+        True
     """
     if restarts < 1 or epochs < 1:
         raise ConfigError(
@@ -102,6 +109,13 @@ def fit_crc(
 
     Source:
         Burns et al. (2022), arXiv:2212.03827, "contrastive representation clustering".
+
+    Example:
+        >>> rows = torch.tensor([[4.0, 1.0], [0.0, 1.0], [1.0, 0.0], [5.0, 0.0]])
+        >>> labels = torch.tensor([True, False, False, True])
+        >>> probe = fit_crc(rows, labels, pairs=torch.tensor([[0, 1], [2, 3]]))
+        >>> [round(x, 3) for x in probe.directions.tolist()]
+        [1.0, 0.0]
     """
     given = task(activations, labels, weights)
     found = []
