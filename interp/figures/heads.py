@@ -50,17 +50,30 @@ def head_map(result: HeadScores, metric: str) -> go.Figure:
             ygap=1,
         )
     )
-    figure.update_xaxes(dtick=max(1, values.shape[1] // 16), showgrid=False)
-    figure.update_yaxes(
-        dtick=max(1, values.shape[0] // 16), showgrid=False, autorange="reversed"
-    )
     name = plain(metric.replace("_", " "))
+    title = f"{name[:1].upper()}{name[1:]} by head (even attention: {even:.2f})"
+    return by_head(figure, values.shape, title=title)
+
+
+def by_head(figure: go.Figure, shape: tuple[int, ...], *, title: str) -> go.Figure:
+    """The figure with the axes of a map of layers and heads, layer 0 at the top.
+
+    Args:
+        figure: A map.
+        shape: How many layers and heads it has.
+        title: The title.
+    """
+    n_layers, n_heads = shape
+    figure.update_xaxes(dtick=max(1, n_heads // 16), showgrid=False)
+    figure.update_yaxes(
+        dtick=max(1, n_layers // 16), showgrid=False, autorange="reversed"
+    )
     return styled(
         figure,
-        title=f"{name[:1].upper()}{name[1:]} by head (even attention: {even:.2f})",
+        title=title,
         x="head",
         y="layer",
-        height=max(260, 120 + 22 * values.shape[0]),
+        height=max(260, 120 + 22 * n_layers),
     )
 
 

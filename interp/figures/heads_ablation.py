@@ -3,6 +3,7 @@
 import numpy as np
 import plotly.graph_objects as go
 
+from interp.figures.heads import by_head
 from interp.figures.intervals import Estimates
 from interp.figures.maps import pinned_map
 from interp.figures.style import (
@@ -50,18 +51,8 @@ def ablation_map(result: HeadAblations, kind: str) -> go.Figure:
         "[%{customdata[2]:+.3f}, %{customdata[3]:+.3f}]<extra></extra>",
     )
     figure = go.Figure(trace)
-    figure.update_xaxes(dtick=max(1, values.shape[1] // 16), showgrid=False)
-    figure.update_yaxes(
-        dtick=max(1, values.shape[0] // 16), showgrid=False, autorange="reversed"
-    )
-    name = _words(kind)
-    return styled(
-        figure,
-        title=f"Loss without each head ({name} ablation)",
-        x="head",
-        y="layer",
-        height=max(260, 120 + 22 * values.shape[0]),
-    )
+    title = f"Loss without each head ({_words(kind)} ablation)"
+    return by_head(figure, values.shape, title=title)
 
 
 def ablation_routes(result: HeadAblations, *, k: int = 8) -> go.Figure:
