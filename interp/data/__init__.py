@@ -12,6 +12,7 @@ from interp.data.instructions import (
     instructions as instructions,
     overlap as overlap,
 )
+from interp.data.labelled import join as join, statements as statements
 from interp.data.pairing import pair_statements as pair_statements
 from interp.data.pairing_values import (
     StatementPair as StatementPair,
@@ -19,9 +20,5 @@ from interp.data.pairing_values import (
 )
 from interp.data.prompts import PromptTable as PromptTable, prompts as prompts
 from interp.data.splits import Splits as Splits, split_by_group as split_by_group
-from interp.data.statements import (
-    Statements as Statements,
-    join as join,
-    statements as statements,
-)
+from interp.data.statements import Statements as Statements
 from interp.data.surface import bag_of_words_scores as bag_of_words_scores

@@ -1,12 +1,14 @@
 """Tables of what is already in Python: a data frame, or texts with labels."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Shaped
 
-from interp.data.table import Row, Table
+from interp.data.hub import hub_table, is_hub_id
+from interp.data.table import Row, Table, read_table
 from interp.errors import DataError
 
 
@@ -81,3 +83,19 @@ def _table(name: str, columns: Iterable[str], rows: Sequence[Row]) -> Table:
         rows=tuple(rows),
         places=tuple(f"row {i + 1}" for i in range(len(rows))),
     )
+
+
+def table_of_source(source: str | Path, *, text_column: str) -> Table:
+    """The rows of a file or of a data set of the hub.
+
+    Args:
+        source: A file, or a data set as `owner/name[:config][@split]`.
+        text_column: What the column of texts is called where a file names none.
+
+    Raises:
+        DataError: If something cannot be read.
+        OfflineError: If a data set must come from the hub and it cannot be reached.
+    """
+    if isinstance(source, str) and is_hub_id(source):
+        return hub_table(source)
+    return read_table(source, text_column=text_column)

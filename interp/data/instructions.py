@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from interp.data.statements import _table, fingerprint
+from interp.data.given import table_of_source
+from interp.data.statements import fingerprint
 from interp.errors import DataError, EmptyClassError
 
 
@@ -142,7 +143,7 @@ def instructions(
     texts: dict[str, str] = {}
     count = 0
     for one in sources:
-        table = _table(one, column)
+        table = table_of_source(one, text_column=column)
         table.require(column, option="column")
         names.append(table.name)
         for text in table.texts(column):
