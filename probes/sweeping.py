@@ -52,9 +52,9 @@ from probes.reading import (
 )
 
 
-# Below, a bootstrap of whole groups has too little to draw from: how often its
-# intervals hold the truth is printed by `benchmarks/validity.py`.
-FEW_GROUPS = 20
+# Below, how often intervals hold the truth is not known: `benchmarks/validity.py`
+# simulates as few groups as these.
+FEW_GROUPS = 8
 CONTROL_FIELDS = ("random_auroc", "covariance_auroc", "selectivity", "mdl_compression")
 
 
@@ -282,7 +282,7 @@ def _note_few_groups(design: Design, notes: list[str]) -> None:
     if n_groups < FEW_GROUPS:
         notes.append(
             f"Intervals are bootstrapped over {n_groups} groups: with fewer than "
-            f"{FEW_GROUPS} they are too narrow."
+            f"{FEW_GROUPS} how often they hold the truth is not known."
         )
 
 

@@ -6,7 +6,7 @@ interval is made by asking of each possible true error whether it would give wha
 found. Whether there is any error at all is a question of its own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,7 @@ from interp.statistics.values import LEVEL
 N_BINS = 15
 # How many true errors are tried; what the interval is rounded outwards to.
 STEPS = 100
-HALVINGS = 40
+HALVINGS = 60
 # By which sums differ that should be equal.
 ROUNDING = 1e-9
 
@@ -189,46 +189,49 @@ def _inverted(
     most = found + float(np.quantile(np.abs(wide).sum(1), 0.99))
     errors = np.linspace(0, min(1.0, most), STEPS + 1)
     share = np.bincount(bins, minlength=gaps.shape[1]) / codes.size
-    nearest: Callable[[float], np.ndarray] = lambda e: _nearest(total, variance, e)  # noqa: E731
-    shapes = (nearest, lambda e: e * share, lambda e: -e * share)
-    bounds = np.stack([_percentiles(wide, shape, errors) for shape in shapes])
+    nearest = _nearest(total, variance, errors)
+    shapes = (nearest, errors[:, None] * share, -errors[:, None] * share)
+    bounds = np.stack([_percentiles(wide, shape) for shape in shapes])
     not_above = np.flatnonzero((found <= bounds[:, :, 2] + ROUNDING).any(0))
     not_below = np.flatnonzero((found >= bounds[:, :, 0] - ROUNDING).any(0))
     # Rounded outwards, unless 0 itself would do.
     low = errors[max(not_above[0] - 1, 0)] if not_above.size else errors[-1]
     high = errors[min(not_below[-1] + 1, STEPS)] if not_below.size else errors[1]
-    middle = np.maximum.accumulate(_percentiles(noise, nearest, errors)[:, 1])
+    middle = np.maximum.accumulate(_percentiles(noise, nearest)[:, 1])
     debiased = 0.0 if found <= middle[0] else float(np.interp(found, middle, errors))
+    # Where texts hang together noise may take off more than it adds.
+    debiased = float(np.clip(debiased, low, min(high, found)))
     return float(low), float(high), debiased
 
 
 def _percentiles(
-    noise: Float[np.ndarray, "resample bin"],
-    shape: Callable[[float], np.ndarray],
-    errors: Float[np.ndarray, " error"],
+    noise: Float[np.ndarray, "resample bin"], gaps: Float[np.ndarray, "error bin"]
 ) -> Float[np.ndarray, "error three"]:
-    """Percentiles of the error that is found where the true one is each of `errors`."""
+    """Percentiles of the error that is found where the true gaps are these."""
+    sums = np.zeros((len(gaps), len(noise)))
+    for of_bin, moved in zip(noise.T, gaps.T, strict=True):
+        sums += np.abs(moved[:, None] + of_bin)
     tails = [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2]
-    return np.stack(
-        [np.quantile(np.abs(shape(e) + noise).sum(1), tails) for e in errors]
-    )
+    return np.quantile(sums, tails, axis=1).T
 
 
 def _nearest(
-    gaps: Float[np.ndarray, " bin"], variance: Float[np.ndarray, " bin"], error: float
-) -> Float[np.ndarray, " bin"]:
-    """The gaps of this total size that are the fewest standard errors from those found.
+    gaps: Float[np.ndarray, " bin"],
+    variance: Float[np.ndarray, " bin"],
+    errors: Float[np.ndarray, " error"],
+) -> Float[np.ndarray, "error bin"]:
+    """The gaps of each total size that are the fewest standard errors from those found.
 
     All of them move towards zero, or away from it, in proportion to their variance.
     """
     sizes = np.abs(gaps)
-    signs = np.where(gaps < 0, -1.0, 1.0)
-    if error >= sizes.sum():
-        more = (error - sizes.sum()) / variance.sum()
-        return signs * (sizes + more * variance)
-    none, most = 0.0, float((sizes / variance).max())
+    more = (errors - sizes.sum()) / variance.sum()
+    # Further away all bins move alike; towards zero they stop there one by one.
+    none, most = np.minimum(-more, 0.0), np.maximum(-more, (sizes / variance).max())
     for _ in range(HALVINGS):
         middle = (none + most) / 2
-        left = np.maximum(sizes - middle * variance, 0.0).sum()
-        none, most = (middle, most) if left > error else (none, middle)
-    return signs * np.maximum(sizes - most * variance, 0.0)
+        left = np.maximum(sizes - middle[:, None] * variance, 0.0).sum(1)
+        none = np.where(left > errors, middle, none)
+        most = np.where(left > errors, most, middle)
+    moved = np.maximum(sizes - most[:, None] * variance, 0.0)
+    return np.where(gaps < 0, -1.0, 1.0) * moved

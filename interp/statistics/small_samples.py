@@ -138,8 +138,8 @@ def probability_bounds(
     usable = np.isfinite(draws).any(axis=-1)
     spread = np.nanstd(np.where(usable[..., None], draws, 0.0), axis=-1)
     if groups <= 1:
-        nothing = np.where(np.isnan(estimate), np.nan, np.zeros(estimate.shape))
-        return Interval(estimate=estimate, low=nothing, high=nothing + 1)
+        low, high = (np.where(np.isnan(estimate), np.nan, end) for end in (0.0, 1.0))
+        return Interval(estimate=estimate, low=low, high=high)
     inner = usable & (estimate > 0) & (estimate < 1)
     # A bootstrap keeps to the sample, so that an estimate inside has a logit.
     p = np.where(inner, estimate, 0.5)

@@ -139,6 +139,43 @@ def test_the_paired_p_is_uniform_between_equal_readouts():
     assert kstest(spread, "uniform").pvalue > 0.01
 
 
+def test_procedures_that_are_equally_good_are_rarely_told_apart():
+    """Each fit has noise of its own, which the p of the fitted probes leaves out."""
+    fitted, procedures = 0, 0
+    for seed in range(80):
+        rng = np.random.default_rng(seed)
+        labels = rng.permutation(60) % 2 == 0
+        rows = rng.normal(size=(2, 60, 12)).astype(np.float32)
+        rows[:, :, 0] += labels
+        a, b = (
+            probes.sweep(one, labels, fit=probes.fit_mean_difference, controls=NONE)
+            for one in rows
+        )
+        found = compare_sweeps(a, b, resamples=2, permutations=39)
+        fitted += int(found.p[0] <= 0.05)
+        procedures += int(found.procedure_p[0] <= 0.05)
+    # 3 standard errors of 5 % are 7 points.
+    assert procedures <= 9
+    assert procedures < fitted
+
+
+def test_the_difference_of_procedures_is_a_mean_over_folds():
+    a, b = two_sweeps(better=4.0)
+    found = compare_sweeps(a, b, resamples=20, permutations=19)
+    by_fold = [
+        auroc(a.scores[1][at].astype(float), a.labels[at])
+        - auroc(b.scores[1][at].astype(float), a.labels[at])
+        for at in (a.folds == fold for fold in range(5))
+    ]
+    assert found.procedure.estimate[1] == pytest.approx(np.mean(by_fold))
+    assert found.procedure_p[1] < 0.05 < found.procedure_p[0]
+    assert found.procedure_p_corrected[1] == pytest.approx(2 * found.procedure_p[1])
+    # A fold of one label tells nothing of an AUROC.
+    folds = np.where(a.labels, 0, 1).astype(np.int32)
+    apart = compare_sweeps(replace(a, folds=folds), replace(b, folds=folds))
+    assert np.isnan(apart.procedure_p).all()
+
+
 def test_sweeps_of_other_examples_or_sites_are_not_compared():
     rows, labels = planted(60)
     a = probes.sweep(rows, labels, controls=NONE)
