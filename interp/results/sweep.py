@@ -56,8 +56,8 @@ class ProbeSweep:
     that these data do not allow, is NaN; `notes` say why. Bounds are 95 %
     cluster-bootstrap intervals over groups, of the probes as fitted. They leave out
     what another training sample would change, which is most where there is nothing to
-    find: whether there is anything is for `permutation_p` to say. Over fewer than 20
-    groups they are too narrow, which the notes say.
+    find: whether there is anything is for `permutation_p` to say. How well they hold
+    over fewer than 8 groups is not known, which the notes say.
 
     Attributes:
         fit: What was fitted, as `"fit_logistic"`.
