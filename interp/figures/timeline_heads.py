@@ -82,7 +82,9 @@ def head_lines(
     if change is not None and head == result.top(metric, k=1)[0]:
         mark(figure, change, 1, logarithmic=logarithmic)
     for row, name in enumerate(names, start=2):
-        add_curve(figure, result, name, row=row, x=x, colour=COLOURS[row - 1])
+        # The colours of several heads mean nothing else.
+        colour = COLOURS[row - 1] if len(shown) == 1 else NEUTRAL
+        add_curve(figure, result, name, row=row, x=x, colour=colour)
     styled(
         figure,
         title=f"{plain(head)} over training, with what the model can do",
