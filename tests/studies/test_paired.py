@@ -103,7 +103,7 @@ def test_data_sets_against_each_other_are_compared_cell_by_cell():
     rng, truth = np.random.default_rng(0), np.arange(60) % 2 == 0
     sets = {name: rng.normal(size=(60, 2, 4)) for name in "abc"}
     strong = {name: rows + 2 * truth[:, None, None] for name, rows in sets.items()}
-    labels = dict.fromkeys("abc", truth)
+    labels = {"a": truth, "b": truth, "c": truth}
     first, second = (
         probes.transfer_matrix(rows, labels, resamples=50) for rows in (sets, strong)
     )
@@ -115,7 +115,7 @@ def test_data_sets_against_each_other_are_compared_cell_by_cell():
     assert len(rows) == 12
     at = int(np.argmax(first.left_out.mean(0) + second.left_out.mean(0)))
     assert first.sites[at] in found.method
-    own = rows.loc["AUROC on b, trained on c"]
+    own = rows.to_dict("index")["AUROC on b, trained on c"]
     assert own["first"] == pytest.approx(float(first.auroc[2, 1, at]), abs=1e-6)
     assert own["second"] == pytest.approx(float(second.auroc[2, 1, at]), abs=1e-6)
     assert own["low"] < own["second - first"] < own["high"]

@@ -95,7 +95,7 @@ def show_cells(result: KnowledgeComparison, panel: Panel) -> None:
 
 def choose_map(result: KnowledgeComparison) -> Shown:
     """Of which model the map is, or their difference."""
-    # Pills wrap on a phone, where the last map would be out of sight.
+    # Wrapped, since on a phone the last map would be out of sight.
     label = st.pills(
         "Map",
         shown_maps(result),
@@ -103,6 +103,7 @@ def choose_map(result: KnowledgeComparison) -> Shown:
         required=True,
         key="k_map",
         bind="query-params",
+        wrap=True,
     )
     by_label: dict[str, Shown] = {name: name for name in SHOWN}
     return by_label[label or "base"]

@@ -12,6 +12,7 @@ from interp.results.truthfulness import ROLES, Role
 from interp_explorer.widgets.chart import show_figure
 from interp_explorer.widgets.downloads import show_table
 from interp_explorer.widgets.made import Made, code_of, made
+from interp_explorer.widgets.text import escaped
 
 
 REASONS = {
@@ -19,6 +20,12 @@ REASONS = {
     "control": "random neuron of a candidate's norm",
     "frequency": "token-frequency neuron",
 }
+WEIGHTS = escaped(
+    "norm: length of what it writes. logit_var: variance of its cosines with the rows "
+    "of the head (LogitVar), small where it moves all logits alike. null_fraction: "
+    "share of its length in the null space of the head. frequency_cosine: cosine of "
+    "what it adds to the logits with token frequency."
+)
 # So many options a box can hold, and a figure's points be chosen among.
 MOST_NEURONS = 20_000
 
@@ -58,6 +65,7 @@ def show_weights(result: ConfidenceComparison | NeuronTable, neuron: int) -> Non
         name=f"neuron-{neuron}-weights",
         alt="What the weights say of the neuron, and of the median neuron.",
     )
+    st.caption(WEIGHTS)
 
 
 def show_effects(result: ConfidenceComparison, neuron: int) -> None:
