@@ -35,6 +35,14 @@ def test_the_overview_counts_and_shows_headlines(folder, open_page):
     assert escaped(truthfulness().headline()) in texts(app)
 
 
+def test_the_overview_counts_what_is_damaged_apart(tmp_path, open_page):
+    truthfulness().save(tmp_path / "r")
+    refusal().save(tmp_path / "broken")
+    (tmp_path / "broken" / "result.json").write_text("{")
+    app = open_page(tmp_path)
+    assert "**1** results · **0** not finished · **1** damaged" in texts(app)
+
+
 def test_the_overview_is_narrowed_by_its_address(folder, open_page):
     app = open_page(folder, o_studies="Refusal")
     assert escaped(refusal().headline()) in texts(app)

@@ -20,12 +20,15 @@ FILTERS = ("o_studies", "o_states", "o_words")
 
 def show_counts(found: Catalog) -> None:
     """How much is here, and what was not read."""
-    finished = sum(entry.state == "finished" for entry in found.entries)
+    finished, unfinished, damaged = (
+        sum(entry.state == state for entry in found.entries) for state in STATES
+    )
     models = {name for entry in found.entries for name in entry.models}
     # Plain text: every kind of element is one more script for the first page to fetch.
     st.markdown(
-        f"**{finished}** results · **{len(found.entries) - finished}** not finished · "
-        f"**{len(models)}** models"
+        f"**{finished}** results · **{unfinished}** not finished · "
+        + f"**{damaged}** damaged · " * bool(damaged)
+        + f"**{len(models)}** models"
     )
     if found.refused:
         st.warning(
