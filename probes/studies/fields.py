@@ -28,12 +28,22 @@ def bounded(name: str, found: Interval) -> dict[str, np.ndarray]:
     return {f"{name}{suffix}": float32(values) for suffix, values in ends.items()}
 
 
-def bounded_number(name: str, found: Interval) -> dict[str, float]:
+def bounded_number(
+    name: str, found: Interval, *, at: int | None = None
+) -> dict[str, float]:
     """The interval of a single number as three fields, in full precision.
 
     Args:
         name: The field of the estimate.
-        found: The interval.
+        found: The interval of this number, or those of several.
+        at: Which of several.
+
+    Example:
+        >>> ends = np.zeros(2), np.ones(2)
+        >>> two = Interval(estimate=np.array([0.2, 0.5]), low=ends[0], high=ends[1])
+        >>> bounded_number("loss", two, at=1)
+        {'loss': 0.5, 'loss_low': 0.0, 'loss_high': 1.0}
     """
+    place = () if at is None else at
     ends = {"": found.estimate, "_low": found.low, "_high": found.high}
-    return {f"{name}{suffix}": float(value) for suffix, value in ends.items()}
+    return {f"{name}{suffix}": float(value[place]) for suffix, value in ends.items()}

@@ -5,6 +5,7 @@ the difference are then of what differs, and not of the examples. Knows no torch
 patching maps and what is followed over training import it when they are asked for.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict
 
 import numpy as np
@@ -27,14 +28,14 @@ from interp.results import (
     TruthfulnessComparison,
 )
 from interp.results.truthfulness import ROLES
-from interp.statistics import Interval, auroc, auroc_difference
+from interp.statistics import auroc, auroc_difference
 from probes.studies.paired_neurons import ablated_rows, neuron_numbers
 from probes.studies.paired_rows import (
     Draws,
     PairedNumbers,
     Row,
-    interval,
     mean_row,
+    one_of,
     require_same,
     row,
     table,
@@ -44,6 +45,7 @@ from probes.studies.paired_transfer import transfer_numbers
 
 # So many heads or sites are told, those that differ most.
 MOST_ROWS = 12
+Samples = Float[np.ndarray, "layer head sequence"]
 
 
 def imports_torch(result: Result) -> bool:
@@ -84,11 +86,11 @@ def paired_numbers(
         case KnowledgeComparison() if isinstance(second, KnowledgeComparison):
             from probes.studies.paired_maps import knowledge_numbers
 
-            return knowledge_numbers(first, second, resamples=resamples, seed=seed)
+            return knowledge_numbers(first, second, how)
         case PatchMap() if isinstance(second, PatchMap):
             from probes.studies.paired_maps import map_numbers
 
-            return map_numbers(first, second, resamples=resamples, seed=seed)
+            return map_numbers(first, second, how)
         case NeuronTable() if isinstance(second, NeuronTable):
             return neuron_numbers(first, second, how)
         case HeadTimeline() if isinstance(second, HeadTimeline):
@@ -207,7 +209,7 @@ def _sweep(first: ProbeSweep, second: ProbeSweep, how: Draws) -> PairedNumbers:
             f"AUROC at {found.sites[at]} {found.positions[at]}".strip(),
             float(found.auroc_b[at]),
             float(found.auroc_a[at]),
-            _at(found.difference, int(at)),
+            one_of(found.difference, int(at)),
         )
         for at in order
     ]
@@ -225,29 +227,33 @@ def _sweep(first: ProbeSweep, second: ProbeSweep, how: Draws) -> PairedNumbers:
 
 
 def _heads(first: HeadScores, second: HeadScores, how: Draws) -> PairedNumbers:
-    rows = []
-    for name in first.metrics:
-        if name not in second.metrics:
-            continue
-        at = first.metrics.index(name), second.metrics.index(name)
-        samples = first.samples[at[0]], second.samples[at[1]]
-        rows += _head_rows(name, samples[0], samples[1], how)
-    return PairedNumbers(
-        rows=table(rows),
-        method="Paired bootstrap over sequences; the heads that differ most.",
+    return _by_head(
+        dict(zip(first.metrics, first.samples, strict=True)),
+        dict(zip(second.metrics, second.samples, strict=True)),
+        how,
     )
 
 
 def _ablations(
     first: HeadAblations, second: HeadAblations, how: Draws
 ) -> PairedNumbers:
+    before, after = (
+        {
+            f"change of loss, {kind}": values
+            for kind, values in zip(one.kinds, one.loss_samples, strict=True)
+        }
+        for one in (first, second)
+    )
+    return _by_head(before, after, how)
+
+
+def _by_head(
+    first: Mapping[str, Samples], second: Mapping[str, Samples], how: Draws
+) -> PairedNumbers:
+    """What both results measured of every head, by its name."""
     rows = []
-    for name in first.kinds:
-        if name not in second.kinds:
-            continue
-        at = first.kinds.index(name), second.kinds.index(name)
-        samples = first.loss_samples[at[0]], second.loss_samples[at[1]]
-        rows += _head_rows(f"change of loss, {name}", samples[0], samples[1], how)
+    for name in (name for name in first if name in second):
+        rows += _head_rows(name, first[name], second[name], how)
     return PairedNumbers(
         rows=table(rows),
         method="Paired bootstrap over sequences; the heads that differ most.",
@@ -256,7 +262,7 @@ def _ablations(
 
 def _head_rows(
     name: str,
-    first: Float[np.ndarray, "layer head sequence"],
+    first: Samples,
     second: Float[np.ndarray, "other_layer other_head other_sequence"],
     how: Draws,
 ) -> list[Row]:
@@ -268,8 +274,3 @@ def _head_rows(
         values = [one[layer, head].astype(np.float64) for one in (first, second)]
         rows.append(mean_row(f"{name}, L{layer}H{head}", values[0], values[1], how))
     return rows
-
-
-def _at(found: Interval, index: int) -> Interval:
-    ends = (found.estimate, found.low, found.high)
-    return interval(*(float(one[index]) for one in ends))

@@ -91,6 +91,18 @@ def interval(estimate: float, low: float, high: float) -> Interval:
     )
 
 
+def one_of(found: Interval, index: int) -> Interval:
+    """One of several intervals.
+
+    Example:
+        >>> several = Interval(estimate=np.ones(2), low=np.zeros(2), high=np.ones(2))
+        >>> float(one_of(several, 1).low)
+        0.0
+    """
+    ends = (found.estimate, found.low, found.high)
+    return interval(*(float(each[index]) for each in ends))
+
+
 def mean_row(
     name: str,
     first: Float[np.ndarray, " example"],

@@ -11,7 +11,7 @@ from probes.studies.paired_rows import (
     Draws,
     PairedNumbers,
     Row,
-    interval,
+    one_of,
     require_same,
     row,
     table,
@@ -112,8 +112,8 @@ def _column(
     rows: list[tuple[int, Row, float]] = []
     for place, train in enumerate(there):
         name = f"AUROC on {first.tests[test]}, trained on {first.trains[train]}"
-        parts = (found.estimate, found.low, found.high)
-        ends = interval(*(float(part[place]) for part in parts))
-        values = [float(one[place]) for one in reached]
-        rows.append((int(train), row(name, *values, ends), float(ends.estimate)))
+        difference = one_of(found, place)
+        before, after = (float(one[place]) for one in reached)
+        told = row(name, before, after, difference)
+        rows.append((int(train), told, float(difference.estimate)))
     return rows

@@ -13,6 +13,7 @@ from interp.results.neurons import NeuronEffects, NeuronTable
 from interp.results.truthfulness import Role
 from interp.statistics import mean_interval
 from probes.studies.confidence.spec import ConfidenceSpec
+from probes.studies.fields import bounded_number
 
 
 Tested = list[tuple[Chosen, int]]
@@ -91,18 +92,12 @@ def _row(
         logit_var=float(table.logit_var[neuron]),
         null_fraction=float(table.null_fraction[neuron]),
         frequency_cosine=float(cosine[neuron]),
-        loss_total=float(loss.estimate[0]),
-        loss_total_low=float(loss.low[0]),
-        loss_total_high=float(loss.high[0]),
-        loss_direct=float(loss.estimate[1]),
-        loss_direct_low=float(loss.low[1]),
-        loss_direct_high=float(loss.high[1]),
+        **bounded_number("loss_total", loss, at=0),
+        **bounded_number("loss_direct", loss, at=1),
         mediated=1 - float(kept.estimate),
         mediated_low=1 - float(kept.high),
         mediated_high=1 - float(kept.low),
-        entropy_change=float(entropy.estimate),
-        entropy_change_low=float(entropy.low),
-        entropy_change_high=float(entropy.high),
+        **bounded_number("entropy_change", entropy),
         entropy_direct=float(done.entropy_direct[place].mean()),
         kl=float(done.kl[place].mean()),
         argmax_changed=float(done.argmax_changed[place].mean()),

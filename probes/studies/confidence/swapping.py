@@ -23,6 +23,7 @@ from interp.results.neurons import NeuronTable
 from interp.results.truthfulness import ROLES, Role
 from interp.statistics import Interval, mean_interval
 from probes.studies.confidence.spec import ConfidenceSpec
+from probes.studies.fields import bounded_number
 from probes.studies.shards import Shards
 
 
@@ -195,39 +196,29 @@ def _row(
         np.stack([found.entropy, found.loss, found.top, found.brier]).astype(float),
         **options,
     )
-    values = np.stack([means.estimate, means.low, means.high], axis=1).tolist()
     # Truth values for themselves: a share has an interval of its own kind.
     accuracy = mean_interval(found.correct, **options)
     ece = calibration_error(found.top, found.correct, **options)
     moved = found.entropy.astype(float) - clean[own].entropy
-    change = mean_interval(moved, **options)
-    share = (np.nan, np.nan, np.nan)
+    bounds = {
+        **bounded_number("accuracy", accuracy),
+        **bounded_number("entropy_change", mean_interval(moved, **options)),
+    }
+    for place, name in enumerate(("entropy", "loss", "top", "brier")):
+        bounds |= bounded_number(name, means, at=place)
     if run.swapped != "none" and (gap.low > 0 or gap.high < 0):
         away = clean[1 - own].entropy.astype(float) - clean[own].entropy
-        ratio = ratio_interval(moved, away, **options)
-        share = (float(ratio.estimate), float(ratio.low), float(ratio.high))
-    names = ("entropy", "loss", "top", "brier")
-    bounds: dict[str, float] = {}
-    triples = [
-        *zip(names, values, strict=True),
-        (
-            "accuracy",
-            (float(accuracy.estimate), float(accuracy.low), float(accuracy.high)),
-        ),
-        ("ece", (ece.estimate, ece.low, ece.high)),
-        (
-            "entropy_change",
-            (float(change.estimate), float(change.low), float(change.high)),
-        ),
-        ("share", share),
-    ]
-    for name, (estimate, low, high) in triples:
-        bounds |= {name: estimate, f"{name}_low": low, f"{name}_high": high}
+        bounds |= bounded_number("share", ratio_interval(moved, away, **options))
+    else:
+        bounds |= dict.fromkeys(("share", "share_low", "share_high"), np.nan)
     return ConfidenceRow(
         model=run.model,
         swapped=run.swapped,
         draw=run.draw,
         n_neurons=run.n_neurons,
+        ece=ece.estimate,
+        ece_low=ece.low,
+        ece_high=ece.high,
         ece_debiased=ece.debiased,
         ece_consistent=ece.consistent,
         ece_p=ece.p,

@@ -7,6 +7,7 @@ from interp.data import Contrast
 from interp.results import Completion, RefusalPunctuation, RefusalSideEffect
 from interp.results.refusal import Intervention, Source
 from interp.results.truthfulness import Role
+from probes.studies.fields import bounded_number
 from probes.studies.refusal.candidates import Candidates
 from probes.studies.refusal.completions import Vector
 from probes.studies.refusal.confounds import punctuation_confound
@@ -108,12 +109,8 @@ def _row(source: Source, one: SideEffects) -> RefusalSideEffect:
         n_texts=one.n_texts,
         n_tokens=one.n_tokens,
         loss_clean=float(one.loss_clean.estimate),
-        loss_change=float(one.loss_change.estimate),
-        loss_change_low=float(one.loss_change.low),
-        loss_change_high=float(one.loss_change.high),
-        divergence=float(one.divergence.estimate),
-        divergence_low=float(one.divergence.low),
-        divergence_high=float(one.divergence.high),
+        **bounded_number("loss_change", one.loss_change),
+        **bounded_number("divergence", one.divergence),
         n_answers=refused.n,
         false_refusals=refused.rate,
         false_refusals_low=refused.low,
