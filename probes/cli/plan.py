@@ -1,6 +1,6 @@
 """`interp plan`: what a command would compute, write and hold, before it runs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, assert_never, get_args
@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Literal, assert_never, get_args
 import typer
 
 from interp.errors import ConfigError, closest
+from probes.cli.capture import capture
+from probes.cli.compare import compare, specs_of
 from probes.cli.options import Json
 from probes.cli.plan_told import tell
+from probes.cli.study import spec_of, study, with_columns
+from probes.cli.track import track
 
 
 if TYPE_CHECKING:
@@ -80,13 +84,24 @@ def _checked(command: str) -> Command:
 
 def _parsed(name: Command, words: list[str]) -> Params:
     """The parameters of the planned command, as that command reads them."""
-    # Late: the tree of commands holds this one.
-    from probes.cli.app import app
-
-    group = typer.main.get_command(app)
-    # The same object as on the command line, so that errors and defaults are too.
-    own = getattr(group, "commands")[name]  # noqa: B009
+    alone = typer.Typer(rich_markup_mode=None)
+    alone.command()(_function(name))
+    own = typer.main.get_command(alone)
     return own.make_context(f"interp {name}", words).params
+
+
+def _function(name: Command) -> Callable[..., int]:
+    match name:
+        case "capture":
+            return capture
+        case "track":
+            return track
+        case "compare":
+            return compare
+        case "study":
+            return study
+        case _:
+            assert_never(name)
 
 
 def _planned(name: Command, params: Params) -> "Planned":
@@ -106,9 +121,6 @@ def _planned(name: Command, params: Params) -> "Planned":
 
 
 def _specs(name: Literal["compare", "study"], params: Params) -> "list[StudySpec]":
-    from probes.cli.compare import specs_of
-    from probes.cli.study import spec_of, with_columns
-
     if name == "compare":
         return specs_of(params)
     config = params["config"]
