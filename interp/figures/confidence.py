@@ -18,7 +18,7 @@ from interp.figures.style import (
     model_names,
     styled,
 )
-from interp.results.calibration import N_BINS, reliability
+from interp.results.calibration import N_BINS, Bins, reliability
 from interp.results.confidence import (
     Chosen,
     ConfidenceComparison,
@@ -211,14 +211,9 @@ def swap_bars(result: ConfidenceComparison) -> go.Figure:
         }
         found = Estimates.stacked(bars.values())
         figure.add_trace(
-            go.Bar(
-                y=list(bars),
-                x=found.value,
-                orientation="h",
-                name=f"in {names[role]}",
-                marker={"color": MODEL_COLOURS[role]},
-                error_x=found.whiskers(),
-                customdata=found.ends,
+            found.bars(
+                list(bars), colour=MODEL_COLOURS[role], name=f"in {names[role]}"
+            ).update(
                 hovertemplate="%{y}<br>%{x:+.4f} nats [%{customdata[0]:+.4f}, "
                 "%{customdata[1]:+.4f}]",
             )
@@ -249,7 +244,8 @@ def calibration_curve(
     """How often each model is right when it is so sure, with how often it is so sure.
 
     Markers grow with the number of predictions in a bin. Above the line a model is too
-    modest, below it too sure.
+    modest, below it too sure. The bars on the line hold 95 % of the accuracies that a
+    bin of independent calibrated predictions has.
 
     Args:
         result: The comparison.
@@ -284,6 +280,7 @@ def calibration_curve(
                 "<br>%{customdata[0]:.0f} predictions",
             )
         )
+        figure.add_trace(_consistency(bins, MODEL_COLOURS[role]))
     figure.update_xaxes(range=[-0.03, 1.03])
     figure.update_yaxes(range=[-0.03, 1.06])
     return styled(
@@ -292,6 +289,32 @@ def calibration_curve(
         x="probability of the likeliest token",
         y="share that is right",
         height=420,
+    )
+
+
+def _consistency(bins: Bins, colour: str) -> go.Scatter:
+    """What noise makes of calibrated predictions, as bars on the diagonal."""
+    held = bins.n > 0
+    middle = bins.confidence[held]
+    low, high = consistency_band(bins.n, bins.confidence)[:, held].astype(np.float32)
+    return go.Scatter(
+        x=middle,
+        y=middle,
+        mode="markers",
+        showlegend=False,
+        opacity=0.6,
+        marker={"color": colour, "size": 2},
+        error_y={
+            "type": "data",
+            "array": np.maximum(high - middle, 0),
+            "arrayminus": np.maximum(middle - low, 0),
+            "color": colour,
+            "thickness": 1.5,
+            "width": 4,
+        },
+        customdata=np.stack((low, high), axis=1),
+        hovertemplate="calibrated: accuracy %{customdata[0]:.3f} to "
+        "%{customdata[1]:.3f}",
     )
 
 

@@ -1,6 +1,6 @@
 """Numbers with the ends of their intervals, as bands, whiskers and hover texts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +67,18 @@ class Estimates:
     def band(self, x: np.ndarray, *, colour: str, name: str) -> go.Scatter:
         """The area between the ends; see `interp.figures.style.band`."""
         return band(x, self.low, self.high, colour=colour, name=name)
+
+    def bars(self, labels: Sequence[str], *, colour: str, name: str) -> go.Bar:
+        """Lying bars, one under the other, with whiskers and `ends` for hover texts."""
+        return go.Bar(
+            y=list(labels),
+            x=self.value,
+            orientation="h",
+            name=name,
+            marker={"color": colour},
+            error_x=self.whiskers(),
+            customdata=self.ends,
+        )
 
     def whiskers(self) -> dict[str, Any]:
         """The intervals as error bars of plotly, in a colour that all bars bear.

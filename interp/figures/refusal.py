@@ -108,15 +108,13 @@ def _bars(
         ]
         rate = Estimates.of(rows, "rate", low="low", high="high")
         bars.append(
-            go.Bar(
-                y=[condition_label(row) for row in rows],
-                x=rate.value,
-                orientation="h",
+            rate.bars(
+                [condition_label(row) for row in rows],
+                colour=MODEL_COLOURS[role],
                 name=names[role],
+            ).update(
                 legendgroup=role,
                 showlegend=show_legend,
-                marker={"color": MODEL_COLOURS[role]},
-                error_x=rate.whiskers(),
                 customdata=[[row.refused, row.n, row.low, row.high] for row in rows],
                 hovertemplate="%{y}<br>%{customdata[0]} of %{customdata[1]} refused "
                 "(%{x:.0%}, %{customdata[2]:.0%} to %{customdata[3]:.0%})",

@@ -182,13 +182,7 @@ def refusal_side_effects(result: RefusalComparison) -> go.Figure:
     for name, words, colour in measures:
         found = Estimates.of(result.side_effects, name)
         figure.add_trace(
-            go.Bar(
-                y=labels,
-                x=found.value,
-                orientation="h",
-                name=words,
-                marker={"color": colour},
-                error_x=found.whiskers(),
+            found.bars(labels, colour=colour, name=words).update(
                 customdata=[[row.n_tokens, row.n_texts] for row in result.side_effects],
                 hovertemplate="%{y}: %{x:.3f} nats a token (%{customdata[0]} tokens of "
                 "%{customdata[1]} texts)",

@@ -63,14 +63,9 @@ def intervention_bars(
             continue
         found = Estimates.stacked(bars.values())
         figure.add_trace(
-            go.Bar(
-                y=list(bars),
-                x=found.value,
-                orientation="h",
-                name=f"in {names[target]}",
-                marker={"color": MODEL_COLOURS[target]},
-                error_x=found.whiskers(),
-                customdata=found.ends,
+            found.bars(
+                list(bars), colour=MODEL_COLOURS[target], name=f"in {names[target]}"
+            ).update(
                 hovertemplate="%{y}<br>effect %{x:.3f} "
                 "[%{customdata[0]:.3f}, %{customdata[1]:.3f}]",
             )
