@@ -27,6 +27,7 @@ from interp.results.confidence import (
     Swap,
 )
 from interp.results.truthfulness import ROLES, Role
+from interp.statistics.calibration import consistency_band
 
 
 CHOSEN_NAMES: dict[Chosen, tuple[str, str]] = {

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import numpy as np
 import streamlit as st
 
 from interp.figures import Panel, calibration_curve, effect_strips
@@ -79,8 +80,15 @@ def show_calibration(result: ConfidenceComparison, panel: Panel) -> None:
     for role, column in zip(ROLES, st.columns(2), strict=True):
         row = result.row(role, "none")[0]
         column.metric(f"Calibration error, {role}", f"{row.ece:.3f}")
+        noise = ""
+        if not np.isnan(row.ece_p):
+            noise = (
+                f"{row.ece_debiased:.3f} without noise; calibrated predictions stay "
+                f"below {row.ece_consistent:.3f} (p = {row.ece_p:.3f}); "
+            )
         column.caption(
             f"{row.ece_low:.3f} to {row.ece_high:.3f} over texts, {N_BINS} bins; "
+            f"{noise}"
             f"accuracy {row.accuracy:.3f}, mean confidence {row.top:.3f}"
         )
     bins = st.slider(

@@ -85,6 +85,9 @@ def brief_table(result: ConfidenceComparison) -> pd.DataFrame:
                 "top-1": f"{row.top:.3f}",
                 "accuracy": f"{row.accuracy:.3f}",
                 "ECE": f"{row.ece:.3f}",
+                "ECE without noise": "–"
+                if np.isnan(row.ece_debiased)
+                else f"{row.ece_debiased:.3f}",
                 "Brier": f"{row.brier:.3f}",
                 "share of the gap": "–" if np.isnan(row.share) else f"{row.share:.2f}",
             }
