@@ -129,14 +129,12 @@ class OutOfMemoryError(InterpError, MemoryError):
     exit_code = 3
 
 
-def closest(word: str, known: Iterable[str], *, n: int = 1) -> str:
+def closest(word: str, known: Iterable[str]) -> str:
     """A "Did you mean ...?" sentence, or nothing when nothing is close.
 
     Example:
         >>> closest("resid_pst", ["resid_post", "z"])
         "Did you mean 'resid_post'?"
     """
-    matches = difflib.get_close_matches(word, list(known), n=n, cutoff=0.6)
-    if not matches:
-        return ""
-    return "Did you mean " + " or ".join(repr(match) for match in matches) + "?"
+    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"Did you mean {matches[0]!r}?" if matches else ""
