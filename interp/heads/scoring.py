@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Int
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from interp.activations.batching import run_batches
 from interp.activations.capture import checked_budget
@@ -238,8 +239,7 @@ def next_token_losses(
         zip(logits[:, :-1], following, there, strict=True)
     ):
         said = said.float()
-        chance = said.gather(-1, target[:, None]).squeeze(-1)
-        loss[row, is_real] = (said.logsumexp(dim=-1) - chance)[is_real]
+        loss[row, is_real] = cross_entropy(said, target, reduction="none")[is_real]
         correct[row, is_real] = (said.argmax(dim=-1) == target).float()[is_real]
     return loss, correct
 
