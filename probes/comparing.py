@@ -107,8 +107,10 @@ def compare_sweeps(
     and `procedure_p` are of the two ways to make a probe (a model, a fit, a position):
     would such probes differ, each fitted anew to as many examples? They rest on the few
     folds alone, so they are wide, and need folds with both labels. Ask the second where
-    the claim is about models or methods; `benchmarks/validity.py` prints how often each
-    is wrong for either question.
+    the claim is about models or methods. `benchmarks/validity.py` prints how often each
+    is wrong: over 120 examples the bounds of `difference` hold that of these probes in
+    91.7 % (what one fold tests the others are fitted on), and those of `procedure` that
+    of the procedures in 95.4 %.
 
     Args:
         a: A sweep.

@@ -96,7 +96,7 @@ def widened(
         >>> round(float(found.low), 2), round(float(found.high), 2)
         (-1.16, 1.16)
     """
-    usable = np.isfinite(draws).any(axis=-1)
+    usable = np.asarray(np.isfinite(draws).any(axis=-1))
     tails = ((1 - level) / 2, 0.5, (1 + level) / 2)
     filled = np.where(usable[..., None], draws, 0.0)
     low, middle, high = np.asarray(np.nanquantile(filled, tails, axis=-1))
@@ -135,7 +135,7 @@ def probability_bounds(
         Efron & Tibshirani (1993), "An Introduction to the Bootstrap", chapters 12 and
         22; Pepe (2003), section 5.2.4, for the logit of an AUROC.
     """
-    usable = np.isfinite(draws).any(axis=-1)
+    usable = np.asarray(np.isfinite(draws).any(axis=-1))
     spread = np.nanstd(np.where(usable[..., None], draws, 0.0), axis=-1)
     if groups <= 1:
         low, high = (np.where(np.isnan(estimate), np.nan, end) for end in (0.0, 1.0))

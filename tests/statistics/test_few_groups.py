@@ -45,7 +45,7 @@ def test_groups_that_are_all_right_have_the_wilson_interval_of_as_many_trials():
     right = np.ones((2, 40), dtype=bool)
     right[1] = False
     found = statistics.mean_interval(right, groups=np.repeat(np.arange(8), 5))
-    square = t.ppf(0.975, 7) ** 2
+    square = float(t.ppf(0.975, 7)) ** 2
     np.testing.assert_allclose(found.low, [8 / (8 + square), 0])
     np.testing.assert_allclose(found.high, [1, square / (8 + square)])
 
