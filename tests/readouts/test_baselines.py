@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scipy.stats import kstest
+from scipy.stats import kstest, t
 from sweep_samples import NONE, planted
 
 import probes
@@ -142,7 +142,7 @@ def test_the_paired_p_is_uniform_between_equal_readouts():
 def test_procedures_that_are_equally_good_are_rarely_told_apart():
     """Each fit has noise of its own, which the p of the fitted probes leaves out."""
     fitted, procedures = 0, 0
-    for seed in range(80):
+    for seed in range(60):
         rng = np.random.default_rng(seed)
         labels = rng.permutation(60) % 2 == 0
         rows = rng.normal(size=(2, 60, 12)).astype(np.float32)
@@ -154,8 +154,8 @@ def test_procedures_that_are_equally_good_are_rarely_told_apart():
         found = compare_sweeps(a, b, resamples=2, permutations=39)
         fitted += int(found.p[0] <= 0.05)
         procedures += int(found.procedure_p[0] <= 0.05)
-    # 3 standard errors of 5 % are 7 points.
-    assert procedures <= 9
+    # 3 standard errors of 5 % are 8 points.
+    assert procedures <= 8
     assert procedures < fitted
 
 
@@ -168,7 +168,10 @@ def test_the_difference_of_procedures_is_a_mean_over_folds():
         for at in (a.folds == fold for fold in range(5))
     ]
     assert found.procedure.estimate[1] == pytest.approx(np.mean(by_fold))
-    assert found.procedure_p[1] < 0.05 < found.procedure_p[0]
+    # Five folds, each tested by a quarter as many examples as it is fitted on.
+    error = np.std(by_fold, ddof=1) * np.sqrt(1 / 5 + 1 / 4)
+    assert found.procedure_p[1] == pytest.approx(2 * t.sf(np.mean(by_fold) / error, 4))
+    assert found.procedure_p[1] < found.procedure_p[0]
     assert found.procedure_p_corrected[1] == pytest.approx(2 * found.procedure_p[1])
     # A fold of one label tells nothing of an AUROC.
     folds = np.where(a.labels, 0, 1).astype(np.int32)
