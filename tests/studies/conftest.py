@@ -73,8 +73,9 @@ def asked(facts_family) -> Contrast:
 @pytest.fixture(scope="session")
 def refusal_result(models, asked, refusal_spec) -> RefusalComparison:
     """The refusal study of the embedded family, run once."""
+    base, post = models
     origin = record("refusal")
-    return refusal(*models, asked, spec=refusal_spec, provenance=origin)
+    return refusal(base, post, asked, spec=refusal_spec, provenance=origin)
 
 
 @pytest.fixture
