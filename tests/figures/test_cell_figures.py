@@ -162,7 +162,7 @@ def test_a_neurons_entropy_is_drawn_in_all_and_directly():
 
 def test_fewer_bins_hold_all_predictions_too():
     for n_bins in (4, 15):
-        _, base, _ = traces(figures.calibration_curve(confidence(), n_bins=n_bins))
+        _, base, *_ = traces(figures.calibration_curve(confidence(), n_bins=n_bins))
         assert len(base.x) <= n_bins
         assert sum(row[0] for row in base.customdata) == 120
 
