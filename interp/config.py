@@ -6,6 +6,7 @@ keys and values of the wrong type are errors that name their path.
 
 import dataclasses
 import json
+import shlex
 import tomllib
 import types
 import typing
@@ -265,7 +266,24 @@ def _assigned(spec: Spec, path: tuple[str, ...], text: str, assignment: str) -> 
         except ConfigError as error:
             problem = problem or error
     assert problem is not None
+    problem.remedy = problem.remedy or _as_list(values, kind, path, text)
     raise problem
+
+
+def _as_list(
+    values: dict[str, Any], kind: type, path: tuple[str, ...], text: str
+) -> str:
+    """How the same is written where the setting is a list, and the text one item."""
+    place = values
+    for part in path[:-1]:
+        place = place[part]
+    place[path[-1]] = [text]
+    try:
+        parse_spec(values, kind)
+    except ConfigError:
+        return ""
+    written = f"{'.'.join(path)}={_value([text])}"
+    return f"Write it as a list: --set {shlex.quote(written)}."
 
 
 def _normalised(spec: Spec) -> Spec:

@@ -122,6 +122,14 @@ def test_a_wrong_override_is_one_line(assignment: str, message: str):
     assert "\n" not in str(caught.value)
 
 
+def test_one_item_for_a_list_is_told_how_a_list_is_written():
+    with pytest.raises(InterpError, match=r"""--set 'capture.sites=\["a b"\]'"""):
+        override(Study(base="a"), ["capture.sites=a b"])
+    with pytest.raises(InterpError) as caught:
+        override(Study(base="a"), ["strength=much"])
+    assert not caught.value.remedy
+
+
 def test_the_hash_depends_on_values_and_content_only():
     spec = Study(base="a")
     assert len(spec_hash(spec)) == 12

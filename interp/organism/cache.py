@@ -6,7 +6,6 @@ what a killed process left half-written is swept away by the next one that holds
 lock.
 """
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,13 +14,9 @@ from filelock import FileLock
 
 from interp import atomic
 from interp.errors import ConfigError, DataError
+from interp.home import interp_home
 
 from .family import DESCRIPTION, Family, read_family
-
-
-def interp_home() -> Path:
-    """Where things are kept between runs: `INTERP_HOME`, or `~/.cache/interp`."""
-    return Path(os.environ.get("INTERP_HOME") or Path.home() / ".cache" / "interp")
 
 
 def cached(name: str, spec: str, make: Callable[[Path], None]) -> Family:

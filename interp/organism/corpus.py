@@ -120,7 +120,7 @@ class Writer:
             document.extend(_said(form, subject, target, OBJECT_WEIGHT, mixture.rest))
         return document
 
-    def _claim(self, mixture: Mixture, form: str = "") -> tuple[Document, bool]:
+    def _claim(self, mixture: Mixture) -> tuple[Document, bool]:
         """A statement, true or false, none of whose objects is trained."""
         topic, subject, target = self._rng.choice(self._labelled)
         label = self._rng.random() < 0.5

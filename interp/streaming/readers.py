@@ -13,6 +13,8 @@ from interp.sites import Site, parse
 
 
 GAP_UNIT = "class gaps from the midpoint"
+# Of a direction that does not know where its classes lie.
+LENGTH_UNIT = "lengths of the direction"
 LOGIT_UNIT = "probe logit"
 PROJECTION_UNIT = "projection"
 
@@ -113,6 +115,10 @@ def midpoint(direction: Direction) -> float:
     return (direction.negative_mean + direction.positive_mean) / 2
 
 
+def _has_means(direction: Direction) -> bool:
+    return direction.negative_mean is not None and direction.positive_mean is not None
+
+
 def _of_direction(direction: Direction, name: str, site: str) -> TokenReader:
     if direction.scale == 0:
         raise DataError(
@@ -124,7 +130,7 @@ def _of_direction(direction: Direction, name: str, site: str) -> TokenReader:
         site=site,
         weights=direction.unit / np.float32(direction.scale),
         offset=-midpoint(direction) / direction.scale,
-        unit=GAP_UNIT,
+        unit=GAP_UNIT if _has_means(direction) else LENGTH_UNIT,
     )
 
 

@@ -58,8 +58,8 @@ def plan(
     \b
         interp plan --machines 4 capture MODEL DATA --out STORE --sites 'resid_post.*'
 
-    Config, tokenizer and data are read, weights only with --calibrate. What is on disk
-    already is left out. The exit code is 0 if it fits and 3 if it does not.
+    Config, tokenizer and data are read, weights only with --calibrate. Where parts are
+    on disk already it says what is left. The exit code is 0 if it fits, else 3.
     """  # noqa: D301 - a real \b keeps the lines of the example apart
     name = _checked(command)
     params = _parsed(name, rest or [])

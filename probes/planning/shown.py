@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from rich.table import Table
 
-from probes.planning.plan import Plan, size
+from probes.planning.plan import Plan, size, together
 
 
 FLOPS = ((15, "PFLOP"), (12, "TFLOP"), (9, "GFLOP"), (6, "MFLOP"))
@@ -35,6 +35,7 @@ def as_table(plan: Plan, machines: int) -> Table:
 
 def _rows(plan: Plan) -> list[tuple[str, str]]:
     done = len(plan.parts) - len(plan.todo)
+    left = plan.busiest(1) if plan.todo else together([])
     rows = [
         ("examples", f"{plan.examples:,}"),
         ("tokens", f"{plan.tokens:,}"),
@@ -44,6 +45,9 @@ def _rows(plan: Plan) -> list[tuple[str, str]]:
         ("FLOPs", _flops(plan.total("flops"))),
         (plan.parts_are.partition(",")[0], f"{len(plan.parts):,} ({done:,} done)"),
     ]
+    if done:
+        rows.append(("tokens left to compute", f"{left.tokens:,}"))
+        rows.append(("FLOPs left", _flops(left.flops)))
     if plan.token_layers is not None:
         ours, naive = plan.token_layers
         rows.append(("token-layers of patching", f"{ours:,}"))

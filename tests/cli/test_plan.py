@@ -1,6 +1,7 @@
 """`interp plan`: what is planned is what a run then does, and nothing runs before."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,6 +93,9 @@ def test_a_capture_computes_and_writes_what_was_planned(
     after = planned(capsys, *words)
     assert (after["parts"], after["parts_done"]) == (3, 3)
     assert after["bytes"]["to_write"] == 0
+    assert run(["plan", *map(str, words)]) == 0
+    shown = capsys.readouterr()
+    assert re.search(r"tokens left to compute\W+0\W", shown.out + shown.err)
 
 
 def test_a_machine_does_the_parts_of_its_shard(model_folder, prompts, tmp_path, capsys):

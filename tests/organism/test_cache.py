@@ -6,7 +6,8 @@ from forked import forked
 from organism_fixtures import home_set_to
 
 from interp.errors import ConfigError, DataError, DiskFullError, UnwritableError
-from interp.organism.cache import cached, copy_family, holds, interp_home
+from interp.home import interp_home
+from interp.organism.cache import cached, copy_family, holds
 from interp.organism.checks import Check
 from interp.organism.family import Family, read_family, write_description
 

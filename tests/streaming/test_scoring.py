@@ -1,5 +1,7 @@
 """Scores of tokens: what a direction or probe says, with template tokens marked."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -32,6 +34,8 @@ def test_class_means_score_half_a_gap_on_either_side(model):
     means = [np.mean(np.array(last)[LABELS.numpy() == k]) for k in (0, 1)]
     assert means == pytest.approx([-0.5, 0.5], abs=1e-4)
     assert reader.unit == "class gaps from the midpoint"
+    plain = replace(direction, negative_mean=None, positive_mean=None)
+    assert reader_of(plain).unit == "lengths of the direction"
 
 
 def test_a_probe_scores_its_logits(model):
