@@ -248,7 +248,7 @@ def open(folder: str | PurePath, *, verify: bool = False) -> Store:
         StoreError: If it is absent or unfinished, or if a shard is missing, truncated,
             damaged or foreign: it is named.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     manifest = read_manifest(folder)
     found = checked_shards(folder, manifest.spec)
     n_shards = manifest.spec.plan.n_shards

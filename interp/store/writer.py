@@ -86,7 +86,7 @@ class StoreWriter:
         provenance: Mapping[str, object] | None = None,
         check_space: bool = True,
     ) -> None:
-        self.folder = Path(folder)
+        self.folder = Path(folder).expanduser()
         self.spec = spec
         self._rows = rows
         self._provenance = provenance

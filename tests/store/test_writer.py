@@ -1,5 +1,6 @@
 import multiprocessing
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -24,6 +25,13 @@ def test_the_same_data_gives_the_same_bytes(tmp_path):
     spec = sample_spec()
     one, two = filled(tmp_path / "one", spec), filled(tmp_path / "two", spec)
     assert files_that_count(one) == files_that_count(two)
+
+
+def test_the_home_that_a_shell_left_unresolved_is_meant(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    spec = sample_spec()
+    filled(Path("~/store"), spec)
+    assert open_store("~/store").folder == tmp_path / "store"
 
 
 def test_any_safetensors_reader_reads_a_shard(tmp_path):
