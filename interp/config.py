@@ -247,39 +247,38 @@ def _expected(kind: type, path: tuple[int | str, ...]) -> str:
 
 
 def _assigned(spec: Spec, path: tuple[str, ...], text: str, assignment: str) -> Spec:
-    kind = type(spec)
+    where = f"--set {assignment}"
     choices: list[object] = [text]
     with suppress(ValueError, RecursionError):
         choices.insert(0, parse_toml(f"value = {text}")["value"])
     problem: ConfigError | None = None
     for choice in choices:
-        values = _plain(spec)
-        place = values
-        for part in path[:-1]:
-            nested = place.get(part) if isinstance(place, dict) else None
-            place[part] = nested if isinstance(nested, dict) else {}
-            place = place[part]
-        place[path[-1]] = choice
         # Plain text that reads as a number (a revision, a name) is tried as text too.
         try:
-            return parse_spec(values, kind, where=f"--set {assignment}")
+            return parse_spec(_with(spec, path, choice), type(spec), where=where)
         except ConfigError as error:
             problem = problem or error
     assert problem is not None
-    problem.remedy = problem.remedy or _as_list(values, kind, path, text)
+    problem.remedy = problem.remedy or _as_list(spec, path, text)
     raise problem
 
 
-def _as_list(
-    values: dict[str, Any], kind: type, path: tuple[str, ...], text: str
-) -> str:
-    """How the same is written where the setting is a list, and the text one item."""
+def _with(spec: object, path: tuple[str, ...], value: object) -> dict[str, Any]:
+    """The plain values of the settings, one of them replaced."""
+    values = _plain(spec)
     place = values
     for part in path[:-1]:
+        nested = place.get(part)
+        place[part] = nested if isinstance(nested, dict) else {}
         place = place[part]
-    place[path[-1]] = [text]
+    place[path[-1]] = value
+    return values
+
+
+def _as_list(spec: object, path: tuple[str, ...], text: str) -> str:
+    """How the same is written where the setting is a list, and the text one item."""
     try:
-        parse_spec(values, kind)
+        parse_spec(_with(spec, path, [text]), type(spec))
     except ConfigError:
         return ""
     written = f"{'.'.join(path)}={_value([text])}"

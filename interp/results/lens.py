@@ -34,8 +34,8 @@ class LensReading:
         top_ids: The likeliest tokens.
         top_log_probabilities: Theirs.
         entropy: Of the whole distribution, in nats.
-        kl: `D(model || row)`, the KL divergence of the model's own distribution from the
-            row's, in nats: 0 where they are equal.
+        kl: `D(model || row)`, the KL divergence of the model's own distribution from
+            the row's, in nats: 0 where they are equal.
         next_log_probability: Of the token that comes next in the prompt; NaN where
             there is none.
         next_rank: Its rank, from 1; 0 where there is none.

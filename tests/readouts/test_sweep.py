@@ -167,7 +167,7 @@ def test_a_truth_that_only_the_fit_can_see_is_not_called_nothing():
 
 
 @pytest.mark.parametrize(("n_groups", "narrow"), [(7, True), (8, False)])
-def test_intervals_over_groups_too_few_to_be_known_are_named(n_groups: int, narrow: bool):
+def test_intervals_over_too_few_groups_are_named(n_groups: int, narrow: bool):
     rows, labels = planted(120)
     groups = np.arange(120) % n_groups
     for given, said in ((groups, narrow), (None, False)):
