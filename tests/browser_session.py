@@ -125,7 +125,7 @@ def watched(context, base: str, *, dark: bool = False) -> Iterator:
     seen.watch(page)
     yield page
     page.close()
-    assert (seen.outside, seen.errors) == ([], [])
+    assert (seen.outside, seen.errors) == ([], []), f"{seen.outside} {seen.errors}"
 
 
 def settle(page) -> None:

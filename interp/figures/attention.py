@@ -20,6 +20,8 @@ from interp.results.timeline import HeadTimeline
 
 # More names than these stand on each other on a phone.
 ACROSS, DOWN, FEW = 12, 24, 6
+# Of a token beside an axis: longer ones leave no room for the map.
+MOST_LETTERS = 16
 STEP_HEIGHT = 230
 MARK = "what followed the same token before"
 _SCALE = (
@@ -183,12 +185,13 @@ def _seen(result: HeadScores | HeadTimeline, head: str, checkpoint: int) -> _See
             f"The attention of {head} was not kept.",
             expected=f"Kept: {', '.join(result.pattern_heads) or 'none'}.",
         )
-    names = tuple(plain(visible(token)) for token in result.pattern_tokens)
+    names = tuple(visible(token) for token in result.pattern_tokens)
     return _Seen(pattern=pattern, names=names, start=start, period=period)
 
 
 def _traces(seen: _Seen) -> list[Any]:
     """The pattern and, where the sequence repeats, the marks."""
+    names = [plain(name) for name in seen.names]
     # Nothing is seen of later tokens.
     causal = np.tril(np.ones(seen.pattern.shape, dtype=bool))
     heat = go.Heatmap(
@@ -197,7 +200,7 @@ def _traces(seen: _Seen) -> list[Any]:
         zmax=1,
         colorscale=_SCALE,
         colorbar={"title": {"text": "attention"}, "thickness": 14},
-        text=[[f"{a} to {b}" for b in seen.names] for a in seen.names],
+        text=[[f"{a} to {b}" for b in names] for a in names],
         hovertemplate="%{text} (%{y} to %{x})<br>%{z:.3f}<extra></extra>",
         hoverongaps=False,
     )
@@ -239,9 +242,14 @@ def _ticks(seen: _Seen, n: int) -> dict[str, Any]:
     places = np.arange(0, len(seen.names), -(-len(seen.names) // n))
     return {
         "tickvals": places.tolist(),
-        "ticktext": [seen.names[place] for place in places],
+        "ticktext": [_short(seen.names[place]) for place in places],
         "showgrid": False,
     }
+
+
+def _short(name: str) -> str:
+    cut = name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
+    return plain(cut)
 
 
 def _change(result: HeadTimeline, metric: str) -> tuple[float, float] | None:
