@@ -12,7 +12,7 @@ from jaxtyping import Float32, Int
 from plotly.subplots import make_subplots
 
 from interp.errors import ResultError
-from interp.figures.style import MODEL_COLOURS, faded, plain, styled
+from interp.figures.style import MODEL_COLOURS, faded, plain, shortened, styled
 from interp.figures.tokens import shown as visible
 from interp.results.heads import HeadScores
 from interp.results.timeline import HeadTimeline
@@ -20,8 +20,6 @@ from interp.results.timeline import HeadTimeline
 
 # More names than these stand on each other on a phone.
 ACROSS, DOWN, FEW = 12, 24, 6
-# Of a token beside an axis: longer ones leave no room for the map.
-MOST_LETTERS = 16
 STEP_HEIGHT = 230
 MARK = "what followed the same token before"
 _SCALE = (
@@ -242,14 +240,9 @@ def _ticks(seen: _Seen, n: int) -> dict[str, Any]:
     places = np.arange(0, len(seen.names), -(-len(seen.names) // n))
     return {
         "tickvals": places.tolist(),
-        "ticktext": [_short(seen.names[place]) for place in places],
+        "ticktext": [shortened(seen.names[place]) for place in places],
         "showgrid": False,
     }
-
-
-def _short(name: str) -> str:
-    cut = name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
-    return plain(cut)
 
 
 def _change(result: HeadTimeline, metric: str) -> tuple[float, float] | None:

@@ -58,6 +58,20 @@ def plain(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;")
 
 
+def shortened(text: str, *, most: int = 16) -> str:
+    """The beginning of a text, so that beside an axis it leaves room for the map.
+
+    Args:
+        text: Somebody's text.
+        most: How many letters there are room for.
+
+    Example:
+        >>> shortened("<b>" * 9, most=4)
+        '&lt;b>…'
+    """
+    return plain(text if len(text) <= most else f"{text[: most - 1]}…")
+
+
 def faded(colour: str, opacity: float = BAND_OPACITY) -> str:
     """A colour made transparent.
 

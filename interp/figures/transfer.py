@@ -5,13 +5,12 @@ import plotly.graph_objects as go
 
 from interp.errors import ResultError
 from interp.figures.maps import pinned_map, write_cells
-from interp.figures.style import plain, styled
+from interp.figures.style import plain, shortened, styled
 from interp.results.transfer import TransferMatrix
 
 
 CHANCE = 0.5
 # Longer names would leave no room for cells; pointing at one tells them whole.
-MOST_LETTERS = 16
 
 
 def transfer_heatmap(result: TransferMatrix, *, probe: int | None = None) -> go.Figure:
@@ -66,7 +65,9 @@ def transfer_heatmap(result: TransferMatrix, *, probe: int | None = None) -> go.
     figure = go.Figure(trace)
     said = [["–" if np.isnan(one) else f"{one:.2f}" for one in row] for row in values]
     write_cells(figure, said, x=columns, y=rows)
-    trains, tests = ([*map(_short, names)] for names in (result.trains, result.tests))
+    trains, tests = (
+        [*map(shortened, names)] for names in (result.trains, result.tests)
+    )
     figure.update_yaxes(tickvals=rows, ticktext=trains, autorange="reversed")
     figure.update_xaxes(tickvals=columns, ticktext=tests)
     figure.update_layout(xaxis_showgrid=False, yaxis_showgrid=False)
@@ -77,8 +78,3 @@ def transfer_heatmap(result: TransferMatrix, *, probe: int | None = None) -> go.
         y="trained on",
         height=200 + 34 * max(len(rows), 4),
     )
-
-
-def _short(name: str) -> str:
-    cut = name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
-    return plain(cut)

@@ -11,7 +11,7 @@ from interp.figures.style import (
     MODEL_COLOURS,
     faded,
     model_names,
-    plain,
+    shortened,
     styled,
 )
 from interp.figures.truthfulness import CHANCE, level, whole_layers
@@ -267,4 +267,4 @@ def _matrix(rows: list[DatasetTransfer]) -> go.Heatmap:
 
 
 def _short(name: str) -> str:
-    return plain(name.rsplit("/", 1)[-1][:32])
+    return shortened(name.rsplit("/", 1)[-1], most=32)
