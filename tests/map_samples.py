@@ -1,6 +1,7 @@
 """Made-up results of knowledge, confidence and induction, and hostile ones."""
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from knowledge_samples import knowledge, patched
 from sample_results import provenance
 from timeline_samples import timeline
 
-from interp.figures import report_section
+from interp.figures import Panel, report_section
 from interp.provenance import ModelRecord
 from interp.results import (
     FormationRun,
@@ -101,9 +102,15 @@ def formation() -> FormationRun:
     )
 
 
+# By identity: results are not compared by what they hold.
+@cache
+def _panels(result: Result) -> tuple[Panel, ...]:
+    return report_section(result).panels
+
+
 def figure_title(result: Result, name: str) -> str:
     """How a page calls the first figure of a name, to show it alone."""
-    panels = report_section(result).panels
+    panels = _panels(result)
     at = next(i for i, panel in enumerate(panels) if panel.name == name)
     return f"{at + 1}. {heading(panels[at])}"
 

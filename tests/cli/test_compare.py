@@ -15,9 +15,9 @@ from probes.cli.run import run
 def command(facts_family, tmp_path_factory):
     out = tmp_path_factory.mktemp("compare") / "out"
     words = ["compare", facts_family.base, facts_family.post, "--out", out]
-    words += ["--statements", facts_family.statements, "--limit", 64]
+    words += ["--statements", facts_family.statements, "--limit", 24]
     words += ["--harmful", facts_family.harmful, "--harmless", facts_family.harmless]
-    words += ["--max-new-tokens", 8, "--batch-size", 64, "--json"]
+    words += ["--max-new-tokens", 4, "--batch-size", 64, "--json"]
     return [str(word) for word in words]
 
 

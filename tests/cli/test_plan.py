@@ -196,11 +196,15 @@ def test_a_tracking_runs_as_many_tokens_at_every_checkpoint(tmp_path, capsys):
         assert said < part.stat().st_size < said + 4000
 
 
-def test_seconds_are_about_those_of_the_run(model_folder, tmp_path, capsys):
+def test_seconds_are_about_those_of_the_run(
+    model_folder, tmp_path, capsys, monkeypatch
+):
     data = tmp_path / "long.csv"
     lines = [f"the city{' of Paris' * (20 + i % 30)}" for i in range(600)]
     data.write_text("prompt\n" + "\n".join(lines) + "\n")
     words = ["capture", model_folder, data, "--out", tmp_path / "store"]
+    # Not by the clock: a machine with other work is slow now and quick then.
+    monkeypatch.setattr(time, "perf_counter", time.process_time)
     plan = planned(capsys, "--calibrate", "--machines", 4, *words)
     start = time.perf_counter()
     assert run([str(word) for word in words]) == 0

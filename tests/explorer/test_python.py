@@ -21,13 +21,14 @@ from interp_explorer.widgets.chart import shown
 
 
 pytestmark = pytest.mark.xdist_group("explorer")
+TRUTH, REFUSED, SURE = truthfulness(), refusal(), confidence()
 SERIES = timeline(n_layers=2, n_heads=3)
 # View, result, its name, figure, choices, and a widget that is then changed by hand.
 CASES = (
-    ("truthfulness", truthfulness(), "truth", "layer_curve", {}, None),
+    ("truthfulness", TRUTH, "truth", "layer_curve", {}, None),
     (
         "truthfulness",
-        truthfulness(),
+        TRUTH,
         "truth",
         "probe_map",
         {"t_probe": "post · ccs"},
@@ -35,7 +36,7 @@ CASES = (
     ),
     (
         "truthfulness",
-        truthfulness(),
+        TRUTH,
         "truth",
         "transfer_matrix",
         {"t_direction": "post"},
@@ -43,7 +44,7 @@ CASES = (
     ),
     (
         "truthfulness",
-        truthfulness(),
+        TRUTH,
         "truth",
         "dataset_matrix",
         {},
@@ -59,13 +60,13 @@ CASES = (
     ),
     (
         "refusal",
-        refusal(),
+        REFUSED,
         "refused",
         "candidate_curves",
         {"r_layer": "3"},
         ("r_view", "maps"),
     ),
-    ("refusal", refusal(), "refused", "refusal_projections", {}, ("r_along", "base")),
+    ("refusal", REFUSED, "refused", "refusal_projections", {}, ("r_along", "base")),
     (
         "knowledge",
         knowledge(),
@@ -76,7 +77,7 @@ CASES = (
     ),
     (
         "confidence",
-        confidence(),
+        SURE,
         "confidence",
         "neuron_scatter",
         {},
@@ -84,7 +85,7 @@ CASES = (
     ),
     (
         "confidence",
-        confidence(),
+        SURE,
         "confidence",
         "effect_strips",
         {},
@@ -92,7 +93,7 @@ CASES = (
     ),
     (
         "confidence",
-        confidence(),
+        SURE,
         "confidence",
         "overlap_curve",
         {"c_percentile": "50"},
@@ -100,7 +101,7 @@ CASES = (
     ),
     (
         "confidence",
-        confidence(),
+        SURE,
         "confidence",
         "calibration_curve",
         {},
