@@ -226,8 +226,7 @@ def _procedures(
     # As many examples are tested for each that was fitted in folds of equal size.
     share = 1 / (len(parts) - 1)
     interval, p = corrected_resampled_t(np.stack(found, axis=-1), test_share=share)
-    bounds = (np.clip(end, -1.0, 1.0) for end in (interval.low, interval.high))
-    low, high = bounds
+    low, high = (np.clip(end, -1.0, 1.0) for end in (interval.low, interval.high))
     return Interval(estimate=interval.estimate, low=low, high=high), p
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Float32, Int, Int32
 
 from interp.errors import ShapeError
 from interp.statistics import Interval, effective_groups, widened
-from interp.statistics.calibration import N_BINS
+from interp.statistics.calibration import N_BINS, confidence_bins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,7 +48,7 @@ def reliability(
         >>> bins.n.tolist(), bins.accuracy.tolist()
         ([1, 2], [1.0, 0.5])
     """
-    bins = np.clip((np.asarray(top, np.float64) * n_bins).astype(int), 0, n_bins - 1)
+    bins = confidence_bins(top, n_bins)
     sums = np.stack(
         [
             np.bincount(bins, weights=values, minlength=n_bins)

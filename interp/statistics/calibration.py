@@ -99,7 +99,7 @@ def calibration_error(
             expected="One of each for every prediction, and at least one.",
         )
     codes = group_codes(groups, top.size)
-    bins = np.clip((np.asarray(top, np.float64) * n_bins).astype(int), 0, n_bins - 1)
+    bins = confidence_bins(top, n_bins)
     gaps = np.zeros((int(codes.max()) + 1, n_bins))
     np.add.at(gaps, (codes, bins), top - correct)
     found = float(np.abs(gaps.sum(0)).sum() / top.size)
@@ -119,6 +119,22 @@ def calibration_error(
         consistent=float(np.quantile(null, LEVEL)),
         p=float((1 + reached) / (1 + resamples)),
     )
+
+
+def confidence_bins(
+    top: Float[np.ndarray, " token"], n_bins: int
+) -> Int[np.ndarray, " token"]:
+    """The bin of each probability, of bins of equal width; 1 belongs to the last.
+
+    Args:
+        top: The probabilities.
+        n_bins: How many bins.
+
+    Example:
+        >>> confidence_bins(np.array([0.0, 0.5, 1.0]), 2).tolist()
+        [0, 1, 1]
+    """
+    return np.clip((np.asarray(top, np.float64) * n_bins).astype(int), 0, n_bins - 1)
 
 
 def consistency_band(

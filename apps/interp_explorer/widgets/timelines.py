@@ -134,9 +134,10 @@ def _show_first_steps(result: HeadTimeline, metric: str) -> None:
     if rows.empty:
         st.caption("No head is ever above it.")
         return
+    heads = "1 head is" if len(rows) == 1 else f"{len(rows)} heads are"
     st.caption(
-        f"{len(rows)} heads are ever above it; the first step, the step from which a "
-        "head stays above it, and its score at the end:"
+        f"{heads} ever above it; the first step, the step from which a head stays "
+        "above it, and its score at the end:"
     )
     show_table(
         rows,
